@@ -1,0 +1,3 @@
+//! The `nocturne` command.
+
+fn main() {}

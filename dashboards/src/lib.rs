@@ -1,0 +1,1 @@
+//! View models in, pictures and pages out. No IO, no SQL.

@@ -1,0 +1,1 @@
+//! The part of the trainer that no experiment may edit.
