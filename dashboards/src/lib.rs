@@ -1,1 +1,15 @@
-//! View models in, pictures and pages out. No IO, no SQL.
+//! View models in, pictures and pages out.
+//!
+//! This crate draws what a night found: the progress of the night, its loss curves, one picture per experiment, and a simple
+//! page. It does no IO, knows no SQL and no clock, and never panics on what it is given: every text is escaped, every number
+//! may be missing or absurd. The fonts are in the binary, so it draws on a machine without any.
+
+mod page;
+mod picture;
+mod plots;
+mod view;
+
+pub use page::{NightPictures, page};
+pub use picture::{Picture, PictureError};
+pub use plots::{experiment, losses, progress};
+pub use view::{CurveAxis, CurvePoint, CurveView, ExperimentView, NightView, Verdict};

@@ -1,0 +1,182 @@
+//! View models: what pictures and pages are made from.
+//!
+//! Plain data that the caller fills from its records. Every `String` here may hold untrusted text (a language model wrote the
+//! title, a diff quotes whatever was edited): nothing needs to be escaped or shortened before it is put in, drawing code does
+//! that. Every number may be missing, NaN or infinite: it is then left out of the picture, never a panic.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// How an experiment ended; the same words as in the database and in notes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// The champion from then on.
+    Kept,
+    /// Not better.
+    Discarded,
+    /// The trials did not tell.
+    Inconclusive,
+    /// Broke a rule or cheated; its number is not to be trusted and is not drawn.
+    Invalid,
+    /// The trainer did not finish.
+    Crashed,
+    /// The compiler refused it to the end.
+    Unbuildable,
+}
+
+impl Verdict {
+    /// All verdicts.
+    pub const ALL: [Verdict; 6] = [
+        Verdict::Kept,
+        Verdict::Discarded,
+        Verdict::Inconclusive,
+        Verdict::Invalid,
+        Verdict::Crashed,
+        Verdict::Unbuildable,
+    ];
+
+    /// The word on pictures and pages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Verdict::Kept => "kept",
+            Verdict::Discarded => "discarded",
+            Verdict::Inconclusive => "inconclusive",
+            Verdict::Invalid => "invalid",
+            Verdict::Crashed => "crashed",
+            Verdict::Unbuildable => "unbuildable",
+        }
+    }
+
+    /// Whether an experiment that ended so has a metric worth drawing.
+    pub fn is_measured(self) -> bool {
+        matches!(self, Verdict::Kept | Verdict::Discarded | Verdict::Inconclusive)
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// One night, whole.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct NightView {
+    /// Name of the campaign.
+    pub campaign: String,
+    /// The night's id, for example `2026-03-08-k4`.
+    pub night: String,
+    /// When it began, as a person reads it, for example `8 March 2026, 23:10`.
+    pub date: String,
+    /// Name of the metric, for example `val_bpb`. Lower is better.
+    pub metric: String,
+    /// Unit of the metric in words, for example `bits per byte`.
+    pub metric_unit: String,
+    /// The budget of one trial in words, for example `20 s`.
+    pub budget: String,
+    /// The metric of the night's start.
+    pub baseline: Option<f64>,
+    /// The metric of the last champion; the baseline's where nothing was kept.
+    pub champion: Option<f64>,
+    /// Number of the experiment that is the last champion; 0 is the night's start.
+    pub champion_number: u32,
+    /// Commit of the last champion, 40 hexadecimal digits.
+    pub champion_commit: String,
+    /// Branch of the last champion.
+    pub champion_branch: String,
+    /// All experiments, best in the order of their numbers (drawing sorts them); the night's start is not among them.
+    pub experiments: Vec<ExperimentView>,
+    /// Faults of the machine during the night, one line each.
+    pub faults: Vec<String>,
+    /// Why a number should not be trusted, or anything else the person should know first, one line each.
+    pub warnings: Vec<String>,
+    /// Seconds from the night's start to its end.
+    pub seconds_total: f64,
+    /// Seconds of these in which a trial was training.
+    pub seconds_training: f64,
+}
+
+/// One experiment.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct ExperimentView {
+    /// Counted from 1 in the night.
+    pub number: u32,
+    /// What was changed, in one line.
+    pub title: String,
+    /// Why it should help.
+    pub hypothesis: String,
+    /// Where the idea comes from.
+    pub source: String,
+    /// How it ended; `None` where the night stopped before that.
+    pub verdict: Option<Verdict>,
+    /// The decision in words; for failures what went wrong.
+    pub reason: String,
+    /// The metric, where one was measured.
+    pub val_bpb: Option<f64>,
+    /// Metric minus that of the champion it was measured against; negative is better.
+    pub difference: Option<f64>,
+    /// 95 % interval of the difference, where the rule gives one.
+    pub interval: Option<(f64, f64)>,
+    /// Predicted difference; negative is better.
+    pub predicted_effect: Option<f64>,
+    /// Number of the experiment that was the champion then; 0 is the night's start.
+    pub champion_number: u32,
+    /// Who proposed it: `playbook`, `tuner`, `model`, `agent`, `person`.
+    pub proposer: String,
+    /// What kind of idea it is: `schedule`, `optimizer`, ...
+    pub family: String,
+    /// Commit, 40 hexadecimal digits; empty where none was made.
+    pub commit: String,
+    /// Branch; empty where none was made.
+    pub branch: String,
+    /// The change as a unified diff.
+    pub diff: String,
+    /// Lines that the diff adds.
+    pub lines_added: u32,
+    /// Lines that the diff removes.
+    pub lines_removed: u32,
+    /// Seconds of training, all trials together.
+    pub training_seconds: Option<f64>,
+    /// Largest memory of a trial in bytes.
+    pub peak_memory_bytes: Option<u64>,
+    /// Tokens that one trial was trained on.
+    pub tokens: Option<u64>,
+    /// Minutes from the night's start to the beginning of its first trial (or build, where there was none).
+    pub started_at_minutes: Option<f64>,
+}
+
+/// The training losses of one trial.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct CurveView {
+    /// Number of its experiment; 0 is the night's start.
+    pub experiment: u32,
+    /// What it is called in a legend: the experiment's title, or `start of the night`.
+    pub label: String,
+    /// How its experiment ended; `None` for the night's start and for what is not decided.
+    pub verdict: Option<Verdict>,
+    /// In the order of training; other orders are sorted. Any number of points: they are thinned for drawing.
+    pub points: Vec<CurvePoint>,
+}
+
+/// One optimizer step of a curve.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct CurvePoint {
+    /// Tokens trained on so far.
+    pub tokens: u64,
+    /// Seconds of training so far.
+    pub seconds: f64,
+    /// Mean training loss of the step in nats per token; `None` where it was not finite.
+    pub loss: Option<f64>,
+}
+
+/// What a loss curve is drawn against.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CurveAxis {
+    /// Tokens trained on.
+    Tokens,
+    /// Seconds of training.
+    Time,
+}
