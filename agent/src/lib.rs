@@ -2,3 +2,5 @@
 //! processes of its own and reaches this crate only as data (see ARCHITECTURE.md).
 
 pub mod flow;
+pub mod night;
+pub mod stats;

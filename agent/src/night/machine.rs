@@ -1,0 +1,735 @@
+//! The state machine of a night. No IO, no clock, no randomness: [`Machine::step`] takes an event and the time, and says
+//! what to do.
+//!
+//! Two lanes run side by side. The *making* lane turns a proposal into a built candidate; the *testing* lane trains and
+//! evaluates one candidate at a time. While one experiment is tested, the next is made. When a test ends with a new
+//! champion, a candidate made from the old one is made again from the new one before it is tested, so that every
+//! experiment is one change away from the champion it is compared with.
+
+use crate::flow::{
+    Artifact, BuildFailure, Candidate, CommitId, Decision, Proposal, Rejected, Trained, TrialEnd, Verdict, Verified,
+};
+use crate::stats;
+
+/// Trials of one experiment that may end in a fault of the machine before the night gives up.
+const MACHINE_FAULTS_BEFORE_GIVING_UP: u32 = 3;
+
+/// Proposals in a row that may come to nothing before the making lane rests until the champion moves.
+const FRUITLESS_PROPOSALS_BEFORE_RESTING: u32 = 200;
+
+/// When a night ends by itself.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Limits {
+    /// Experiments with a verdict, the night's start not counted.
+    pub experiments: Option<u32>,
+    /// Seconds from the night's beginning; no trial starts that is not expected to end before.
+    pub seconds: Option<f64>,
+    /// What one trial is expected to take before the first was measured, in seconds.
+    pub expected_trial_seconds: f64,
+    /// How often a proposer may repair one proposal.
+    pub repair_rounds: u32,
+}
+
+/// Why a proposal did not become a candidate.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Refusal {
+    /// The edits do not apply to the champion's files.
+    DoesNotApply(String),
+    /// The edits break a rule.
+    Policy(String),
+    /// The resulting files were already an experiment, or are the champion's own.
+    Duplicate(String),
+}
+
+/// What a proposer is told when it is asked to repair a proposal.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Setback {
+    /// The edits were refused.
+    Refused(Refusal),
+    /// The compiler refused the result.
+    Build(BuildFailure),
+}
+
+/// One step of the way from a proposal to a candidate, kept as evidence.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Attempt {
+    /// What was tried.
+    pub proposal: Proposal,
+    /// The commit, where the edits applied.
+    pub candidate: Option<Candidate>,
+    /// What stood in the way; `None` for the attempt that built.
+    pub setback: Option<Setback>,
+}
+
+/// A candidate on its way through the testing lane.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Launch {
+    /// The experiment's number.
+    pub number: u32,
+    /// The proposal; `None` for the night's start.
+    pub proposal: Option<Proposal>,
+    /// The commit.
+    pub candidate: Candidate,
+    /// The executable.
+    pub artifact: Artifact,
+    /// All that happened before.
+    pub attempts: Vec<Attempt>,
+}
+
+/// The best commit so far.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Champion {
+    /// The experiment's number, 0 for the night's start.
+    pub number: u32,
+    /// The commit.
+    pub commit: CommitId,
+    /// Its bits per byte; `None` until measured.
+    pub val_bpb: Option<f64>,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// The night begins (or goes on).
+    Begin,
+    /// A proposer answered; `None` when it has nothing left.
+    Proposed(Option<Box<Proposal>>),
+    /// The edits were applied and committed.
+    Committed(Candidate),
+    /// The edits were not applied.
+    Refused(Refusal),
+    /// The compiler answered.
+    Built {
+        /// The experiment's number.
+        number: u32,
+        /// The executable, or the compiler's errors.
+        result: Result<Artifact, BuildFailure>,
+    },
+    /// A training run ended.
+    Trained(Box<Trained>),
+    /// The evaluator answered.
+    Evaluated(Result<Verified, Rejected>),
+    /// The decision is recorded, the branch and the note are written.
+    Settled {
+        /// The experiment's number.
+        number: u32,
+    },
+    /// An effect could not be performed for a reason that lies in the machine; says which and why.
+    Fault(String),
+    /// The person wants the night to end: after this trial, or at once.
+    Stop {
+        /// Do not wait for the trial in flight.
+        at_once: bool,
+    },
+}
+
+/// What is to be done. Each is answered by exactly one event, [`Effect::Finish`] aside.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Effect {
+    /// Ask for a proposal: [`Event::Proposed`].
+    Propose {
+        /// Number that the experiment will have.
+        number: u32,
+        /// Counts these calls.
+        turn: u64,
+    },
+    /// Ask the same proposer to repair its proposal: [`Event::Proposed`], `None` to give up.
+    Repair {
+        /// Number that the experiment will have.
+        number: u32,
+        /// Counts these calls.
+        turn: u64,
+        /// What failed.
+        proposal: Box<Proposal>,
+        /// How.
+        setback: Box<Setback>,
+    },
+    /// Check the edits and commit them on top of the parent: [`Event::Committed`] or [`Event::Refused`].
+    Commit {
+        /// Number that the experiment will have.
+        number: u32,
+        /// What to commit.
+        proposal: Box<Proposal>,
+        /// On top of what.
+        parent: CommitId,
+    },
+    /// Build: [`Event::Built`].
+    Build {
+        /// The experiment's number.
+        number: u32,
+        /// What to build.
+        candidate: Candidate,
+    },
+    /// Write down a proposal that came to nothing before it became an experiment. Not answered.
+    Skip {
+        /// The proposal.
+        proposal: Box<Proposal>,
+        /// Why.
+        reason: String,
+    },
+    /// Make the experiment (record, branch), then train it: [`Event::Trained`].
+    Train {
+        /// What to train.
+        launch: Box<Launch>,
+        /// Counted from 1.
+        trial: u32,
+    },
+    /// Evaluate the checkpoint of the trial: [`Event::Evaluated`].
+    Evaluate {
+        /// The experiment's number.
+        number: u32,
+        /// Counted from 1.
+        trial: u32,
+    },
+    /// Record the decision; move the champion's branch if it was kept: [`Event::Settled`].
+    Settle {
+        /// What was tested, or what could not be built.
+        settled: Box<Settled>,
+    },
+    /// The night is over.
+    Finish(Ending),
+}
+
+/// What [`Effect::Settle`] records.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settled {
+    /// The experiment's number.
+    pub number: u32,
+    /// The proposal; `None` for the night's start.
+    pub proposal: Option<Proposal>,
+    /// The commit, where there is one.
+    pub candidate: Option<Candidate>,
+    /// All that happened on the way.
+    pub attempts: Vec<Attempt>,
+    /// The verdict.
+    pub decision: Decision,
+    /// Bits per byte, where measured.
+    pub val_bpb: Option<f64>,
+}
+
+/// Why a night ended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Ending {
+    /// The experiments or the hours asked for are used up.
+    LimitReached,
+    /// No proposer has anything left.
+    NothingLeft,
+    /// The person stopped it.
+    Stopped,
+    /// The night's start itself cannot be built, trained or evaluated.
+    BadStart(String),
+    /// The machine failed again and again.
+    MachineFaults(String),
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum Making {
+    /// Nothing under way.
+    Idle,
+    /// A proposer is thinking, with `parent` as the champion it was shown.
+    Proposing { parent: CommitId, attempts: Vec<Attempt> },
+    /// Edits are being checked and committed. `moved`: they were written for a champion that has been replaced since.
+    Committing { proposal: Proposal, attempts: Vec<Attempt>, moved: bool },
+    /// The compiler is at work.
+    Building { proposal: Proposal, candidate: Candidate, attempts: Vec<Attempt> },
+    /// Built, waits for the testing lane.
+    Ready(Box<Launch>),
+    /// Given up under this number, which is used up; being recorded.
+    Settling(u32),
+    /// No proposer has anything left for this champion.
+    Resting,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum Testing {
+    Idle,
+    /// An experiment of an interrupted night, or the night's start, is being built.
+    Rebuilding {
+        number: u32,
+        proposal: Option<Proposal>,
+        candidate: Candidate,
+    },
+    Training {
+        launch: Box<Launch>,
+        trial: u32,
+    },
+    Evaluating {
+        launch: Box<Launch>,
+        trial: u32,
+    },
+    Settling {
+        decision: Decision,
+        number: u32,
+        commit: CommitId,
+        val_bpb: Option<f64>,
+    },
+}
+
+/// An experiment that an interrupted night had begun and not settled; its commit and branch are there.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Unsettled {
+    /// Its number.
+    pub number: u32,
+    /// Its proposal; `None` for the night's start.
+    pub proposal: Option<Proposal>,
+    /// Its commit.
+    pub candidate: Candidate,
+    /// Trials it has had.
+    pub trials: u32,
+}
+
+/// Where a night begins, or goes on from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Start {
+    /// The best commit so far.
+    pub champion: Champion,
+    /// The first number that is free.
+    pub next_number: u32,
+    /// The first turn that is free.
+    pub turn: u64,
+    /// Verdicts so far, the night's start not counted.
+    pub settled: u32,
+    /// What is to be tested first.
+    pub unsettled: Option<Unsettled>,
+}
+
+/// The state of a night.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Machine {
+    limits: Limits,
+    champion: Champion,
+    next_number: u32,
+    turn: u64,
+    settled: u32,
+    fruitless: u32,
+    faults: u32,
+    trials_before: u32,
+    making: Making,
+    testing: Testing,
+    trial_began: f64,
+    longest_trial: Option<f64>,
+    stopping: bool,
+    finished: bool,
+    unsettled: Option<Unsettled>,
+}
+
+impl Machine {
+    /// A night about to begin or to go on.
+    pub fn new(limits: Limits, start: Start) -> Self {
+        Self {
+            limits,
+            champion: start.champion,
+            next_number: start.next_number,
+            turn: start.turn,
+            settled: start.settled,
+            fruitless: 0,
+            faults: 0,
+            trials_before: 0,
+            making: Making::Idle,
+            testing: Testing::Idle,
+            trial_began: 0.0,
+            longest_trial: None,
+            stopping: false,
+            finished: false,
+            unsettled: start.unsettled,
+        }
+    }
+
+    /// The best commit so far.
+    pub fn champion(&self) -> &Champion {
+        &self.champion
+    }
+
+    /// Whether [`Effect::Finish`] was asked for.
+    pub fn is_finished(&self) -> bool {
+        self.finished
+    }
+
+    /// Takes an event at `now` seconds after the night's beginning and says what to do. Events that no effect asked for
+    /// (answers that come after the end) are ignored.
+    pub fn step(&mut self, event: Event, now: f64) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        if self.finished {
+            return effects;
+        }
+        match event {
+            Event::Begin => self.begin(&mut effects),
+            Event::Proposed(proposal) => self.proposed(proposal.map(|p| *p), &mut effects),
+            Event::Committed(candidate) => self.committed(candidate, &mut effects),
+            Event::Refused(refusal) => self.refused(refusal, &mut effects),
+            Event::Built { number, result } => self.built(number, result, now, &mut effects),
+            Event::Trained(trained) => self.trained(&trained, now, &mut effects),
+            Event::Evaluated(result) => self.evaluated(result, now, &mut effects),
+            Event::Settled { number } => self.settled(number),
+            Event::Fault(what) => self.finish(Ending::MachineFaults(what), &mut effects),
+            Event::Stop { at_once: true } => self.finish(Ending::Stopped, &mut effects),
+            Event::Stop { at_once: false } => self.stopping = true,
+        }
+        self.advance(now, &mut effects);
+        effects
+    }
+
+    fn begin(&mut self, effects: &mut Vec<Effect>) {
+        let first = self.unsettled.take().or_else(|| {
+            // A night whose start was never measured begins with that.
+            self.champion.val_bpb.is_none().then(|| Unsettled {
+                number: 0,
+                proposal: None,
+                candidate: Candidate { commit: self.champion.commit.clone(), parent: self.champion.commit.clone() },
+                trials: 0,
+            })
+        });
+        if let Some(first) = first {
+            self.trials_before = first.trials;
+            effects.push(Effect::Build { number: first.number, candidate: first.candidate.clone() });
+            self.testing =
+                Testing::Rebuilding { number: first.number, proposal: first.proposal, candidate: first.candidate };
+        }
+    }
+
+    fn proposed(&mut self, proposal: Option<Proposal>, effects: &mut Vec<Effect>) {
+        let Making::Proposing { parent, attempts } = self.making.clone() else { return };
+        match proposal {
+            Some(proposal) => self.commit(proposal, attempts, parent != self.champion.commit, effects),
+            // The answer was to an old champion: ask again.
+            None if attempts.is_empty() && parent != self.champion.commit => self.making = Making::Idle,
+            None if attempts.is_empty() => self.making = Making::Resting,
+            None => self.give_up(attempts, effects),
+        }
+    }
+
+    fn commit(&mut self, proposal: Proposal, attempts: Vec<Attempt>, moved: bool, effects: &mut Vec<Effect>) {
+        effects.push(Effect::Commit {
+            number: self.next_number,
+            proposal: Box::new(proposal.clone()),
+            parent: self.champion.commit.clone(),
+        });
+        self.making = Making::Committing { proposal, attempts, moved };
+    }
+
+    fn committed(&mut self, candidate: Candidate, effects: &mut Vec<Effect>) {
+        let Making::Committing { proposal, attempts, .. } = self.making.clone() else { return };
+        if candidate.parent != self.champion.commit {
+            return self.commit(proposal, attempts, true, effects);
+        }
+        effects.push(Effect::Build { number: self.next_number, candidate: candidate.clone() });
+        self.making = Making::Building { proposal, candidate, attempts };
+    }
+
+    fn refused(&mut self, refusal: Refusal, effects: &mut Vec<Effect>) {
+        let Making::Committing { proposal, attempts, moved } = self.making.clone() else { return };
+        let skip = match &refusal {
+            Refusal::Duplicate(reason) => Some(reason.clone()),
+            Refusal::DoesNotApply(reason) if moved => {
+                Some(format!("it no longer fits the champion, which moved while this was being built: {reason}"))
+            }
+            Refusal::DoesNotApply(_) | Refusal::Policy(_) => None,
+        };
+        match skip {
+            Some(reason) => {
+                self.fruitless += 1;
+                self.making = Making::Idle;
+                effects.push(Effect::Skip { proposal: Box::new(proposal), reason });
+            }
+            None => self.repair(proposal, None, Setback::Refused(refusal), attempts, effects),
+        }
+    }
+
+    fn repair(
+        &mut self,
+        proposal: Proposal,
+        candidate: Option<Candidate>,
+        setback: Setback,
+        mut attempts: Vec<Attempt>,
+        effects: &mut Vec<Effect>,
+    ) {
+        attempts.push(Attempt { proposal: proposal.clone(), candidate, setback: Some(setback.clone()) });
+        if attempts.len() > self.limits.repair_rounds as usize {
+            self.give_up(attempts, effects);
+        } else {
+            effects.push(Effect::Repair {
+                number: self.next_number,
+                turn: self.take_turn(),
+                proposal: Box::new(proposal),
+                setback: Box::new(setback),
+            });
+            self.making = Making::Proposing { parent: self.champion.commit.clone(), attempts };
+        }
+    }
+
+    /// Records an experiment that never got as far as training.
+    fn give_up(&mut self, attempts: Vec<Attempt>, effects: &mut Vec<Effect>) {
+        let Some(last) = attempts.last() else { return };
+        let (verdict, reason) = match &last.setback {
+            Some(Setback::Refused(Refusal::Policy(why))) => {
+                (Verdict::Invalid, format!("the edits break a rule: {why}"))
+            }
+            Some(Setback::Refused(Refusal::DoesNotApply(why) | Refusal::Duplicate(why))) => {
+                (Verdict::Unbuildable, format!("the edits do not apply: {why}"))
+            }
+            Some(Setback::Build(failure)) => (
+                Verdict::Unbuildable,
+                format!("{} compiler errors after {} attempts", failure.error_count, attempts.len()),
+            ),
+            None => return,
+        };
+        let decision = stats::untested(verdict, reason);
+        effects.push(Effect::Settle {
+            settled: Box::new(Settled {
+                number: self.next_number,
+                proposal: Some(last.proposal.clone()),
+                candidate: last.candidate.clone(),
+                attempts,
+                decision,
+                val_bpb: None,
+            }),
+        });
+        self.making = Making::Settling(self.next_number);
+        self.next_number += 1;
+        self.settled += 1;
+        self.fruitless += 1;
+    }
+
+    fn built(&mut self, built: u32, result: Result<Artifact, BuildFailure>, now: f64, effects: &mut Vec<Effect>) {
+        if let Testing::Rebuilding { number, proposal, candidate } = self.testing.clone()
+            && number == built
+        {
+            match result {
+                Ok(artifact) => {
+                    let launch = Launch { number, proposal, candidate, artifact, attempts: Vec::new() };
+                    self.launch(Box::new(launch), self.trials_before + 1, now, effects);
+                }
+                Err(failure) if number == 0 => {
+                    let first = failure.errors.first().cloned().unwrap_or_default();
+                    self.finish(Ending::BadStart(format!("it does not build: {first}")), effects);
+                }
+                Err(failure) => {
+                    let reason = format!("{} compiler errors", failure.error_count);
+                    let attempts = proposal
+                        .clone()
+                        .map(|proposal| Attempt {
+                            proposal,
+                            candidate: Some(candidate.clone()),
+                            setback: Some(Setback::Build(failure)),
+                        })
+                        .into_iter()
+                        .collect();
+                    let decision = stats::untested(Verdict::Unbuildable, reason);
+                    self.settle(number, proposal, candidate, attempts, decision, None, effects);
+                }
+            }
+            return;
+        }
+        let Making::Building { proposal, candidate, mut attempts } = self.making.clone() else { return };
+        match result {
+            Ok(artifact) => {
+                attempts.push(Attempt {
+                    proposal: proposal.clone(),
+                    candidate: Some(candidate.clone()),
+                    setback: None,
+                });
+                let number = self.next_number;
+                self.making =
+                    Making::Ready(Box::new(Launch { number, proposal: Some(proposal), candidate, artifact, attempts }));
+            }
+            Err(failure) => self.repair(proposal, Some(candidate), Setback::Build(failure), attempts, effects),
+        }
+    }
+
+    fn launch(&mut self, launch: Box<Launch>, trial: u32, now: f64, effects: &mut Vec<Effect>) {
+        self.trial_began = now;
+        effects.push(Effect::Train { launch: launch.clone(), trial });
+        self.testing = Testing::Training { launch, trial };
+    }
+
+    fn trained(&mut self, trained: &Trained, now: f64, effects: &mut Vec<Effect>) {
+        let Testing::Training { launch, trial } = self.testing.clone() else { return };
+        let number = launch.number;
+        let failure = match &trained.end {
+            TrialEnd::Finished => {
+                self.faults = 0;
+                effects.push(Effect::Evaluate { number, trial });
+                self.testing = Testing::Evaluating { launch, trial };
+                return;
+            }
+            TrialEnd::Stopped => return self.finish(Ending::Stopped, effects),
+            TrialEnd::MachineFault { message } => {
+                return self.machine_fault(launch, trial, message, now, effects);
+            }
+            TrialEnd::TimedOut => "it was still running after its budget and the grace period".to_owned(),
+            TrialEnd::NotFinite => "its loss was not finite".to_owned(),
+            TrialEnd::OutOfMemory { message } => format!("out of memory: {message}"),
+            TrialEnd::Crashed { message } => format!("it crashed: {message}"),
+        };
+        if number == 0 {
+            return self.finish(Ending::BadStart(failure), effects);
+        }
+        let mut decision = stats::untested(Verdict::Crashed, failure);
+        decision.trials = 1;
+        self.settle_launch(*launch, decision, None, effects);
+    }
+
+    fn machine_fault(&mut self, launch: Box<Launch>, trial: u32, message: &str, now: f64, effects: &mut Vec<Effect>) {
+        self.faults += 1;
+        if self.faults >= MACHINE_FAULTS_BEFORE_GIVING_UP {
+            let why = format!("{} trials in a row ended in a fault of the machine, the last: {message}", self.faults);
+            self.finish(Ending::MachineFaults(why), effects);
+        } else {
+            self.launch(launch, trial + 1, now, effects);
+        }
+    }
+
+    fn evaluated(&mut self, result: Result<Verified, Rejected>, now: f64, effects: &mut Vec<Effect>) {
+        let Testing::Evaluating { launch, .. } = self.testing.clone() else { return };
+        let took = now - self.trial_began;
+        self.longest_trial = Some(self.longest_trial.map_or(took, |longest| longest.max(took)));
+        match result {
+            Ok(verified) if launch.number == 0 => {
+                let decision = stats::night_start(&verified);
+                self.settle_launch(*launch, decision, Some(verified.val_bpb), effects);
+            }
+            Ok(verified) => {
+                let decision = match self.champion.val_bpb {
+                    Some(champion) => stats::lower_is_kept(verified.val_bpb, champion),
+                    None => stats::untested(Verdict::Inconclusive, "its champion was never measured".to_owned()),
+                };
+                self.settle_launch(*launch, decision, Some(verified.val_bpb), effects);
+            }
+            Err(rejected) => {
+                let why = format!("check '{}' failed: {}", rejected.check, rejected.evidence);
+                if launch.number == 0 {
+                    return self.finish(Ending::BadStart(why), effects);
+                }
+                let mut decision = stats::untested(Verdict::Invalid, why);
+                decision.trials = 1;
+                self.settle_launch(*launch, decision, None, effects);
+            }
+        }
+    }
+
+    fn settle_launch(&mut self, launch: Launch, decision: Decision, val_bpb: Option<f64>, effects: &mut Vec<Effect>) {
+        let Launch { number, proposal, candidate, attempts, .. } = launch;
+        self.settle(number, proposal, candidate, attempts, decision, val_bpb, effects);
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the parts of one record, used at two places")]
+    fn settle(
+        &mut self,
+        number: u32,
+        proposal: Option<Proposal>,
+        candidate: Candidate,
+        attempts: Vec<Attempt>,
+        decision: Decision,
+        val_bpb: Option<f64>,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.testing =
+            Testing::Settling { decision: decision.clone(), number, commit: candidate.commit.clone(), val_bpb };
+        effects.push(Effect::Settle {
+            settled: Box::new(Settled { number, proposal, candidate: Some(candidate), attempts, decision, val_bpb }),
+        });
+    }
+
+    fn settled(&mut self, settled: u32) {
+        if self.making == Making::Settling(settled) {
+            self.making = Making::Idle;
+            return;
+        }
+        let Testing::Settling { decision, number, commit, val_bpb } = self.testing.clone() else { return };
+        if number != settled {
+            return;
+        }
+        self.testing = Testing::Idle;
+        if number > 0 {
+            self.settled += 1;
+        }
+        if decision.verdict == Verdict::Kept {
+            self.champion = Champion { number, commit, val_bpb };
+            self.fruitless = 0;
+            if self.making == Making::Resting {
+                self.making = Making::Idle;
+            }
+        }
+    }
+
+    /// What was built from a champion that has been replaced is made again from the new one.
+    fn remake_if_outdated(&mut self, effects: &mut Vec<Effect>) {
+        let Making::Ready(launch) = &self.making else { return };
+        if launch.candidate.parent == self.champion.commit {
+            return;
+        }
+        let Launch { proposal: Some(proposal), mut attempts, .. } = (**launch).clone() else { return };
+        // The attempt that built is repeated; the failures before it stay as evidence.
+        attempts.pop();
+        self.commit(proposal, attempts, true, effects);
+    }
+
+    /// Starts whatever can be started.
+    fn advance(&mut self, now: f64, effects: &mut Vec<Effect>) {
+        if self.finished {
+            return;
+        }
+        self.remake_if_outdated(effects);
+        if self.testing == Testing::Idle {
+            if self.stopping {
+                return self.finish(Ending::Stopped, effects);
+            }
+            if self.limit_reached(now) {
+                return self.finish(Ending::LimitReached, effects);
+            }
+            match std::mem::replace(&mut self.making, Making::Idle) {
+                Making::Ready(launch) => {
+                    self.next_number += 1;
+                    self.launch(launch, 1, now, effects);
+                }
+                Making::Resting => {
+                    self.making = Making::Resting;
+                    return self.finish(Ending::NothingLeft, effects);
+                }
+                other => self.making = other,
+            }
+        }
+        if self.making == Making::Idle && self.worth_making() {
+            if self.fruitless >= FRUITLESS_PROPOSALS_BEFORE_RESTING {
+                self.making = Making::Resting;
+                if self.testing == Testing::Idle {
+                    self.finish(Ending::NothingLeft, effects);
+                }
+                return;
+            }
+            effects.push(Effect::Propose { number: self.next_number, turn: self.take_turn() });
+            self.making = Making::Proposing { parent: self.champion.commit.clone(), attempts: Vec::new() };
+        }
+    }
+
+    /// Whether another experiment would be tested if it were made now. Nothing is made before the night's start is measured:
+    /// the first build warms the slots, and a bad start ends the night.
+    fn worth_making(&self) -> bool {
+        let in_flight = u32::from(self.testing != Testing::Idle);
+        !self.stopping
+            && self.champion.val_bpb.is_some()
+            && self.limits.experiments.is_none_or(|most| self.settled + in_flight < most)
+    }
+
+    fn limit_reached(&self, now: f64) -> bool {
+        let expected = self.longest_trial.unwrap_or(self.limits.expected_trial_seconds);
+        self.champion.val_bpb.is_some()
+            && (self.limits.experiments.is_some_and(|most| self.settled >= most)
+                || self.limits.seconds.is_some_and(|most| now + expected > most))
+    }
+
+    fn take_turn(&mut self) -> u64 {
+        let turn = self.turn;
+        self.turn += 1;
+        turn
+    }
+
+    fn finish(&mut self, ending: Ending, effects: &mut Vec<Effect>) {
+        self.finished = true;
+        effects.push(Effect::Finish(ending));
+    }
+}
+
+#[cfg(test)]
+#[path = "machine_tests.rs"]
+mod tests;

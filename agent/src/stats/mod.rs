@@ -1,0 +1,62 @@
+//! Decisions, as pure functions: numbers in, [`Decision`] out. No IO.
+//!
+//! The rule of this version is the ancestor's, [`lower_is_kept`]: one trial, lower is kept. It knows nothing of noise, so a
+//! kept experiment may be luck; the decision says so in its words.
+
+use crate::flow::{Decision, Verdict, Verified};
+
+/// Name and version of the rule that [`lower_is_kept`] applies.
+pub const LOWER_IS_KEPT: &str = "lower-is-kept/1";
+
+/// The ancestor's rule: kept if and only if the metric is lower than the champion's, both in bits per byte.
+pub fn lower_is_kept(val_bpb: f64, champion: f64) -> Decision {
+    let difference = val_bpb - champion;
+    let kept = difference < 0.0;
+    let comparison = if kept { "lower" } else { "not lower" };
+    Decision {
+        verdict: if kept { Verdict::Kept } else { Verdict::Discarded },
+        difference: Some(difference),
+        interval: None,
+        trials: 1,
+        rule: LOWER_IS_KEPT.to_owned(),
+        reason: format!(
+            "{val_bpb:.6} bits per byte is {comparison} than the champion's {champion:.6} (one trial each, same seed; \
+             noise is not accounted for)"
+        ),
+    }
+}
+
+/// The night's start is its first champion.
+pub fn night_start(verified: &Verified) -> Decision {
+    Decision {
+        verdict: Verdict::Kept,
+        difference: None,
+        interval: None,
+        trials: 1,
+        rule: LOWER_IS_KEPT.to_owned(),
+        reason: format!("the night's start: {:.6} bits per byte", verified.val_bpb),
+    }
+}
+
+/// A verdict that rests on no measurement.
+pub fn untested(verdict: Verdict, reason: String) -> Decision {
+    Decision { verdict, difference: None, interval: None, trials: 0, rule: LOWER_IS_KEPT.to_owned(), reason }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_lower_is_kept() {
+        for (val_bpb, champion, verdict) in [
+            (1.0, 1.1, Verdict::Kept),
+            (1.1, 1.1, Verdict::Discarded),
+            (1.2, 1.1, Verdict::Discarded),
+            (f64::NAN, 1.1, Verdict::Discarded),
+        ] {
+            assert_eq!(lower_is_kept(val_bpb, champion).verdict, verdict, "{val_bpb} against {champion}");
+        }
+        assert!((lower_is_kept(1.0, 1.1).difference.unwrap() + 0.1).abs() < 1e-12);
+    }
+}
