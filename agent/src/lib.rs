@@ -1,6 +1,9 @@
 //! Nocturne's trusted half: everything that decides, records and shows. It never links libtorch; edited code runs in
 //! processes of its own and reaches this crate only as data (see ARCHITECTURE.md).
 
+pub mod files;
 pub mod flow;
+pub mod layout;
 pub mod night;
+pub mod records;
 pub mod stats;

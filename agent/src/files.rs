@@ -1,0 +1,191 @@
+//! Files that are whole or absent: what a crash or a power cut may interrupt is written beside its place, made durable and
+//! renamed. And reading that cannot be made to fill the memory.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// A file that could not be written or read as asked.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// The operating system refused.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        /// What was tried: `write`, `read`, ...
+        action: &'static str,
+        /// Which file.
+        path: PathBuf,
+        /// Its answer.
+        source: io::Error,
+    },
+    /// The value has no JSON form.
+    #[error("cannot write {} as JSON: {source}", path.display())]
+    Unwritable {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: serde_json::Error,
+    },
+    /// The content is not what the file should hold.
+    #[error("{} is damaged: {source}", path.display())]
+    Damaged {
+        /// Which file.
+        path: PathBuf,
+        /// Line, column and reason.
+        source: serde_json::Error,
+    },
+    /// The file is larger than anything that belongs there.
+    #[error("{} is larger than {limit} bytes, which no such file is; it is not read", path.display())]
+    TooLarge {
+        /// Which file.
+        path: PathBuf,
+        /// The most that is read.
+        limit: u64,
+    },
+}
+
+impl FileError {
+    /// Whether the file is simply not there.
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, FileError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    }
+
+    fn io<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> FileError + 'a {
+        move |source| FileError::Io { action, path: path.to_owned(), source }
+    }
+}
+
+/// Creates a folder and those above it, durably.
+pub fn create_folder(folder: &Path) -> Result<(), FileError> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    fs::create_dir_all(folder).map_err(FileError::io("create the folder", folder))?;
+    match folder.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => sync_folder(parent),
+        _ => Ok(()),
+    }
+}
+
+/// Makes renames and new names in `folder` survive a power cut.
+pub fn sync_folder(folder: &Path) -> Result<(), FileError> {
+    File::open(folder).and_then(|handle| handle.sync_all()).map_err(FileError::io("make durable the folder", folder))
+}
+
+/// Replaces `path` by `content`: whoever reads it sees the old content or the new one, also after a power cut. Creates the
+/// folder.
+pub fn write_atomically(path: &Path, content: &[u8]) -> Result<(), FileError> {
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    create_folder(folder)?;
+    let write = FileError::io("write", path);
+    // tempfile removes the file again when anything on the way fails
+    let ordinary = fs::Permissions::from_mode(0o666); // less what the umask takes away
+    let result = tempfile::Builder::new().prefix(".writing-").permissions(ordinary).tempfile_in(folder).and_then(
+        |mut temporary| {
+            temporary.write_all(content)?;
+            temporary.as_file().sync_all()?;
+            temporary.persist(path).map_err(|refused| refused.error)
+        },
+    );
+    result.map_err(write)?;
+    sync_folder(folder)
+}
+
+/// [`write_atomically`] of indented JSON with a line feed at the end.
+pub fn write_json_atomically<T: Serialize>(path: &Path, value: &T) -> Result<(), FileError> {
+    let mut text =
+        serde_json::to_vec_pretty(value).map_err(|source| FileError::Unwritable { path: path.to_owned(), source })?;
+    text.push(b'\n');
+    write_atomically(path, &text)
+}
+
+/// Appends one line of JSON, durably. A power cut may leave part of the line; readers go by whole lines.
+pub fn append_json_line<T: Serialize>(path: &Path, value: &T) -> Result<(), FileError> {
+    let mut line =
+        serde_json::to_vec(value).map_err(|source| FileError::Unwritable { path: path.to_owned(), source })?;
+    line.push(b'\n');
+    if let Some(folder) = path.parent() {
+        create_folder(folder)?;
+    }
+    let mut file = OpenOptions::new().create(true).append(true).open(path).map_err(FileError::io("append to", path))?;
+    file.write_all(&line).and_then(|()| file.sync_data()).map_err(FileError::io("append to", path))
+}
+
+/// The whole file, at most `limit` bytes of it.
+pub fn read_capped(path: &Path, limit: u64) -> Result<Vec<u8>, FileError> {
+    let file = File::open(path).map_err(FileError::io("read", path))?;
+    let mut content = Vec::new();
+    file.take(limit.saturating_add(1)).read_to_end(&mut content).map_err(FileError::io("read", path))?;
+    if content.len() as u64 > limit {
+        return Err(FileError::TooLarge { path: path.to_owned(), limit });
+    }
+    Ok(content)
+}
+
+/// A JSON file of at most `limit` bytes.
+pub fn read_json<T: DeserializeOwned>(path: &Path, limit: u64) -> Result<T, FileError> {
+    let content = read_capped(path, limit)?;
+    serde_json::from_slice(&content).map_err(|source| FileError::Damaged { path: path.to_owned(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_whole_and_nothing_else_is_left() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a/b/value.json");
+        write_json_atomically(&path, &vec![1, 2, 3]).unwrap();
+        write_json_atomically(&path, &vec![4]).unwrap();
+        assert_eq!(read_json::<Vec<u32>>(&path, 100).unwrap(), [4]);
+        let names: Vec<_> = fs::read_dir(path.parent().unwrap()).unwrap().map(|e| e.unwrap().file_name()).collect();
+        assert_eq!(names, ["value.json"]);
+    }
+
+    #[test]
+    fn what_cannot_be_written_leaves_the_old_content_and_no_debris() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("taken");
+        fs::create_dir(&path).unwrap();
+        fs::write(path.join("inside"), "x").unwrap();
+        let error = write_atomically(&path, b"new").unwrap_err();
+        assert!(error.to_string().contains("taken"), "{error}");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn reading_stops_at_the_limit() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("big");
+        fs::write(&path, [b'x'; 11]).unwrap();
+        assert_eq!(read_capped(&path, 11).unwrap().len(), 11);
+        assert!(matches!(read_capped(&path, 10), Err(FileError::TooLarge { limit: 10, .. })));
+        assert!(read_capped(&folder.path().join("none"), 10).unwrap_err().is_not_found());
+    }
+
+    #[test]
+    fn damage_is_reported_with_its_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("night.json");
+        fs::write(&path, "[1,\n2").unwrap();
+        let error = read_json::<Vec<u32>>(&path, 100).unwrap_err().to_string();
+        assert!(error.contains("night.json") && error.contains("line 2"), "{error}");
+    }
+
+    #[test]
+    fn lines_are_appended() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("events.jsonl");
+        append_json_line(&path, &"one\ntwo").unwrap();
+        append_json_line(&path, &2).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "\"one\\ntwo\"\n2\n");
+    }
+}
