@@ -3,7 +3,9 @@
 
 pub mod files;
 pub mod flow;
+pub mod hash;
 pub mod layout;
 pub mod night;
 pub mod records;
+pub mod run;
 pub mod stats;

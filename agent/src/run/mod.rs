@@ -1,0 +1,14 @@
+//! Running other people's processes: the compiler and the trainer, both of which execute edited code.
+//!
+//! Every such process is started through [`supervise`], a small helper process that dies with the agent and takes its whole
+//! tree of processes along, grandchildren that left the group included. [`process`] starts and stops it and captures its
+//! output; [`trial`] speaks the trainer's protocol and measures a training run by the agent's own clock.
+//!
+//! This module decides nothing and records nothing.
+
+pub mod process;
+pub mod supervise;
+pub mod trial;
+
+pub use process::{Job, Launcher, Process, RunError, StopSignal};
+pub use trial::{TrialProgress, TrialSpec, train};

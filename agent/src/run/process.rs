@@ -1,0 +1,291 @@
+//! Starting, watching and ending one supervised process.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::supervise::COULD_NOT_START;
+
+/// Captured standard error is cut off here; the process never blocks on it.
+pub const MAX_LOG_BYTES: u64 = 10 << 20;
+
+/// How much of the end of standard error is kept in memory, for messages.
+const LAST_WORDS_BYTES: usize = 4 << 10;
+
+/// Names the night's lock file in the environment of everything it starts, so that leftovers can be recognised.
+pub const TAG_VARIABLE: &str = "NOCTURNE_RUN";
+
+/// Becomes true when running processes are to be ended at once.
+pub type StopSignal = watch::Receiver<bool>;
+
+/// Why a process could not be run. Always a matter of the machine, never of the edited code.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The helper or the program is not there or not executable.
+    #[error("cannot start {}: {source}; is it still there and executable?", program.display())]
+    Start {
+        /// What was to be started.
+        program: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// A file of the run cannot be written or read.
+    #[error("cannot {action} {}: {source}; check the disk's space and permissions", path.display())]
+    File {
+        /// What was tried.
+        action: &'static str,
+        /// Which file.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// Waiting for it failed.
+    #[error("cannot wait for {}: {source}", program.display())]
+    Wait {
+        /// What was waited for.
+        program: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+}
+
+/// A command to run.
+#[derive(Debug, Clone)]
+pub struct Job {
+    /// The executable.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub arguments: Vec<String>,
+    /// The whole environment; nothing is inherited.
+    pub environment: Vec<(String, String)>,
+    /// Where it runs.
+    pub folder: PathBuf,
+    /// Added to its niceness: builds must not slow down the trial that runs beside them.
+    pub nice: i32,
+    /// Seconds between SIGTERM and SIGKILL when it is stopped.
+    pub grace_seconds: f64,
+    /// Where its standard error goes, up to [`MAX_LOG_BYTES`].
+    pub log: PathBuf,
+}
+
+/// Starts processes through the supervising helper.
+#[derive(Debug, Clone)]
+pub struct Launcher {
+    helper: PathBuf,
+    tag: String,
+}
+
+/// A running process.
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+    program: PathBuf,
+    input: Option<ChildStdin>,
+    output: BufReader<ChildStdout>,
+    log: JoinHandle<io::Result<String>>,
+    grace: Duration,
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    /// Its exit code; 128 and more are signals.
+    pub code: Option<i32>,
+    /// The end of its standard error; text from edited code.
+    pub last_words: String,
+}
+
+impl Launcher {
+    /// `helper` is the `nocturne` executable itself; `lock` is the night's lock file, which at most one night holds.
+    pub fn new(helper: PathBuf, lock: &Path) -> Self {
+        Self { helper, tag: lock.to_string_lossy().into_owned() }
+    }
+
+    /// Starts a job. Must be called from a thread that lives as long as the process shall (a runtime's worker, not a
+    /// blocking thread), because the helper is tied to it.
+    ///
+    /// # Errors
+    /// See [`RunError`].
+    pub async fn start(&self, job: &Job) -> Result<Process, RunError> {
+        let log = tokio::fs::File::create(&job.log).await.map_err(|source| RunError::File {
+            action: "create the log",
+            path: job.log.clone(),
+            source,
+        })?;
+        let mut child = tokio::process::Command::new(&self.helper)
+            .arg("supervise")
+            .arg("--parent")
+            .arg(std::process::id().to_string())
+            .arg("--nice")
+            .arg(job.nice.to_string())
+            .arg("--grace-seconds")
+            .arg(job.grace_seconds.to_string())
+            .arg("--")
+            .arg(&job.program)
+            .args(&job.arguments)
+            .env_clear()
+            .envs(job.environment.iter().map(|(name, value)| (name, value)))
+            .env(TAG_VARIABLE, &self.tag)
+            .current_dir(&job.folder)
+            .process_group(0)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(|source| RunError::Start { program: job.program.clone(), source })?;
+        let missing = || RunError::Start {
+            program: job.program.clone(),
+            source: io::Error::other("its standard streams were not connected"),
+        };
+        let input = child.stdin.take().ok_or_else(missing)?;
+        let output = BufReader::new(child.stdout.take().ok_or_else(missing)?);
+        let errors = child.stderr.take().ok_or_else(missing)?;
+        Ok(Process {
+            child,
+            program: job.program.clone(),
+            input: Some(input),
+            output,
+            log: tokio::spawn(capture(errors, log)),
+            grace: Duration::from_secs_f64(job.grace_seconds),
+        })
+    }
+
+    /// Ends what an earlier night, killed without warning, may have left running. Only the holder of the lock may call this:
+    /// whatever carries the lock's name in its environment is then a leftover. Returns how many processes were ended.
+    pub fn end_leftovers(&self) -> usize {
+        let needle = format!("{TAG_VARIABLE}={}", self.tag);
+        let Ok(entries) = std::fs::read_dir("/proc") else { return 0 };
+        let own = std::process::id();
+        let mut ended = 0;
+        for entry in entries.flatten() {
+            let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
+            let Ok(environment) = std::fs::read(entry.path().join("environ")) else { continue };
+            let tagged = environment.split(|byte| *byte == 0).any(|variable| variable == needle.as_bytes());
+            let pid = i32::try_from(pid).ok().filter(|_| tagged && pid != own).and_then(Pid::from_raw);
+            if let Some(pid) = pid
+                && rustix::process::kill_process(pid, Signal::KILL).is_ok()
+            {
+                ended += 1;
+            }
+        }
+        ended
+    }
+}
+
+impl Process {
+    /// Sends one line.
+    ///
+    /// # Errors
+    /// When the process has closed its input or is gone.
+    pub async fn send<T: serde::Serialize>(&mut self, message: &T) -> io::Result<()> {
+        let mut line = Vec::new();
+        protocol::write(&mut line, message)?;
+        let input = self.input.as_mut().ok_or_else(|| io::Error::other("its input is closed already"))?;
+        input.write_all(&line).await?;
+        input.flush().await
+    }
+
+    /// Reads one line of at most [`protocol::MAX_LINE_BYTES`] from standard output; `None` at its end. Can be dropped and
+    /// called again only at the end of a line: use it with a deadline after which the process is stopped.
+    ///
+    /// # Errors
+    /// When the pipe fails or the line is too long.
+    pub async fn line(&mut self) -> io::Result<Option<Vec<u8>>> {
+        let mut line = Vec::new();
+        let most = protocol::MAX_LINE_BYTES as u64 + 1;
+        let got = (&mut self.output).take(most).read_until(b'\n', &mut line).await?;
+        if got > protocol::MAX_LINE_BYTES {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "it printed a line that is too long for a message"));
+        }
+        Ok((got > 0).then_some(line))
+    }
+
+    /// Waits for the end at most so long, then ends it; whatever it still prints is read and thrown away.
+    ///
+    /// # Errors
+    /// See [`RunError`].
+    pub async fn finish(mut self, patience: Duration) -> Result<Ended, RunError> {
+        // End of input tells a trainer that nobody listens any more.
+        drop(self.input.take());
+        match tokio::time::timeout(patience, self.drain_and_wait()).await {
+            Ok(status) => self.ended(status).await,
+            Err(_) => self.stop().await,
+        }
+    }
+
+    /// Ends the process and everything it started: SIGTERM, the grace period, SIGKILL.
+    ///
+    /// # Errors
+    /// See [`RunError`].
+    pub async fn stop(mut self) -> Result<Ended, RunError> {
+        drop(self.input.take());
+        if let Some(pid) = self.child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw) {
+            // Gone already is as good as stopped.
+            let _gone = rustix::process::kill_process(pid, Signal::TERM);
+        }
+        // The helper kills after the grace period; it only fails to when it was killed itself.
+        let patience = self.grace + Duration::from_secs(15);
+        match tokio::time::timeout(patience, self.drain_and_wait()).await {
+            Ok(status) => self.ended(status).await,
+            Err(_) => Err(RunError::Wait {
+                program: self.program,
+                source: io::Error::other("it does not end although it was killed"),
+            }),
+        }
+    }
+
+    async fn drain_and_wait(&mut self) -> io::Result<ExitStatus> {
+        let mut rest = [0; 8192];
+        while matches!(self.output.read(&mut rest).await, Ok(1..)) {}
+        self.child.wait().await
+    }
+
+    async fn ended(self, status: io::Result<ExitStatus>) -> Result<Ended, RunError> {
+        let program = self.program;
+        let wait_failed = |source| RunError::Wait { program: program.clone(), source };
+        let status = status.map_err(wait_failed)?;
+        let last_words = self.log.await.map_err(|error| wait_failed(io::Error::other(error)))?.map_err(wait_failed)?;
+        if status.code() == Some(i32::from(COULD_NOT_START)) {
+            return Err(RunError::Start { program, source: io::Error::other(last_words) });
+        }
+        Ok(Ended { code: status.code().or(status.signal().map(|signal| 128 + signal)), last_words })
+    }
+}
+
+/// Copies standard error into the log up to the limit, then only reads it. Returns the last words.
+async fn capture(mut from: ChildStderr, mut log: tokio::fs::File) -> io::Result<String> {
+    let mut last: VecDeque<u8> = VecDeque::with_capacity(LAST_WORDS_BYTES);
+    let mut buffer = vec![0; 64 << 10];
+    let (mut written, mut dropped) = (0_u64, 0_u64);
+    loop {
+        let got = from.read(&mut buffer).await?;
+        if got == 0 {
+            break;
+        }
+        let chunk = buffer.get(..got).unwrap_or_default();
+        let room = usize::try_from(MAX_LOG_BYTES - written).unwrap_or(usize::MAX).min(got);
+        if let Some(fits) = chunk.get(..room) {
+            log.write_all(fits).await?;
+        }
+        written += room as u64;
+        dropped += (got - room) as u64;
+        let tail = chunk.get(got.saturating_sub(LAST_WORDS_BYTES)..).unwrap_or_default();
+        last.extend(tail);
+        last.drain(..last.len().saturating_sub(LAST_WORDS_BYTES));
+    }
+    if dropped > 0 {
+        log.write_all(format!("\n[{dropped} more bytes were not kept]\n").as_bytes()).await?;
+    }
+    log.flush().await?;
+    let bytes: Vec<u8> = last.into();
+    Ok(String::from_utf8_lossy(&bytes).trim().to_owned())
+}

@@ -1,0 +1,332 @@
+//! One training run: speaks the trainer's protocol, keeps the curve, and measures by the agent's own clock.
+//!
+//! Whatever the trainer says is only written down as "by the trainer's word". Whether the run counts is decided from what
+//! can be seen from outside: it said it was done before the deadline, it exited, its checkpoint is there.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use protocol::{Budget, Event, Failure, Go, TrainRequest};
+use serde::{Deserialize, Serialize};
+
+use super::process::{Ended, Job, Launcher, Process, RunError, StopSignal};
+use crate::flow::{Trained, TrialEnd};
+
+/// Seconds that the trainer may take to build its model.
+const START_SECONDS: f64 = 180.0;
+
+/// Seconds for exiting after the checkpoint is written, or after the end of the protocol.
+const EXIT_SECONDS: f64 = 30.0;
+
+/// What to train, and where its files go.
+#[derive(Debug, Clone)]
+pub struct TrialSpec {
+    /// The trainer's process; its `log` is the trial's.
+    pub job: Job,
+    /// First message.
+    pub request: TrainRequest,
+    /// Second message.
+    pub go: Go,
+    /// Where the curve goes, one [`CurvePoint`] a line.
+    pub curve: PathBuf,
+    /// Seconds that the trainer may go on after its budget, for the last step and the checkpoint.
+    pub grace_seconds: f64,
+    /// Bound for a budget in tokens, in seconds.
+    pub most_seconds: f64,
+}
+
+/// One line of `curve.jsonl`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct CurvePoint {
+    /// Optimizer step, from 1.
+    pub step: u64,
+    /// Tokens trained on.
+    pub tokens: u64,
+    /// Seconds since `Go`, by the agent's clock.
+    pub seconds: f64,
+    /// Training loss in nats per token, by the trainer's word; `None` where it was not finite.
+    pub loss: Option<f64>,
+}
+
+/// What a person sees of a running trial.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TrialProgress {
+    /// The newest point.
+    pub point: CurvePoint,
+    /// How much of the budget is used, 0 to 1.
+    pub fraction: f64,
+}
+
+/// What the conversation with the trainer has shown so far.
+#[derive(Debug, Default)]
+struct Seen {
+    steps: u64,
+    tokens: u64,
+    parameters: u64,
+    peak_memory_bytes: u64,
+    losses: Vec<f64>,
+    finished: bool,
+    failed: Option<(Failure, String)>,
+    nonsense: Option<String>,
+}
+
+/// Trains once.
+///
+/// # Errors
+/// [`RunError`] when the machine is at fault. Everything that the edited code does is an `Ok` with its [`TrialEnd`].
+pub async fn train(
+    launcher: &Launcher,
+    spec: &TrialSpec,
+    mut stop: StopSignal,
+    mut progress: impl FnMut(TrialProgress),
+) -> Result<Trained, RunError> {
+    let began = Instant::now();
+    let mut process = launcher.start(&spec.job).await?;
+    let mut seen = Seen::default();
+
+    // Building the model is not training: it has a time limit of its own and no data yet.
+    let ready = tokio::select! {
+        ready = tokio::time::timeout(Duration::from_secs_f64(START_SECONDS), hand_over(&mut process, &spec.request, &mut seen)) => ready,
+        () = stopped(&mut stop) => return end(process, spec, seen, Instant::now(), began, Some(TrialEnd::Stopped)).await,
+    };
+    let started = Instant::now();
+    match ready {
+        Err(_) => return end(process, spec, seen, started, began, Some(TrialEnd::TimedOut)).await,
+        Ok(false) => return end(process, spec, seen, started, began, None).await,
+        Ok(true) => {}
+    }
+
+    let most = match spec.go.budget {
+        Budget::Seconds(seconds) => seconds,
+        Budget::Tokens(_) => spec.most_seconds,
+    };
+    let go = Instant::now();
+    let deadline = tokio::time::Instant::from_std(go + Duration::from_secs_f64(most + spec.grace_seconds));
+    let forced = tokio::select! {
+        kept = converse(&mut process, spec, go, &mut seen, &mut progress) => {
+            kept?;
+            None
+        }
+        () = tokio::time::sleep_until(deadline) => Some(TrialEnd::TimedOut),
+        () = stopped(&mut stop) => Some(TrialEnd::Stopped),
+    };
+    end(process, spec, seen, go, began, forced).await
+}
+
+/// Sends the request and waits for the model; false when the trainer did not answer as it should.
+async fn hand_over(process: &mut Process, request: &TrainRequest, seen: &mut Seen) -> bool {
+    if process.send(request).await.is_err() {
+        return false;
+    }
+    match next_event(process, seen).await {
+        Some(Event::Ready { version, parameters, .. }) if version == protocol::VERSION => {
+            seen.parameters = parameters;
+            true
+        }
+        Some(Event::Ready { version, .. }) => {
+            seen.nonsense = Some(format!("it speaks version {version} of the protocol, not {}", protocol::VERSION));
+            false
+        }
+        Some(Event::Failed { kind, message }) => {
+            seen.failed = Some((kind, message));
+            false
+        }
+        Some(other) => {
+            seen.nonsense = Some(format!("it answered {other:?} before it was ready"));
+            false
+        }
+        None => false,
+    }
+}
+
+/// Says go and follows the training to its last event.
+async fn converse(
+    process: &mut Process,
+    spec: &TrialSpec,
+    go: Instant,
+    seen: &mut Seen,
+    progress: &mut impl FnMut(TrialProgress),
+) -> Result<(), RunError> {
+    let file_error = |source| RunError::File { action: "write the curve", path: spec.curve.clone(), source };
+    let mut curve = std::io::BufWriter::new(std::fs::File::create(&spec.curve).map_err(file_error)?);
+    if process.send(&spec.go).await.is_err() {
+        return Ok(());
+    }
+    let mut flushed = Instant::now();
+    while let Some(event) = next_event(process, seen).await {
+        match event {
+            Event::Step { step, tokens, loss, .. } => {
+                let point = CurvePoint { step, tokens, seconds: go.elapsed().as_secs_f64(), loss };
+                serde_json::to_writer(&mut curve, &point).map_err(|error| file_error(error.into()))?;
+                curve.write_all(b"\n").map_err(file_error)?;
+                if flushed.elapsed() > Duration::from_secs(1) {
+                    curve.flush().map_err(file_error)?;
+                    flushed = Instant::now();
+                }
+                (seen.steps, seen.tokens) = (step, tokens);
+                seen.losses.extend(loss);
+                progress(TrialProgress { point, fraction: fraction(spec.go.budget, &point) });
+            }
+            Event::Finished { steps, tokens, peak_memory_bytes, .. } => {
+                (seen.steps, seen.tokens, seen.peak_memory_bytes) = (steps, tokens, peak_memory_bytes);
+                seen.finished = true;
+                break;
+            }
+            Event::Failed { kind, message } => {
+                seen.failed = Some((kind, message));
+                break;
+            }
+            other => {
+                seen.nonsense = Some(format!("it said {other:?} while training"));
+                break;
+            }
+        }
+    }
+    curve.flush().map_err(file_error)
+}
+
+/// The next event; `None` at the end of the conversation, with the reason in `seen` where there is one.
+async fn next_event(process: &mut Process, seen: &mut Seen) -> Option<Event> {
+    match process.line().await {
+        Ok(Some(line)) => match protocol::parse(&line) {
+            Ok(event) => Some(event),
+            Err(error) => {
+                seen.nonsense = Some(error.to_string());
+                None
+            }
+        },
+        Ok(None) => None,
+        Err(error) => {
+            seen.nonsense = Some(error.to_string());
+            None
+        }
+    }
+}
+
+/// Ends the process and draws the conclusion.
+async fn end(
+    process: Process,
+    spec: &TrialSpec,
+    seen: Seen,
+    go: Instant,
+    began: Instant,
+    forced: Option<TrialEnd>,
+) -> Result<Trained, RunError> {
+    let training_seconds = go.elapsed().as_secs_f64();
+    // After its last word a trainer has nothing more to do: the checkpoint is written, and nothing it does now counts.
+    let over = forced.is_some() || seen.nonsense.is_some() || seen.finished || seen.failed.is_some();
+    let ended =
+        if over { process.stop().await? } else { process.finish(Duration::from_secs_f64(EXIT_SECONDS)).await? };
+    let checkpoint_sha256 = if seen.finished { hash_checkpoint(&spec.go.checkpoint).await? } else { None };
+    let end = match forced {
+        Some(end) => end,
+        None => conclude(&seen, &ended, checkpoint_sha256.is_some()),
+    };
+    let last_tenth = seen.losses.len().div_ceil(10);
+    let tail = seen.losses.get(seen.losses.len() - last_tenth..).unwrap_or_default();
+    Ok(Trained {
+        end,
+        seed: spec.request.seed,
+        budget: spec.go.budget,
+        steps: seen.steps,
+        tokens: seen.tokens,
+        parameters: seen.parameters,
+        training_seconds,
+        start_seconds: (go - began).as_secs_f64(),
+        peak_memory_bytes: seen.peak_memory_bytes,
+        final_loss: (!tail.is_empty()).then(|| tail.iter().sum::<f64>() / tail.len() as f64),
+        checkpoint_sha256,
+    })
+}
+
+/// How a run ended that the agent did not end. Pure.
+fn conclude(seen: &Seen, ended: &Ended, has_checkpoint: bool) -> TrialEnd {
+    let crashed = |message: String| TrialEnd::Crashed { message };
+    if let Some(nonsense) = &seen.nonsense {
+        return crashed(format!("it broke the protocol: {nonsense}"));
+    }
+    match &seen.failed {
+        Some((Failure::NotFinite, _)) => return TrialEnd::NotFinite,
+        Some((Failure::OutOfMemory, message)) => return TrialEnd::OutOfMemory { message: message.clone() },
+        Some((Failure::Harness, message)) => return TrialEnd::MachineFault { message: message.clone() },
+        Some((Failure::Candidate | Failure::BadRequest, message)) => return crashed(message.clone()),
+        None => {}
+    }
+    match (seen.finished, has_checkpoint) {
+        (true, true) => TrialEnd::Finished,
+        (true, false) => crashed("it said it had finished and left no checkpoint".to_owned()),
+        (false, _) => {
+            let words = if ended.last_words.is_empty() { "it said nothing" } else { ended.last_words.as_str() };
+            match ended.code {
+                // Nobody but the kernel's out-of-memory killer sends this to a trainer that the agent did not stop.
+                Some(137) => TrialEnd::OutOfMemory { message: format!("killed by signal 9; last words: {words}") },
+                Some(code) if code > 128 => crashed(format!("ended by signal {}; last words: {words}", code - 128)),
+                Some(code) => crashed(format!("exit code {code}; last words: {words}")),
+                None => crashed(words.to_owned()),
+            }
+        }
+    }
+}
+
+/// SHA-256 of the checkpoint; `None` when there is none.
+async fn hash_checkpoint(path: &Path) -> Result<Option<String>, RunError> {
+    let path = path.to_owned();
+    let hashing = tokio::task::spawn_blocking(move || match crate::hash::sha256_file(&path) {
+        Ok(hash) => Ok(Some(hash)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(RunError::File { action: "read the checkpoint", path, source }),
+    });
+    match hashing.await {
+        Ok(result) => result,
+        Err(error) => {
+            Err(RunError::Wait { program: "checkpoint hashing".into(), source: std::io::Error::other(error) })
+        }
+    }
+}
+
+fn fraction(budget: Budget, point: &CurvePoint) -> f64 {
+    let fraction = match budget {
+        Budget::Seconds(seconds) => point.seconds / seconds,
+        Budget::Tokens(tokens) => point.tokens as f64 / tokens as f64,
+    };
+    fraction.clamp(0.0, 1.0)
+}
+
+async fn stopped(stop: &mut StopSignal) {
+    // An error means that nobody can ask any more; then this never ends and the other branches do.
+    if stop.wait_for(|stop| *stop).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ended(code: i32) -> Ended {
+        Ended { code: Some(code), last_words: "thread main panicked".to_owned() }
+    }
+
+    #[test]
+    fn only_a_finished_run_with_a_checkpoint_is_finished() {
+        let finished = Seen { finished: true, ..Seen::default() };
+        assert_eq!(conclude(&finished, &ended(0), true), TrialEnd::Finished);
+        assert!(matches!(conclude(&finished, &ended(0), false), TrialEnd::Crashed { .. }));
+        assert!(matches!(conclude(&Seen::default(), &ended(0), true), TrialEnd::Crashed { .. }));
+    }
+
+    #[test]
+    fn each_failure_is_told_apart() {
+        let failed = |kind| Seen { failed: Some((kind, "why".to_owned())), ..Seen::default() };
+        assert_eq!(conclude(&failed(Failure::NotFinite), &ended(1), false), TrialEnd::NotFinite);
+        assert!(matches!(conclude(&failed(Failure::OutOfMemory), &ended(1), false), TrialEnd::OutOfMemory { .. }));
+        assert!(matches!(conclude(&failed(Failure::Harness), &ended(1), false), TrialEnd::MachineFault { .. }));
+        assert!(matches!(conclude(&failed(Failure::Candidate), &ended(1), false), TrialEnd::Crashed { .. }));
+        assert!(matches!(conclude(&Seen::default(), &ended(137), false), TrialEnd::OutOfMemory { .. }));
+        let TrialEnd::Crashed { message } = conclude(&Seen::default(), &ended(139), false) else { panic!() };
+        assert!(message.contains("signal 11") && message.contains("panicked"), "{message}");
+        let nonsense = Seen { nonsense: Some("x".to_owned()), finished: true, ..Seen::default() };
+        assert!(matches!(conclude(&nonsense, &ended(0), true), TrialEnd::Crashed { .. }));
+    }
+}
