@@ -1,3 +1,7 @@
-//! The `trainer` command.
+//! The `trainer` command: hands the candidate to the harness.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    harness::run_main::<trainer::candidate::Trainer>()
+}

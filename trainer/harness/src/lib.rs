@@ -1,1 +1,64 @@
-//! The part of the trainer that no experiment may edit.
+//! The part of the trainer that no experiment may edit: it owns data, seeds, clock, progress, checkpoints, evaluation and
+//! the conversation with the agent (crate `protocol`). The edited part is whatever implements [`Candidate`].
+//!
+//! What it must not do: believe the candidate. Candidate code runs with standard output moved aside, its panics are
+//! caught, its tensors are checked for names, shapes and finiteness, and nothing that it prints is an event.
+
+mod candidate;
+mod checkpoint;
+mod clock;
+mod evaluate;
+mod feed;
+mod machine;
+mod sample;
+mod stop;
+mod train;
+mod wire;
+
+use std::process::ExitCode;
+
+pub use candidate::{Batch, Candidate, CandidateError, Progress, device, mix_seed};
+pub use checkpoint::{Checkpoint, FORMAT as CHECKPOINT_FORMAT};
+pub use clock::StepTimer;
+pub use protocol::{Precision, Scale, Setting};
+pub use stop::Stop;
+
+/// The whole `trainer` command for one candidate: `train`, `evaluate`, `sample` or `probe`, as crate `protocol` describes.
+///
+/// Call it first thing in `main`: it tunes the allocator and moves standard output aside before anything else runs.
+pub fn run_main<C: Candidate>() -> ExitCode {
+    machine::tune_allocator();
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let command = match arguments.as_slice() {
+        [command] => command.as_str(),
+        _ => "",
+    };
+    if !matches!(command, "train" | "evaluate" | "sample" | "probe") {
+        eprintln!("usage: trainer train|evaluate|sample|probe, with requests on standard input; started by nocturne");
+        return ExitCode::from(2);
+    }
+    let mut wire = match wire::Wire::open(command != "probe") {
+        Ok(wire) => wire,
+        Err(error) => {
+            eprintln!("trainer: cannot move standard output aside: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let done = match command {
+        "train" => train::train::<C>(&mut wire),
+        "evaluate" => evaluate::evaluate::<C>(&mut wire),
+        "sample" => sample::sample::<C>(&mut wire),
+        _ => machine::probe(&mut wire),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(stop) => {
+            eprintln!("trainer: {stop}");
+            // Nobody is left to tell when this fails too; the status says it.
+            if let Err(error) = wire.send(&stop.event()) {
+                eprintln!("trainer: {error}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}

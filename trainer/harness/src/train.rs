@@ -1,0 +1,116 @@
+//! `trainer train`: build, wait for the word "go", step until the budget is used up, write the checkpoint.
+
+use std::time::Instant;
+
+use protocol::{Budget, Event, Go, TrainRequest};
+use tch::{Device, Tensor};
+
+use crate::candidate::{Candidate, Progress, mix_seed};
+use crate::checkpoint::Checkpoint;
+use crate::clock::{Standing, StepTimer, fraction, may_start};
+use crate::feed::Feed;
+use crate::stop::{Stop, guarded};
+use crate::wire::Wire;
+use crate::{evaluate, machine};
+
+/// Serves one training run.
+///
+/// # Errors
+/// Whatever ends it early; the caller reports it.
+pub fn train<C: Candidate>(wire: &mut Wire) -> Result<(), Stop> {
+    let request: TrainRequest = wire.request()?;
+    let device = machine::prepare(&request.setting)?;
+    let mut candidate = guarded("building the model", || C::build(&request.setting, request.seed))??;
+    let (rows, parameters) = evaluate::describe(&candidate)?;
+    let mut run = Checkpoint {
+        setting: request.setting.clone(),
+        seed: request.seed,
+        step: 0,
+        tokens: 0,
+        seconds: 0.0,
+        place: None,
+    };
+    if let Some(path) = &request.resume_from {
+        run = Checkpoint { setting: request.setting.clone(), ..Checkpoint::load(path, &request.setting, &candidate)? };
+        if run.seed != request.seed {
+            let path = path.display();
+            return Err(Stop::bad_request(format!("checkpoint {path} was made under another seed than the request's")));
+        }
+    }
+    wire.send(&Event::Ready { version: protocol::VERSION, parameters, rows_per_step: rows as u64 })?;
+
+    let go: Go = wire.request()?;
+    let started = Instant::now();
+    match go.budget {
+        Budget::Seconds(seconds) if !(seconds.is_finite() && seconds > 0.0) => {
+            return Err(Stop::bad_request(format!("a budget of {seconds} seconds is not one")));
+        }
+        Budget::Tokens(0) => return Err(Stop::bad_request("a budget of 0 tokens is not one")),
+        _ => {}
+    }
+    let shards = data::Shards::open(&go.data).map_err(|error| Stop::bad_request(error.to_string()))?;
+    let mut feed = Feed::new(&shards, &run, rows, device)?;
+    let mut timer = StepTimer::default();
+    let mut lap = started;
+    let seconds_before = run.seconds;
+    // A device runs behind: its loss is read one step late, so that it never waits for this process.
+    let mut in_flight: Option<(Tensor, Event)> = None;
+    let late = device != Device::Cpu;
+    let mut steps_here = 0;
+    loop {
+        run.seconds = seconds_before + started.elapsed().as_secs_f64();
+        let standing = Standing { seconds: run.seconds, tokens: run.tokens };
+        let ahead = if in_flight.is_some() { 2.0 } else { 1.0 };
+        let stopped = go.stop_after_steps.is_some_and(|most| steps_here >= most);
+        if stopped || !may_start(go.budget, standing, &timer, ahead) {
+            break;
+        }
+        let batch = feed.next_batch()?;
+        run.step += 1;
+        steps_here += 1;
+        let progress = Progress { step: run.step, fraction: fraction(go.budget, standing) };
+        let seed = mix_seed(run.seed, &format!("step {}", run.step));
+        let loss = guarded("training", || {
+            tch::manual_seed(seed);
+            candidate.step(&batch, progress)
+        })?;
+        run.tokens += (rows * run.setting.context) as u64;
+        let event =
+            Event::Step { step: run.step, tokens: run.tokens, seconds: 0.0, loss: None, progress: progress.fraction };
+        let ready = if late { in_flight.replace((loss, event)) } else { Some((loss, event)) };
+        if let Some(step) = ready {
+            report(wire, step, started)?;
+        }
+        timer.record(lap.elapsed().as_secs_f64());
+        lap = Instant::now();
+    }
+    if let Some(step) = in_flight {
+        report(wire, step, started)?;
+    }
+    let seconds = started.elapsed().as_secs_f64();
+    run.seconds = seconds_before + seconds;
+    run.place = Some(feed.place());
+    run.save(&candidate, &go.checkpoint)?;
+    wire.send(&Event::Finished {
+        steps: run.step,
+        tokens: run.tokens,
+        seconds,
+        peak_memory_bytes: machine::peak_memory_bytes(),
+        peak_device_memory_bytes: None,
+    })
+}
+
+/// Waits for a step's loss and sends its event; a loss that is not finite ends the run.
+fn report(wire: &mut Wire, (value, event): (Tensor, Event), started: Instant) -> Result<(), Stop> {
+    let value = guarded("reading the loss", || value.double_value(&[]))?;
+    let Event::Step { step, tokens, progress, .. } = event else { return Ok(()) };
+    let loss = value.is_finite().then_some(value);
+    wire.send(&Event::Step { step, tokens, seconds: started.elapsed().as_secs_f64(), loss, progress })?;
+    match loss {
+        Some(_) => Ok(()),
+        None => Err(Stop {
+            kind: protocol::Failure::NotFinite,
+            message: format!("the loss of step {step} is {value}, after {tokens} tokens"),
+        }),
+    }
+}

@@ -1,0 +1,278 @@
+//! The network: a pre-norm GPT with rotary positions, QK-norm, alternating attention windows, value embeddings, squared
+//! ReLU, residual and skip scalars, and soft-capped logits.
+//!
+//! Every line of arithmetic is here, tensor by tensor; shapes are in the comments. `dim` is the width of the residual
+//! stream, `heads * head_dim == dim`. Master weights are fp32; with bf16 precision they are cast where they are used, so
+//! activations and matrix products are bf16 and gradients arrive in fp32.
+
+use harness::{CandidateError, Precision, Setting};
+use tch::{Device, Kind, Tensor};
+
+use super::recipe::Recipe;
+
+/// What the optimizer needs to know of a parameter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Token embedding.
+    Embedding,
+    /// Value embedding of a layer.
+    ValueEmbedding,
+    /// Output projection onto the vocabulary.
+    Head,
+    /// Weight matrix inside a block.
+    Matrix,
+    /// Scalars on the residual stream.
+    Residual,
+    /// Scalars on the skip connection to the embedding.
+    Skip,
+}
+
+/// A trained tensor.
+pub struct Parameter {
+    /// Unique; names the tensor in checkpoints and its stream of initial values.
+    pub name: String,
+    /// How it is trained.
+    pub role: Role,
+    /// fp32, on the setting's device.
+    pub tensor: Tensor,
+}
+
+/// Draws initial values and collects parameters. Every parameter has a random stream of its own, from the seed and its
+/// name: adding or removing one leaves the others' initial values as they were, which keeps paired comparisons sharp.
+struct Initializer {
+    seed: u64,
+    device: Device,
+    parameters: Vec<Parameter>,
+}
+
+impl Initializer {
+    fn normal(&mut self, name: &str, role: Role, shape: &[i64], std: f64) -> Tensor {
+        self.seed_for(name);
+        self.add(name, role, Tensor::zeros(shape, (Kind::Float, Device::Cpu)).normal_(0.0, std))
+    }
+
+    fn uniform(&mut self, name: &str, role: Role, shape: &[i64], std: f64) -> Tensor {
+        self.seed_for(name);
+        let bound = 3f64.sqrt() * std;
+        self.add(name, role, Tensor::zeros(shape, (Kind::Float, Device::Cpu)).uniform_(-bound, bound))
+    }
+
+    fn constant(&mut self, name: &str, role: Role, shape: &[i64], value: f64) -> Tensor {
+        self.add(name, role, Tensor::full(shape, value, (Kind::Float, Device::Cpu)))
+    }
+
+    fn add(&mut self, name: &str, role: Role, values: Tensor) -> Tensor {
+        let tensor = values.to_device(self.device).set_requires_grad(true);
+        self.parameters.push(Parameter { name: name.to_owned(), role, tensor: tensor.shallow_clone() });
+        tensor
+    }
+
+    fn seed_for(&self, name: &str) {
+        tch::manual_seed(harness::mix_seed(self.seed, name));
+    }
+}
+
+/// One transformer block.
+struct Block {
+    query: Tensor,  // [dim, dim]
+    key: Tensor,    // [dim, dim]
+    value: Tensor,  // [dim, dim]
+    output: Tensor, // [dim, dim]
+    up: Tensor,     // [mlp_ratio * dim, dim]
+    down: Tensor,   // [dim, mlp_ratio * dim]
+    value_embedding: Option<ValueEmbedding>,
+    long: bool,
+}
+
+/// Adds to the values a learnt vector of the token itself.
+struct ValueEmbedding {
+    table: Tensor, // [vocabulary, dim]
+    gate: Tensor,  // [heads, gate_channels]
+}
+
+/// The whole network.
+pub struct Model {
+    /// Everything that is trained, in a fixed order.
+    pub parameters: Vec<Parameter>,
+    embedding: Tensor, // [vocabulary, dim]
+    blocks: Vec<Block>,
+    head: Tensor,         // [vocabulary, dim]
+    residual: Tensor,     // [depth]
+    skip: Tensor,         // [depth]
+    cos: Tensor,          // [context, 1, head_dim / 2]
+    sin: Tensor,          // [context, 1, head_dim / 2]
+    short_window: Tensor, // [context, context], true where query i (row) may see key j (column)
+    head_dim: i64,
+    gate_channels: i64,
+    softcap: f64,
+    kind: Kind,
+}
+
+impl Model {
+    /// Builds the network with fresh initial values.
+    ///
+    /// # Errors
+    /// When the recipe's numbers do not fit together.
+    pub fn new(recipe: &Recipe, setting: &Setting, seed: u64) -> Result<Model, CandidateError> {
+        let shape = &recipe.shape;
+        let (depth, dim, head_dim) = (shape.depth, shape.dim, shape.head_dim);
+        let (vocabulary, context) = (setting.vocabulary as i64, setting.context as i64);
+        if depth < 1 || head_dim < 2 || head_dim % 2 != 0 || dim < 1 || dim % head_dim != 0 {
+            return Err(CandidateError::new(format!(
+                "depth {depth}, dim {dim} and head_dim {head_dim} do not fit: dim must be a multiple of an even head_dim"
+            )));
+        }
+        if recipe.gate_channels > dim || recipe.window_pattern.is_empty() {
+            return Err(CandidateError::new("gate_channels must not exceed dim, window_pattern must not be empty"));
+        }
+        let device = harness::device(setting)?;
+        let mut draw = Initializer { seed, device, parameters: Vec::new() };
+
+        let embedding = draw.normal("embedding", Role::Embedding, &[vocabulary, dim], recipe.embedding_std);
+        let unit = (dim as f64).powf(-0.5);
+        let (inner, outer) = (recipe.matrix_std * unit, recipe.output_std * unit);
+        let hidden = recipe.mlp_ratio * dim;
+        let mut blocks = Vec::new();
+        for layer in 0..depth {
+            let mut matrix = |name: &str, rows, columns, std| {
+                draw.uniform(&format!("blocks.{layer}.{name}"), Role::Matrix, &[rows, columns], std)
+            };
+            let (query, key) = (matrix("query", dim, dim, inner), matrix("key", dim, dim, inner));
+            let (value, output) = (matrix("value", dim, dim, inner), matrix("output", dim, dim, outer));
+            let (up, down) = (matrix("up", hidden, dim, inner), matrix("down", dim, hidden, outer));
+            // On every second layer, counted so that the last one has it. A zero gate starts as 2 * sigmoid(0) = 1.
+            let value_embedding = (layer % 2 == (depth - 1) % 2).then(|| ValueEmbedding {
+                table: draw.uniform(
+                    &format!("blocks.{layer}.value_embedding"),
+                    Role::ValueEmbedding,
+                    &[vocabulary, dim],
+                    recipe.value_embedding_std * unit,
+                ),
+                gate: draw.constant(
+                    &format!("blocks.{layer}.gate"),
+                    Role::Matrix,
+                    &[dim / head_dim, recipe.gate_channels],
+                    0.0,
+                ),
+            });
+            let letter = recipe.window_pattern.as_bytes()[layer as usize % recipe.window_pattern.len()];
+            let long = layer == depth - 1 || letter == b'L';
+            blocks.push(Block { query, key, value, output, up, down, value_embedding, long });
+        }
+        let head = draw.normal("head", Role::Head, &[vocabulary, dim], recipe.head_std);
+        let residual = draw.constant("residual", Role::Residual, &[depth], recipe.residual_scalar);
+        let skip = draw.constant("skip", Role::Skip, &[depth], recipe.skip_scalar);
+
+        let (cos, sin) = rotary(context, head_dim, recipe.rotary_base, device);
+        let position = Tensor::arange(context, (Kind::Int64, device));
+        let distance = position.unsqueeze(1) - position.unsqueeze(0); // [context, context]: query - key
+        let reach = (recipe.short_window * context as f64).floor() as i64;
+        let short_window = distance.ge(0).logical_and(&distance.le(reach));
+        let kind = match setting.precision {
+            Precision::Fp32 => Kind::Float,
+            Precision::Bf16 => Kind::BFloat16,
+        };
+        Ok(Model {
+            parameters: draw.parameters,
+            embedding,
+            blocks,
+            head,
+            residual,
+            skip,
+            cos: cos.to_kind(kind),
+            sin: sin.to_kind(kind),
+            short_window,
+            head_dim,
+            gate_channels: recipe.gate_channels,
+            softcap: recipe.softcap,
+            kind,
+        })
+    }
+
+    /// Scalars in all parameters.
+    pub fn parameter_count(&self) -> usize {
+        self.parameters.iter().map(|parameter| parameter.tensor.numel()).sum()
+    }
+
+    /// Logits of the next token: [batch, time] token ids to [batch, time, vocabulary] in fp32. Position t sees tokens 0..=t.
+    pub fn forward(&self, tokens: &Tensor) -> Tensor {
+        let embedded = norm(&self.lookup(&self.embedding, tokens)); // [batch, time, dim]
+        let (residual, skip) = (self.cast(&self.residual), self.cast(&self.skip));
+        let mut x = embedded.shallow_clone();
+        for (layer, block) in (0..).zip(&self.blocks) {
+            x = x * residual.get(layer) + &embedded * skip.get(layer);
+            x = &x + self.attention(block, &norm(&x), tokens);
+            x = &x + self.mlp(block, &norm(&x));
+        }
+        let logits = self.linear(&norm(&x), &self.head).to_kind(Kind::Float);
+        (logits / self.softcap).tanh() * self.softcap
+    }
+
+    /// Causal attention over the block's window: [batch, time, dim] to the same.
+    fn attention(&self, block: &Block, x: &Tensor, tokens: &Tensor) -> Tensor {
+        let (batch, time) = (x.size()[0], x.size()[1]);
+        let heads = |x: &Tensor| x.view([batch, time, -1, self.head_dim]); // [batch, time, heads, head_dim]
+        let query = heads(&self.linear(x, &block.query));
+        let key = heads(&self.linear(x, &block.key));
+        let mut value = heads(&self.linear(x, &block.value));
+        if let Some(ValueEmbedding { table, gate }) = &block.value_embedding {
+            let gate = self.linear(&x.narrow(-1, 0, self.gate_channels), gate).sigmoid() * 2.0; // [batch, time, heads]
+            value = value + gate.unsqueeze(-1) * heads(&self.lookup(table, tokens));
+        }
+        let (query, key) = (norm(&self.rotate(&query)), norm(&self.rotate(&key)));
+        let mask = (!block.long).then(|| self.short_window.narrow(0, 0, time).narrow(1, 0, time));
+        let mixed = Tensor::scaled_dot_product_attention(
+            &query.transpose(1, 2), // [batch, heads, time, head_dim]
+            &key.transpose(1, 2),
+            &value.transpose(1, 2),
+            mask.as_ref(),
+            0.0,
+            block.long,
+            None,
+            false,
+        );
+        self.linear(&mixed.transpose(1, 2).reshape([batch, time, -1]), &block.output)
+    }
+
+    /// Squared-ReLU MLP: [batch, time, dim] to the same.
+    fn mlp(&self, block: &Block, x: &Tensor) -> Tensor {
+        self.linear(&self.linear(x, &block.up).relu().square(), &block.down)
+    }
+
+    /// Turns each pair of channels (c, c + head_dim / 2) by its position's angle: [batch, time, heads, head_dim].
+    fn rotate(&self, x: &Tensor) -> Tensor {
+        let time = x.size()[1];
+        let (cos, sin) = (self.cos.narrow(0, 0, time), self.sin.narrow(0, 0, time));
+        let halves = x.chunk(2, -1);
+        let (a, b) = (&halves[0], &halves[1]);
+        Tensor::cat(&[a * &cos + b * &sin, b * &cos - a * &sin], -1)
+    }
+
+    /// x W^T: [.., inputs] and [outputs, inputs] to [.., outputs].
+    fn linear(&self, x: &Tensor, weight: &Tensor) -> Tensor {
+        x.linear(&self.cast(weight), None::<&Tensor>)
+    }
+
+    /// Rows of a table, cast after the lookup so that the table's gradient is summed in fp32.
+    fn lookup(&self, table: &Tensor, tokens: &Tensor) -> Tensor {
+        self.cast(&Tensor::embedding(table, tokens, -1, false, false))
+    }
+
+    fn cast(&self, x: &Tensor) -> Tensor {
+        x.to_kind(self.kind)
+    }
+}
+
+/// RMSNorm over the last dimension, without weights.
+fn norm(x: &Tensor) -> Tensor {
+    let width = x.size().last().copied().unwrap_or(1);
+    x.rms_norm([width], None::<&Tensor>, None)
+}
+
+/// Cosines and sines of the rotary angles, each [context, 1, head_dim / 2].
+fn rotary(context: i64, head_dim: i64, base: f64, device: Device) -> (Tensor, Tensor) {
+    let channel = Tensor::arange_start_step(0, head_dim, 2, (Kind::Float, device)) / head_dim as f64;
+    let frequency = (channel * -base.ln()).exp(); // base^(-channel / head_dim)
+    let angle = Tensor::arange(context, (Kind::Float, device)).outer(&frequency).unsqueeze(1);
+    (angle.cos(), angle.sin())
+}
