@@ -9,3 +9,4 @@ pub mod night;
 pub mod records;
 pub mod run;
 pub mod stats;
+pub mod verify;

@@ -1,0 +1,11 @@
+//! The evaluator: turns what a trained model says of the held-out text into a number that is recorded, or refuses.
+//!
+//! In this version it is the plain one ([`EVALUATOR`]): a fresh `trainer evaluate` process loads the checkpoint and writes
+//! the nats of every held-out token ([`claim`]); [`plain`] checks that claim as far as arithmetic can and sums it up. It does
+//! not yet audit the claim against logits, so a model that lies about its own loss is not caught. [`plain`] does no IO.
+
+pub mod claim;
+pub mod plain;
+
+pub use claim::{ClaimSpec, claim};
+pub use plain::{EVALUATOR, verify};
