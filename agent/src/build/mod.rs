@@ -1,0 +1,177 @@
+//! Building candidates: a clean slot per build, cargo without network, the compiler's first errors.
+//!
+//! A *slot* is a copy of the repository's files (`source`) beside cargo's target directory (`target`). The `pristine` slot
+//! holds the night's start, built once. Every candidate is built in a copy of it, made anew for that build, so that only the
+//! edited crate is compiled and nothing one build leaves behind reaches another.
+
+mod cargo;
+mod slot;
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use crate::flow::{Artifact, BuildFailure};
+use crate::hash::sha256_file;
+use crate::run::{Job, Launcher, RunError, StopSignal};
+
+/// The cargo profile that trainers are built with.
+pub const PROFILE: &str = "trainer";
+
+/// Why a build could not be done. Never a matter of the edited code; that is a [`BuildFailure`].
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// A process could not be run.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// A slot could not be laid out.
+    #[error("cannot {action} {}: {source}; check the disk's space and permissions", path.display())]
+    File {
+        /// What was tried.
+        action: &'static str,
+        /// Where.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// The commit's files could not be written out.
+    #[error("cannot write out the files to build: {0}")]
+    Export(String),
+    /// Cargo failed for a reason that is not in the code.
+    #[error("the build failed through no fault of the code: {0}")]
+    Machine(String),
+    /// The night was stopped.
+    #[error("the night was stopped")]
+    Stopped,
+}
+
+/// Builds trainers.
+#[derive(Debug)]
+pub struct Builder {
+    launcher: Launcher,
+    cargo: PathBuf,
+    environment: Vec<(String, String)>,
+    slots: PathBuf,
+}
+
+/// One build.
+#[derive(Debug, Clone, Copy)]
+pub struct Order<'a> {
+    /// Where the executable is set aside.
+    pub executable: &'a Path,
+    /// Where cargo's standard error goes.
+    pub log: &'a Path,
+    /// Added to the build's niceness.
+    pub nice: i32,
+}
+
+impl Builder {
+    /// `slots` is the folder of all slots; `environment` is all that cargo gets to see.
+    pub fn new(launcher: Launcher, cargo: PathBuf, environment: Vec<(String, String)>, slots: PathBuf) -> Self {
+        Self { launcher, cargo, environment, slots }
+    }
+
+    /// Builds the night's start in the pristine slot; `export` writes its files into a folder, changed files only.
+    ///
+    /// # Errors
+    /// See [`BuildError`].
+    pub async fn build_start(
+        &self,
+        order: Order<'_>,
+        export: impl FnOnce(&Path) -> Result<(), String> + Send + 'static,
+        stop: StopSignal,
+    ) -> Result<Result<Artifact, BuildFailure>, BuildError> {
+        self.build_in(self.slots.join("pristine"), order, export, stop).await
+    }
+
+    /// Builds a candidate in a fresh copy of the pristine slot.
+    ///
+    /// # Errors
+    /// See [`BuildError`].
+    pub async fn build(
+        &self,
+        order: Order<'_>,
+        export: impl FnOnce(&Path) -> Result<(), String> + Send + 'static,
+        stop: StopSignal,
+    ) -> Result<Result<Artifact, BuildFailure>, BuildError> {
+        let (pristine, fresh) = (self.slots.join("pristine"), self.slots.join("candidate"));
+        let copy = {
+            let fresh = fresh.clone();
+            tokio::task::spawn_blocking(move || slot::copy_afresh(&pristine, &fresh))
+        };
+        copy.await.map_err(|error| BuildError::Machine(error.to_string()))??;
+        self.build_in(fresh, order, export, stop).await
+    }
+
+    async fn build_in(
+        &self,
+        slot: PathBuf,
+        order: Order<'_>,
+        export: impl FnOnce(&Path) -> Result<(), String> + Send + 'static,
+        mut stop: StopSignal,
+    ) -> Result<Result<Artifact, BuildFailure>, BuildError> {
+        let began = Instant::now();
+        let (source, target) = (slot.join("source"), slot.join("target"));
+        for folder in [&source, &target] {
+            std::fs::create_dir_all(folder).map_err(|error| BuildError::File {
+                action: "create the folder",
+                path: folder.clone(),
+                source: error,
+            })?;
+        }
+        let export_to = source.clone();
+        tokio::task::spawn_blocking(move || export(&export_to))
+            .await
+            .map_err(|error| BuildError::Machine(error.to_string()))?
+            .map_err(BuildError::Export)?;
+
+        let mut environment = self.environment.clone();
+        environment.push(("CARGO_TARGET_DIR".to_owned(), target.to_string_lossy().into_owned()));
+        let job = Job {
+            program: self.cargo.clone(),
+            arguments: cargo::arguments(),
+            environment,
+            folder: source,
+            nice: order.nice,
+            grace_seconds: 2.0,
+            log: order.log.to_owned(),
+        };
+        let mut process = self.launcher.start(&job).await?;
+        let mut messages = cargo::Messages::default();
+        let read = async {
+            // A message that is too long or a broken pipe ends the reading, not the build: the exit code decides.
+            while let Ok(Some(line)) = process.line().await {
+                messages.take(&line);
+            }
+        };
+        tokio::select! {
+            () = read => {}
+            _ = stop.wait_for(|stop| *stop) => {
+                process.stop().await?;
+                return Err(BuildError::Stopped);
+            }
+        }
+        let ended = process.finish(std::time::Duration::from_secs(60)).await?;
+        let build_seconds = began.elapsed().as_secs_f64();
+        if ended.code != Some(0) {
+            return messages.failure(&ended, build_seconds).map(Err).map_err(BuildError::Machine);
+        }
+        let built = target.join(PROFILE).join("trainer");
+        let set_aside = order.executable.to_owned();
+        let copying = tokio::task::spawn_blocking(move || set_aside_copy(&built, &set_aside));
+        let sha256 = copying.await.map_err(|error| BuildError::Machine(error.to_string()))??;
+        Ok(Ok(Artifact { path: order.executable.to_owned(), sha256, build_seconds }))
+    }
+}
+
+/// Copies the executable to its place and returns its hash.
+fn set_aside_copy(built: &Path, place: &Path) -> Result<String, BuildError> {
+    let file_error = |action, path: &Path| {
+        let path = path.to_owned();
+        move |source| BuildError::File { action, path, source }
+    };
+    // A running executable cannot be overwritten, and a half-written one must not be taken for whole.
+    let temporary = place.with_extension("writing");
+    std::fs::copy(built, &temporary).map_err(file_error("copy the executable to", &temporary))?;
+    std::fs::rename(&temporary, place).map_err(file_error("put the executable at", place))?;
+    sha256_file(place).map_err(file_error("read", place))
+}
