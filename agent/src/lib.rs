@@ -2,6 +2,7 @@
 //! processes of its own and reaches this crate only as data (see ARCHITECTURE.md).
 
 pub mod build;
+pub mod campaign;
 pub mod files;
 pub mod flow;
 pub mod hash;
@@ -10,4 +11,5 @@ pub mod night;
 pub mod records;
 pub mod run;
 pub mod stats;
+pub mod terminal;
 pub mod verify;

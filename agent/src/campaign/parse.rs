@@ -1,0 +1,248 @@
+//! From the text of the two files to a [`Campaign`]: what each key means, its limits and its default.
+
+use std::path::Path;
+
+use protocol::{Budget, Precision, Scale};
+use sha2::{Digest, Sha256};
+use toml::de::DeTable;
+
+use super::parse_data::read_data;
+use super::reader::{Reader, Section};
+use super::{
+    Campaign, CampaignName, Data, DecisionRule, Device, Machine, Night, Problem, Problems, ProposerName, Rules,
+};
+
+const WEEK_SECONDS: f64 = 7.0 * 24.0 * 3600.0;
+
+impl Campaign {
+    /// Reads a campaign from the text of its two files. `file_name` is the path of `campaign.toml` as the person should read it in
+    /// messages; its folder is where relative data files are looked for.
+    ///
+    /// # Errors
+    /// All problems of `campaign.toml`, in the order of the file.
+    pub fn parse(
+        name: CampaignName,
+        toml_text: &str,
+        program_text: &str,
+        file_name: impl AsRef<Path>,
+    ) -> Result<Self, Problems> {
+        let file_name = file_name.as_ref();
+        let refuse = |mut list: Vec<Problem>| {
+            list.sort_by_key(|problem| (problem.span.start, problem.span.end));
+            Problems { file: file_name.display().to_string(), text: toml_text.to_owned(), list }
+        };
+        let (table, errors) = DeTable::parse_recoverable(toml_text);
+        if !errors.is_empty() {
+            return Err(refuse(errors.iter().map(|error| not_toml(error, toml_text.len())).collect()));
+        }
+        let mut reader = Reader::default();
+        let top = reader.top(table.get_ref(), toml_text.trim_end().len());
+        let parts = read_parts(&mut reader, &top);
+        match parts {
+            Some(parts) if reader.problems.is_empty() => Ok(Self {
+                name,
+                folder: file_name.parent().map(Path::to_path_buf).unwrap_or_default(),
+                title: parts.title,
+                goal: program_text.to_owned(),
+                scale: parts.scale,
+                budget: parts.budget,
+                night: parts.night,
+                data: parts.data,
+                machine: parts.machine,
+                rules: parts.rules,
+                campaign_sha256: hex::encode(Sha256::digest(toml_text.as_bytes())),
+                program_sha256: hex::encode(Sha256::digest(program_text.as_bytes())),
+            }),
+            _ => Err(refuse(reader.problems)),
+        }
+    }
+}
+
+fn not_toml(error: &toml::de::Error, end: usize) -> Problem {
+    let message = error.message().lines().next().unwrap_or("cannot be read");
+    let (message, expected) = match message.split_once(", expected ") {
+        Some((message, expected)) => (message, format!("expected {expected}")),
+        None => (message, "cannot be read on from here".to_owned()),
+    };
+    Problem {
+        message: format!("not TOML: {}", crate::terminal::clean(message)),
+        expected: crate::terminal::clean(&expected),
+        help: None,
+        span: error.span().unwrap_or(end..end),
+    }
+}
+
+struct Parts {
+    title: String,
+    scale: Scale,
+    budget: Budget,
+    night: Night,
+    data: Data,
+    machine: Machine,
+    rules: Rules,
+}
+
+/// `None` where something that has no default is missing or wrong; the reader then holds why.
+fn read_parts(reader: &mut Reader, top: &Section<'_>) -> Option<Parts> {
+    let title = read_title(reader, top);
+    let scale = read_scale(reader, top);
+    let budget = read_budget(reader, top);
+    let night = read_night(reader, top);
+    let data = read_data(reader, top, scale.unwrap_or(Scale::Cpu));
+    let machine = read_machine(reader, top, scale.unwrap_or(Scale::Cpu));
+    let rules = read_rules(reader, top);
+    refuse_trials_longer_than_the_night(reader, top, budget, night.as_ref());
+    Some(Parts { title: title?, scale: scale?, budget: budget?, night: night?, data: data?, machine, rules })
+}
+
+fn read_title(reader: &mut Reader, top: &Section<'_>) -> Option<String> {
+    if !reader.wrote(top, "title") {
+        reader.problem(
+            top.span.clone(),
+            "`title` is missing",
+            "expected a title",
+            Some("add a line `title = \"...\"` at the top".to_owned()),
+        );
+    }
+    let (title, span) = reader.text(top, "title", "one line for people")?;
+    if title.chars().count() > 100 || title.chars().any(char::is_control) {
+        reader.problem(span, "`title` is not one short line", "expected one line of at most 100 characters", None);
+        return None;
+    }
+    Some(title)
+}
+
+fn read_scale(reader: &mut Reader, top: &Section<'_>) -> Option<Scale> {
+    let words = Scale::ALL.map(Scale::name);
+    if !reader.wrote(top, "scale") {
+        let help = "add a line `scale = \"cpu\"` at the top (or \"gpu\", \"h100\")".to_owned();
+        reader.problem(top.span.clone(), "`scale` is missing", "expected a scale", Some(help));
+    }
+    let (word, _) = reader.choice(top, "scale", &words)?;
+    Scale::ALL.into_iter().find(|scale| scale.name() == word)
+}
+
+fn read_budget(reader: &mut Reader, top: &Section<'_>) -> Option<Budget> {
+    let budget = reader.section(top, "budget");
+    let seconds = reader.number(&budget, "seconds", (0.0, false), WEEK_SECONDS, "seconds");
+    let tokens = reader.integer(&budget, "tokens", 1..=u64::MAX, "tokens");
+    match (reader.wrote(&budget, "seconds"), reader.wrote(&budget, "tokens")) {
+        (true, true) if budget.has("seconds") && budget.has("tokens") => {
+            let help = "keep one: `seconds` is what a night is planned by, `tokens` is repeatable on a noisy machine";
+            reader.problem(
+                budget.key_span("tokens"),
+                "[budget] has both `seconds` and `tokens`",
+                "a second budget",
+                Some(help.to_owned()),
+            );
+            None
+        }
+        (false, false) => {
+            let help = "add a section `[budget]` with `seconds = 20` or `tokens = 1_000_000`".to_owned();
+            reader.problem(
+                budget.span.clone(),
+                "the budget of a trial is missing",
+                "expected `seconds` or `tokens`",
+                Some(help),
+            );
+            None
+        }
+        _ => seconds.map(|(seconds, _)| Budget::Seconds(seconds)).or(tokens.map(|(tokens, _)| Budget::Tokens(tokens))),
+    }
+}
+
+fn read_night(reader: &mut Reader, top: &Section<'_>) -> Option<Night> {
+    let night = reader.section(top, "night");
+    let experiments = reader.integer(&night, "experiments", 1..=100_000, "experiments");
+    let hours = reader.number(&night, "hours", (0.0, false), 24.0 * 31.0, "hours");
+    if !reader.wrote(&night, "experiments") && !reader.wrote(&night, "hours") {
+        let help = "add `experiments = 8` or `hours = 9` (or both) to a section `[night]`".to_owned();
+        reader.problem(night.span.clone(), "a night without a limit", "expected `experiments` or `hours`", Some(help));
+    }
+    let words = ProposerName::ALL.map(ProposerName::name);
+    let mut proposers = Vec::new();
+    if night.has("proposers") {
+        for (word, span) in reader.texts(&night, "proposers", "proposers").into_iter().flat_map(|(texts, _)| texts) {
+            match ProposerName::ALL.into_iter().find(|proposer| proposer.name() == word) {
+                Some(proposer) => proposers.push(proposer),
+                None => reader.unknown_word("proposers", &word, span, &words),
+            }
+        }
+    } else {
+        proposers.extend(ProposerName::ALL);
+    }
+    let experiments = experiments.and_then(|(number, _)| u32::try_from(number).ok());
+    Some(Night { experiments, hours: hours.map(|(hours, _)| hours), proposers })
+}
+
+fn read_machine(reader: &mut Reader, top: &Section<'_>, scale: Scale) -> Machine {
+    let machine = reader.section(top, "machine");
+    let device = reader.text(&machine, "device", "\"auto\", \"cpu\" or \"cuda:0\"").and_then(|(word, span)| {
+        let device = device(&word);
+        if device.is_none() {
+            let help = match word.as_str() {
+                "cuda" | "gpu" => Some("did you mean \"cuda:0\"?".to_owned()),
+                _ => Some("\"auto\" takes the first CUDA device if there is one, else the CPU".to_owned()),
+            };
+            let message = format!("`device` cannot be \"{}\"", crate::terminal::clean(&word));
+            reader.problem(span, message, "expected \"auto\", \"cpu\" or \"cuda:0\"", help);
+        }
+        device
+    });
+    let precision = reader.choice(&machine, "precision", &["bf16", "fp32"]);
+    let threads = reader.integer(&machine, "threads", 0..=1_024, "threads (0 for all cores)");
+    let grace = reader.number(&machine, "grace_seconds", (0.0, true), 3_600.0, "seconds");
+    let reserve = reader.number(&machine, "disk_reserve_gb", (0.0, true), 1e6, "gigabytes");
+    let default_reserve = match scale {
+        Scale::Cpu => 2.0,
+        Scale::Gpu => 10.0,
+        Scale::H100 => 20.0,
+    };
+    Machine {
+        device: device.unwrap_or(Device::Auto),
+        precision: match precision {
+            Some(("fp32", _)) => Precision::Fp32,
+            _ => Precision::Bf16,
+        },
+        threads: threads.and_then(|(number, _)| usize::try_from(number).ok()).unwrap_or(0),
+        grace_seconds: grace.map_or(30.0, |(seconds, _)| seconds),
+        disk_reserve_gb: reserve.map_or(default_reserve, |(gigabytes, _)| gigabytes),
+    }
+}
+
+fn device(word: &str) -> Option<Device> {
+    match word {
+        "auto" => Some(Device::Auto),
+        "cpu" => Some(Device::Cpu),
+        _ => {
+            let number = word.strip_prefix("cuda:").filter(|digits| digits.bytes().all(|b| b.is_ascii_digit()))?;
+            number.parse().ok().filter(|number| *number < 128).map(Device::Cuda)
+        }
+    }
+}
+
+fn read_rules(reader: &mut Reader, top: &Section<'_>) -> Rules {
+    let rules = reader.section(top, "rules");
+    reader.choice(&rules, "decision", &["lower-is-kept"]);
+    let repair_rounds = reader.integer(&rules, "repair_rounds", 0..=10, "rounds");
+    Rules {
+        decision: DecisionRule::LowerIsKept,
+        repair_rounds: repair_rounds.and_then(|(number, _)| u32::try_from(number).ok()).unwrap_or(3),
+    }
+}
+
+/// A night has to hold the baseline and one experiment.
+fn refuse_trials_longer_than_the_night(
+    reader: &mut Reader,
+    top: &Section<'_>,
+    budget: Option<Budget>,
+    night: Option<&Night>,
+) {
+    let (Some(Budget::Seconds(seconds)), Some(hours)) = (budget, night.and_then(|night| night.hours)) else { return };
+    if 2.0 * seconds > hours * 3_600.0 {
+        let section = reader.section(top, "night");
+        let message = format!("a night of {hours} h cannot hold the baseline and one experiment of {seconds} s each");
+        let help = "raise `hours` in [night] or lower `seconds` in [budget]".to_owned();
+        reader.problem(section.key_span("hours"), message, "too short for the budget", Some(help));
+    }
+}

@@ -1,0 +1,356 @@
+//! Reads typed values out of a parsed TOML table and collects every problem on the way, so that a person sees all mistakes of
+//! a file at once. (Serde stops at the first one and knows no neighbouring keys.)
+
+use std::ops::{Range, RangeInclusive};
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::problems::{Problem, nearest};
+
+/// A value and the bytes of the file it was written with.
+pub(super) type Found<T> = (T, Range<usize>);
+
+/// The keys of every section; the top of the file is the section with the empty name.
+pub(super) const LAYOUT: &[(&str, &[&str])] = &[
+    ("", &["title", "scale", "budget", "night", "data", "machine", "rules"]),
+    ("budget", &["seconds", "tokens"]),
+    ("night", &["experiments", "hours", "proposers"]),
+    (
+        "data",
+        &[
+            "embedded",
+            "files",
+            "hub",
+            "text_field",
+            "vocabulary",
+            "context",
+            "search_rows",
+            "sealed_rows",
+            "max_train_bytes",
+            "tokenizer_sample_bytes",
+        ],
+    ),
+    ("data.hub", &["repo", "revision", "files", "prefix", "max_files"]),
+    ("machine", &["device", "precision", "threads", "grace_seconds", "disk_reserve_gb"]),
+    ("rules", &["decision", "repair_rounds"]),
+];
+
+/// One table of the file.
+pub(super) struct Section<'t> {
+    name: &'static str,
+    table: Option<&'t DeTable<'t>>,
+    /// Where to point when something is missing here.
+    pub(super) span: Range<usize>,
+    /// Whether the person wrote the section in a way that cannot be read, so that nothing in it is missing.
+    broken: bool,
+}
+
+impl Section<'_> {
+    /// Whether the person wrote this key, with whatever value.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.table.is_some_and(|table| entry(table, key).is_some())
+    }
+
+    /// The section as it is written in the file.
+    pub(super) fn title(&self) -> String {
+        if self.name.is_empty() { "the top of the file".to_owned() } else { format!("[{}]", self.name) }
+    }
+
+    /// Where the key itself stands, or the section if it is not there.
+    pub(super) fn key_span(&self, key: &str) -> Range<usize> {
+        self.table.and_then(|table| entry(table, key)).map_or(self.span.clone(), |(key, _)| key.span())
+    }
+}
+
+fn entry<'t>(
+    table: &'t DeTable<'t>,
+    key: &str,
+) -> Option<(&'t Spanned<toml::de::DeString<'t>>, &'t Spanned<DeValue<'t>>)> {
+    table.iter().find(|(name, _)| name.get_ref() == key)
+}
+
+/// Collects problems while sections are read. A getter that returns `None` for a key that is there has said why.
+#[derive(Default)]
+pub(super) struct Reader {
+    pub(super) problems: Vec<Problem>,
+    /// Section and key that a mistyped key was taken for: it is not missing as well.
+    meant: Vec<(&'static str, &'static str)>,
+}
+
+impl Reader {
+    /// Whether the person wrote this key, or one that was taken for it.
+    pub(super) fn wrote(&self, section: &Section<'_>, key: &str) -> bool {
+        section.has(key) || self.meant.contains(&(section.name, key)) || section.broken
+    }
+
+    /// Notes a problem.
+    pub(super) fn problem(
+        &mut self,
+        span: Range<usize>,
+        message: impl Into<String>,
+        expected: impl Into<String>,
+        help: Option<String>,
+    ) {
+        self.problems.push(Problem { message: message.into(), expected: expected.into(), help, span });
+    }
+
+    /// The whole file as the section without a name.
+    pub(super) fn top<'t>(&mut self, table: &'t DeTable<'t>, end: usize) -> Section<'t> {
+        let section = Section { name: "", table: Some(table), span: end..end, broken: false };
+        self.refuse_unknown_keys(&section);
+        section
+    }
+
+    /// A table inside another; one that is not there has no keys.
+    pub(super) fn section<'t>(&mut self, parent: &Section<'t>, key: &'static str) -> Section<'t> {
+        let inside = LAYOUT.iter().map(|(name, _)| *name).find(|name| *name == format!("{}.{key}", parent.name));
+        let name = inside.unwrap_or(key);
+        let Some((written, value)) = parent.table.and_then(|table| entry(table, key)) else {
+            let broken = parent.broken || self.meant.contains(&(parent.name, key));
+            return Section { name, table: None, span: parent.span.clone(), broken };
+        };
+        let table = match value.get_ref() {
+            DeValue::Table(table) => Some(table),
+            other => {
+                self.problem(
+                    value.span(),
+                    format!("`{key}` is {}, not a section", describe(other)),
+                    "expected a table",
+                    Some(format!("write a line `[{name}]` and put its keys below it")),
+                );
+                None
+            }
+        };
+        let section = Section { name, table, span: written.span(), broken: table.is_none() };
+        self.refuse_unknown_keys(&section);
+        section
+    }
+
+    fn refuse_unknown_keys(&mut self, section: &Section<'_>) {
+        let known = LAYOUT.iter().find(|(name, _)| *name == section.name).map_or(&[][..], |(_, keys)| keys);
+        for (key, _) in section.table.into_iter().flatten() {
+            let written = key.get_ref().as_ref();
+            if known.contains(&written) {
+                continue;
+            }
+            let elsewhere = LAYOUT.iter().find(|(_, keys)| keys.contains(&written)).map(|(name, _)| *name);
+            let near = nearest(written, known.iter().copied());
+            if let (Some(near), None) = (near, elsewhere) {
+                self.meant.push((section.name, near));
+            }
+            let help = match (near, elsewhere) {
+                (_, Some("")) => format!("`{written}` stands at the top of the file, before the first section"),
+                (_, Some(other)) => format!("`{written}` belongs in [{other}]"),
+                (Some(near), None) => format!("did you mean `{near}`?"),
+                (None, None) => format!("the keys of {} are {}", section.title(), listed(known)),
+            };
+            self.problem(
+                key.span(),
+                format!("{} has no key `{}`", section.title(), crate::terminal::clean(written)),
+                "unknown key",
+                Some(help),
+            );
+        }
+    }
+
+    fn value<'t>(&self, section: &Section<'t>, key: &str) -> Option<&'t Spanned<DeValue<'t>>> {
+        section.table.and_then(|table| entry(table, key)).map(|(_, value)| value)
+    }
+
+    fn wrong_type(&mut self, key: &str, value: &Spanned<DeValue<'_>>, expected: &str, help: Option<String>) {
+        let message = format!("`{key}` is {}", describe(value.get_ref()));
+        self.problem(value.span(), message, format!("expected {expected}"), help);
+    }
+
+    /// A text that is not empty.
+    pub(super) fn text(&mut self, section: &Section<'_>, key: &str, expected: &str) -> Option<Found<String>> {
+        let value = self.value(section, key)?;
+        match value.get_ref() {
+            DeValue::String(text) if text.trim().is_empty() => {
+                self.problem(value.span(), format!("`{key}` is empty"), format!("expected {expected}"), None);
+                None
+            }
+            DeValue::String(text) => Some((text.clone().into_owned(), value.span())),
+            DeValue::Integer(_) | DeValue::Float(_) | DeValue::Boolean(_) => {
+                self.wrong_type(key, value, expected, Some(format!("put it in quotes: `{key} = \"...\"`")));
+                None
+            }
+            _ => {
+                self.wrong_type(key, value, expected, None);
+                None
+            }
+        }
+    }
+
+    /// A whole number within limits.
+    pub(super) fn integer(
+        &mut self,
+        section: &Section<'_>,
+        key: &str,
+        limits: RangeInclusive<u64>,
+        what: &str,
+    ) -> Option<Found<u64>> {
+        let value = self.value(section, key)?;
+        let expected = match (*limits.start(), *limits.end()) {
+            (least, u64::MAX) => format!("a whole number of {what}, at least {}", grouped(least)),
+            (least, most) => format!("a whole number of {what} from {} to {}", grouped(least), grouped(most)),
+        };
+        let DeValue::Integer(written) = value.get_ref() else {
+            let help = match value.get_ref() {
+                DeValue::String(text) if text.trim().parse::<u64>().is_ok() => {
+                    Some(format!("write it without quotes: `{key} = {}`", text.trim()))
+                }
+                DeValue::Float(float) => {
+                    let whole =
+                        float.as_str().parse::<f64>().ok().filter(|f| f.fract() == 0.0 && (0.0..1e15).contains(f));
+                    whole.map(|whole| format!("write it without a fraction: `{key} = {whole}`"))
+                }
+                _ => None,
+            };
+            self.wrong_type(key, value, &expected, help);
+            return None;
+        };
+        match u64::from_str_radix(written.as_str(), written.radix()).ok().filter(|number| limits.contains(number)) {
+            Some(number) => Some((number, value.span())),
+            None => {
+                self.problem(
+                    value.span(),
+                    format!("`{key} = {written}` is out of range"),
+                    format!("expected {expected}"),
+                    None,
+                );
+                None
+            }
+        }
+    }
+
+    /// A finite number above `least` (or equal to it where `or_equal`) and at most `most`.
+    pub(super) fn number(
+        &mut self,
+        section: &Section<'_>,
+        key: &str,
+        least: (f64, bool),
+        most: f64,
+        what: &str,
+    ) -> Option<Found<f64>> {
+        let value = self.value(section, key)?;
+        let (least, or_equal) = least;
+        let bound = if or_equal { "at least" } else { "more than" };
+        let expected = format!("a number of {what}, {bound} {least} and at most {most}");
+        let parsed = match value.get_ref() {
+            DeValue::Integer(whole) => {
+                i128::from_str_radix(whole.as_str(), whole.radix()).ok().map(|whole| whole as f64)
+            }
+            DeValue::Float(float) => float.as_str().parse::<f64>().ok(),
+            DeValue::String(text) => {
+                let help = text.trim().parse::<f64>().ok();
+                let help = help.map(|_| format!("write it without quotes: `{key} = {}`", text.trim()));
+                self.wrong_type(key, value, &expected, help);
+                return None;
+            }
+            _ => {
+                self.wrong_type(key, value, &expected, None);
+                return None;
+            }
+        };
+        // A NaN fails both comparisons.
+        match parsed.filter(|number| (*number > least || or_equal && *number == least) && *number <= most) {
+            Some(number) => Some((number, value.span())),
+            None => {
+                let message = format!("`{key}` is out of range");
+                self.problem(value.span(), message, format!("expected {expected}"), None);
+                None
+            }
+        }
+    }
+
+    /// One word of a list.
+    pub(super) fn choice(
+        &mut self,
+        section: &Section<'_>,
+        key: &str,
+        words: &[&'static str],
+    ) -> Option<Found<&'static str>> {
+        let expected = format!("one of {}", quoted(words));
+        let (text, span) = self.text(section, key, &expected)?;
+        match words.iter().find(|word| **word == text) {
+            Some(word) => Some((word, span)),
+            None => {
+                self.unknown_word(key, &text, span, words);
+                None
+            }
+        }
+    }
+
+    /// Says that `text` is none of `words`.
+    pub(super) fn unknown_word(&mut self, key: &str, text: &str, span: Range<usize>, words: &[&'static str]) {
+        let help = nearest(text, words.iter().copied()).map(|near| format!("did you mean \"{near}\"?"));
+        let message = format!("`{key}` cannot be \"{}\"", crate::terminal::clean(text));
+        self.problem(span, message, format!("expected one of {}", quoted(words)), help);
+    }
+
+    /// A list of texts, none of them empty or there twice; at least one.
+    pub(super) fn texts(&mut self, section: &Section<'_>, key: &str, what: &str) -> Option<Found<Vec<Found<String>>>> {
+        let value = self.value(section, key)?;
+        let DeValue::Array(items) = value.get_ref() else {
+            let help = value.get_ref().as_str().map(|text| format!("put it in brackets: `{key} = [{text:?}]`"));
+            self.wrong_type(key, value, &format!("a list of {what}"), help);
+            return None;
+        };
+        let mut texts: Vec<Found<String>> = Vec::new();
+        for item in items {
+            match item.get_ref() {
+                DeValue::String(text) if text.trim().is_empty() => {
+                    self.problem(item.span(), format!("`{key}` has an empty entry"), format!("expected {what}"), None);
+                }
+                DeValue::String(text) if texts.iter().any(|(earlier, _)| earlier == text) => {
+                    let message = format!("`{key}` names \"{}\" twice", crate::terminal::clean(text));
+                    self.problem(item.span(), message, "already named", None);
+                }
+                DeValue::String(text) => texts.push((text.clone().into_owned(), item.span())),
+                other => {
+                    let message = format!("`{key}` holds {}", describe(other));
+                    self.problem(item.span(), message, format!("expected {what}, in quotes"), None);
+                }
+            }
+        }
+        if items.is_empty() {
+            self.problem(value.span(), format!("`{key}` is empty"), format!("expected a list of {what}"), None);
+        }
+        (!texts.is_empty()).then(|| (texts, value.span()))
+    }
+}
+
+fn describe(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "a text",
+        DeValue::Integer(_) => "a whole number",
+        DeValue::Float(_) => "a number with a fraction",
+        DeValue::Boolean(_) => "true or false",
+        DeValue::Datetime(_) => "a date or time",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a table",
+    }
+}
+
+fn listed(words: &[&str]) -> String {
+    words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
+}
+
+fn quoted(words: &[&str]) -> String {
+    words.iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(", ")
+}
+
+/// Digits in groups of three, as they may be written in TOML: `65_536`.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut grouped = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) && digits.len() > 4 {
+            grouped.push('_');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
