@@ -3,6 +3,7 @@
 
 pub mod build;
 pub mod campaign;
+pub mod edit;
 pub mod files;
 pub mod flow;
 pub mod hash;
