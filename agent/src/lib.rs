@@ -12,5 +12,6 @@ pub mod night;
 pub mod records;
 pub mod run;
 pub mod stats;
+pub mod store;
 pub mod terminal;
 pub mod verify;

@@ -12,8 +12,8 @@ use protocol::Budget;
 use serde::{Deserialize, Serialize};
 
 use crate::flow::{
-    Author, BadName, CommitId, Decision, ExperimentId, NightId, PastExperiment, Proposal, Rejected, Trained, Verdict,
-    Verified,
+    Author, BadName, CommitId, Decision, Edit, ExperimentId, NightId, PastExperiment, Proposal, Rejected, Trained,
+    Verdict, Verified,
 };
 
 /// Raised whenever the files of a night change their meaning.
@@ -200,8 +200,10 @@ pub struct AttemptRecord {
     pub ordinal: u32,
     /// What was attempted.
     pub kind: AttemptKind,
-    /// The edits' digest in this round.
-    pub patch_digest: String,
+    /// What was tried; a repair changes the edits.
+    pub edits: Vec<Edit>,
+    /// The edits' digest, where they applied.
+    pub patch_digest: Option<String>,
     /// The commit, where there was one.
     pub commit: Option<CommitId>,
     /// Whether it succeeded.

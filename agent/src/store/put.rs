@@ -1,0 +1,395 @@
+//! All writing SQL: one statement per table, which makes the row equal to the record. What may change, and what must not,
+//! is decided by the callers inside their transaction. The checks of the schema stand behind both.
+
+use protocol::Budget;
+use serde::Serialize;
+use sqlx::SqliteConnection;
+
+use super::error::{Context, StoreError};
+use super::rows::{to_signed, trial_end_columns};
+use crate::flow::{ExperimentId, NightId};
+use crate::records::{
+    AttemptRecord, ChampionMove, EffectRecord, Evaluation, EventRecord, ExperimentRecord, NightRecord, SkipRecord,
+    TrialRecord,
+};
+
+type Result<T> = std::result::Result<T, StoreError>;
+
+fn json(context: &Context, what: &str, value: &impl Serialize) -> Result<String> {
+    serde_json::to_string(value).map_err(|problem| context.bad_row(what, problem))
+}
+
+pub(super) async fn night(connection: &mut SqliteConnection, context: &Context, night: &NightRecord) -> Result<()> {
+    let id = night.id.as_str();
+    let start_commit = night.start_commit.as_str();
+    let started_at = night.started_at.to_string();
+    let deadline = night.deadline.map(|at| at.to_string());
+    let seeds = json(context, "a night's seeds", &night.seeds)?;
+    let proposer_seed = night.proposer_seed.to_string();
+    let machine = json(context, "a night's machine", &night.machine)?;
+    let state = if night.end.is_some() { "ended" } else { "running" };
+    let ended_at = night.end.as_ref().map(|end| end.at.to_string());
+    let ending = night.end.as_ref().map(|end| end.how.name());
+    let ending_detail = night.end.as_ref().map(|end| end.detail.as_str());
+    sqlx::query!(
+        "INSERT INTO nights (id, campaign, start_commit, program_sha256, campaign_sha256, campaign_text, started_at,
+                             deadline, experiment_limit, seeds_json, proposer_seed, machine_json, state, ended_at,
+                             ending, ending_detail)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)
+         ON CONFLICT (id) DO UPDATE SET
+             state = excluded.state, ended_at = excluded.ended_at, ending = excluded.ending,
+             ending_detail = excluded.ending_detail",
+        id,
+        night.campaign,
+        start_commit,
+        night.program_sha256,
+        night.campaign_sha256,
+        night.campaign_text,
+        started_at,
+        deadline,
+        night.experiment_limit,
+        seeds,
+        proposer_seed,
+        machine,
+        state,
+        ended_at,
+        ending,
+        ending_detail
+    )
+    .execute(connection)
+    .await
+    .map_err(context.sql("record a night"))?;
+    Ok(())
+}
+
+/// Without its attempts.
+pub(super) async fn experiment(
+    connection: &mut SqliteConnection,
+    context: &Context,
+    experiment: &ExperimentRecord,
+) -> Result<()> {
+    let (proposal, candidate) = (&experiment.proposal, experiment.candidate.as_ref());
+    let (artifact, decision) = (experiment.artifact.as_ref(), experiment.decision.as_ref());
+    context.finite(&[
+        ("the predicted effect", proposal.predicted_effect),
+        ("the proposal's cost", Some(proposal.author.cost_usd)),
+        ("the build's time", artifact.map(|artifact| artifact.build_seconds)),
+        ("the difference", decision.and_then(|decision| decision.difference)),
+        ("the interval's lower end", decision.and_then(|decision| decision.interval).map(|interval| interval.0)),
+        ("the interval's upper end", decision.and_then(|decision| decision.interval).map(|interval| interval.1)),
+    ])?;
+    let night = experiment.id.night.as_str();
+    let edits = json(context, "an experiment's edits", &proposal.edits)?;
+    let champion = experiment.champion.as_str();
+    let state = experiment.state.name();
+    let commit = candidate.map(|candidate| candidate.commit.as_str());
+    let parent = candidate.map(|candidate| candidate.parent.as_str());
+    let branch = candidate.map(|candidate| candidate.branch.as_str());
+    let lines_added = candidate.map(|candidate| candidate.lines_added);
+    let lines_removed = candidate.map(|candidate| candidate.lines_removed);
+    let artifact_sha256 = artifact.map(|artifact| artifact.sha256.as_str());
+    let build_seconds = artifact.map(|artifact| artifact.build_seconds);
+    let verdict = decision.map(|decision| decision.verdict.name());
+    let difference = decision.and_then(|decision| decision.difference);
+    let interval_low = decision.and_then(|decision| decision.interval).map(|interval| interval.0);
+    let interval_high = decision.and_then(|decision| decision.interval).map(|interval| interval.1);
+    let trials = decision.map(|decision| decision.trials);
+    let rule = decision.map(|decision| decision.rule.as_str());
+    let reason = decision.map(|decision| decision.reason.as_str());
+    let proposed_at = experiment.proposed_at.to_string();
+    let decided_at = experiment.decided_at.map(|at| at.to_string());
+    sqlx::query!(
+        "INSERT INTO experiments (night, number, key, title, hypothesis, source, family, predicted_effect, proposer,
+                                  model, cost_usd, edits_json, patch_digest, champion_commit, state, commit_id,
+                                  parent_commit, branch, lines_added, lines_removed, artifact_sha256, build_seconds,
+                                  verdict, difference, interval_low, interval_high, decided_on_trials, rule, reason,
+                                  proposed_at, decided_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22,
+                 ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31)
+         ON CONFLICT (night, number) DO UPDATE SET
+             key = excluded.key, title = excluded.title, hypothesis = excluded.hypothesis, source = excluded.source,
+             family = excluded.family, predicted_effect = excluded.predicted_effect, proposer = excluded.proposer,
+             model = excluded.model, cost_usd = excluded.cost_usd, edits_json = excluded.edits_json,
+             patch_digest = excluded.patch_digest, champion_commit = excluded.champion_commit, state = excluded.state,
+             commit_id = excluded.commit_id, parent_commit = excluded.parent_commit, branch = excluded.branch,
+             lines_added = excluded.lines_added, lines_removed = excluded.lines_removed,
+             artifact_sha256 = excluded.artifact_sha256, build_seconds = excluded.build_seconds,
+             verdict = excluded.verdict, difference = excluded.difference, interval_low = excluded.interval_low,
+             interval_high = excluded.interval_high, decided_on_trials = excluded.decided_on_trials,
+             rule = excluded.rule, reason = excluded.reason, proposed_at = excluded.proposed_at,
+             decided_at = excluded.decided_at",
+        night,
+        experiment.id.number,
+        proposal.key,
+        proposal.title,
+        proposal.hypothesis,
+        proposal.source,
+        proposal.family,
+        proposal.predicted_effect,
+        proposal.author.proposer,
+        proposal.author.model,
+        proposal.author.cost_usd,
+        edits,
+        experiment.patch_digest,
+        champion,
+        state,
+        commit,
+        parent,
+        branch,
+        lines_added,
+        lines_removed,
+        artifact_sha256,
+        build_seconds,
+        verdict,
+        difference,
+        interval_low,
+        interval_high,
+        trials,
+        rule,
+        reason,
+        proposed_at,
+        decided_at
+    )
+    .execute(connection)
+    .await
+    .map_err(context.sql("record an experiment"))?;
+    Ok(())
+}
+
+pub(super) async fn attempt(
+    connection: &mut SqliteConnection,
+    context: &Context,
+    id: &ExperimentId,
+    attempt: &AttemptRecord,
+) -> Result<()> {
+    context.finite(&[("the attempt's time", Some(attempt.seconds))])?;
+    let night = id.night.as_str();
+    let edits = json(context, "an attempt's edits", &attempt.edits)?;
+    let kind = attempt.kind.name();
+    let commit = attempt.commit.as_ref().map(|commit| commit.as_str());
+    let outcome = attempt.outcome.name();
+    let at = attempt.at.to_string();
+    sqlx::query!(
+        "INSERT INTO attempts (night, number, ordinal, kind, edits_json, patch_digest, commit_id, outcome, evidence,
+                               seconds, at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+        night,
+        id.number,
+        attempt.ordinal,
+        kind,
+        edits,
+        attempt.patch_digest,
+        commit,
+        outcome,
+        attempt.evidence,
+        attempt.seconds,
+        at
+    )
+    .execute(connection)
+    .await
+    .map_err(context.sql("record an attempt"))?;
+    Ok(())
+}
+
+pub(super) async fn trial(connection: &mut SqliteConnection, context: &Context, trial: &TrialRecord) -> Result<()> {
+    let (budget_seconds, budget_tokens) = match trial.budget {
+        Budget::Seconds(seconds) => (Some(seconds), None),
+        Budget::Tokens(tokens) => (None, Some(to_signed(tokens))),
+    };
+    let trained = trial.trained.as_ref();
+    let (verified, rejected) = match &trial.evaluation {
+        None => (None, None),
+        Some(Evaluation::Verified(verified)) => (Some(verified), None),
+        Some(Evaluation::Rejected(rejected)) => (None, Some(rejected)),
+    };
+    context.finite(&[
+        ("the budget", budget_seconds),
+        ("the training time", trained.map(|trained| trained.training_seconds)),
+        ("the start's time", trained.map(|trained| trained.start_seconds)),
+        ("the final loss", trained.and_then(|trained| trained.final_loss)),
+        ("bits per byte", verified.map(|verified| verified.val_bpb)),
+        ("the sum of nats", verified.map(|verified| verified.nats)),
+        ("the evaluation's time", verified.map(|verified| verified.seconds)),
+    ])?;
+    let night = trial.experiment.night.as_str();
+    let seed = trial.seed.to_string();
+    let started_at = trial.started_at.to_string();
+    let (ending, message) = trained.map(|trained| trial_end_columns(&trained.end)).unzip();
+    let message = message.flatten();
+    let steps = trained.map(|trained| to_signed(trained.steps));
+    let tokens = trained.map(|trained| to_signed(trained.tokens));
+    let parameters = trained.map(|trained| to_signed(trained.parameters));
+    let training_seconds = trained.map(|trained| trained.training_seconds);
+    let start_seconds = trained.map(|trained| trained.start_seconds);
+    let peak_memory_bytes = trained.map(|trained| to_signed(trained.peak_memory_bytes));
+    let final_loss = trained.and_then(|trained| trained.final_loss);
+    let checkpoint_sha256 = trained.and_then(|trained| trained.checkpoint_sha256.as_deref());
+    let ended_at = trial.ended_at.map(|at| at.to_string());
+    let evaluation = trial.evaluation.as_ref().map(|evaluation| match evaluation {
+        Evaluation::Verified(_) => "verified",
+        Evaluation::Rejected(_) => "rejected",
+    });
+    let val_bpb = verified.map(|verified| verified.val_bpb);
+    let nats = verified.map(|verified| verified.nats);
+    let bytes = verified.map(|verified| to_signed(verified.bytes));
+    let scored_tokens = verified.map(|verified| to_signed(verified.tokens));
+    let evaluator_seconds = verified.map(|verified| verified.seconds);
+    let evaluator = verified.map(|verified| verified.evaluator.as_str());
+    let failed_check = rejected.map(|rejected| rejected.check.as_str());
+    let evidence = rejected.map(|rejected| rejected.evidence.as_str());
+    let evaluated_at = trial.evaluated_at.map(|at| at.to_string());
+    sqlx::query!(
+        "INSERT INTO trials (night, number, ordinal, seed, budget_seconds, budget_tokens, artifact_sha256, folder,
+                             started_at, ending, message, steps, tokens, parameters, training_seconds, start_seconds,
+                             peak_memory_bytes, final_loss, checkpoint_sha256, ended_at, evaluation, val_bpb, nats,
+                             bytes, scored_tokens, evaluator_seconds, evaluator, failed_check, evidence, evaluated_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22,
+                 ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30)
+         ON CONFLICT (night, number, ordinal) DO UPDATE SET
+             ending = excluded.ending, message = excluded.message, steps = excluded.steps, tokens = excluded.tokens,
+             parameters = excluded.parameters, training_seconds = excluded.training_seconds,
+             start_seconds = excluded.start_seconds, peak_memory_bytes = excluded.peak_memory_bytes,
+             final_loss = excluded.final_loss, checkpoint_sha256 = excluded.checkpoint_sha256,
+             ended_at = excluded.ended_at, evaluation = excluded.evaluation, val_bpb = excluded.val_bpb,
+             nats = excluded.nats, bytes = excluded.bytes, scored_tokens = excluded.scored_tokens,
+             evaluator_seconds = excluded.evaluator_seconds, evaluator = excluded.evaluator,
+             failed_check = excluded.failed_check, evidence = excluded.evidence, evaluated_at = excluded.evaluated_at",
+        night,
+        trial.experiment.number,
+        trial.ordinal,
+        seed,
+        budget_seconds,
+        budget_tokens,
+        trial.artifact_sha256,
+        trial.folder,
+        started_at,
+        ending,
+        message,
+        steps,
+        tokens,
+        parameters,
+        training_seconds,
+        start_seconds,
+        peak_memory_bytes,
+        final_loss,
+        checkpoint_sha256,
+        ended_at,
+        evaluation,
+        val_bpb,
+        nats,
+        bytes,
+        scored_tokens,
+        evaluator_seconds,
+        evaluator,
+        failed_check,
+        evidence,
+        evaluated_at
+    )
+    .execute(connection)
+    .await
+    .map_err(context.sql("record a trial"))?;
+    Ok(())
+}
+
+pub(super) async fn champion_move(
+    connection: &mut SqliteConnection,
+    context: &Context,
+    night: &NightId,
+    champion: &ChampionMove,
+) -> Result<()> {
+    let night = night.as_str();
+    let commit = champion.commit.as_str();
+    let at = champion.at.to_string();
+    sqlx::query!(
+        "INSERT INTO champion_moves (night, ordinal, experiment, commit_id, at) VALUES (?1, ?2, ?3, ?4, ?5)",
+        night,
+        champion.ordinal,
+        champion.experiment,
+        commit,
+        at
+    )
+    .execute(connection)
+    .await
+    .map_err(context.sql("record a champion"))?;
+    Ok(())
+}
+
+pub(super) async fn skip(
+    connection: &mut SqliteConnection,
+    context: &Context,
+    night: &NightId,
+    skip: &SkipRecord,
+) -> Result<()> {
+    let night = night.as_str();
+    let champion = skip.champion.as_str();
+    let at = skip.at.to_string();
+    sqlx::query!(
+        "INSERT INTO skips (night, ordinal, proposer, key, champion_commit, reason, at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        night,
+        skip.ordinal,
+        skip.proposer,
+        skip.key,
+        champion,
+        skip.reason,
+        at
+    )
+    .execute(connection)
+    .await
+    .map_err(context.sql("record a skipped proposal"))?;
+    Ok(())
+}
+
+pub(super) async fn effect(
+    connection: &mut SqliteConnection,
+    context: &Context,
+    night: &NightId,
+    effect: &EffectRecord,
+) -> Result<()> {
+    let night = night.as_str();
+    let payload = json(context, "an effect's payload", &effect.payload)?;
+    let begun_at = effect.begun_at.to_string();
+    let ended_at = effect.ended_at.map(|at| at.to_string());
+    let outcome = effect.outcome.as_ref().map(|outcome| json(context, "an effect's outcome", outcome)).transpose()?;
+    sqlx::query!(
+        "INSERT INTO effects (night, ordinal, key, kind, payload_json, begun_at, ended_at, outcome_json)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+         ON CONFLICT (night, ordinal) DO UPDATE SET ended_at = excluded.ended_at, outcome_json = excluded.outcome_json",
+        night,
+        effect.ordinal,
+        effect.key,
+        effect.kind,
+        payload,
+        begun_at,
+        ended_at,
+        outcome
+    )
+    .execute(connection)
+    .await
+    .map_err(context.sql("write the journal"))?;
+    Ok(())
+}
+
+pub(super) async fn event(
+    connection: &mut SqliteConnection,
+    context: &Context,
+    night: &NightId,
+    event: &EventRecord,
+) -> Result<()> {
+    let night = night.as_str();
+    let at = event.at.to_string();
+    let level = event.level.name();
+    sqlx::query!(
+        "INSERT INTO events (night, ordinal, at, level, stage, text) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        night,
+        event.ordinal,
+        at,
+        level,
+        event.stage,
+        event.text
+    )
+    .execute(connection)
+    .await
+    .map_err(context.sql("record an event"))?;
+    Ok(())
+}

@@ -1,0 +1,147 @@
+//! Reading the records, also while another process's night writes them.
+
+use std::collections::HashSet;
+use std::path::Path;
+
+use sqlx::{Sqlite, SqlitePool, Transaction};
+
+use super::error::{Context, StoreError};
+use super::{open, select};
+use crate::flow::{ExperimentId, NightId};
+use crate::records::{
+    ChampionMove, EffectRecord, EventRecord, ExperimentRecord, HistoryEntry, NightRecord, SkipRecord, TrialRecord,
+};
+
+type Result<T> = std::result::Result<T, StoreError>;
+
+/// The records, read-only: SQLite itself refuses every write through it. Each answer is one consistent state of the database.
+#[derive(Debug, Clone)]
+pub struct Reader {
+    pool: SqlitePool,
+    context: Context,
+}
+
+impl Reader {
+    /// Opens an existing database. One that an older version wrote is brought up to date first.
+    pub async fn open(path: &Path) -> Result<Self> {
+        Ok(Self { pool: open::open_readers(path).await?, context: Context::new(path) })
+    }
+
+    /// The database.
+    pub fn path(&self) -> &Path {
+        &self.context.path
+    }
+
+    /// Closes the connections.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+
+    /// A transaction that only reads: all statements in it see the same state.
+    async fn snapshot(&self) -> Result<Transaction<'static, Sqlite>> {
+        self.pool.begin().await.map_err(self.context.sql("begin to read"))
+    }
+
+    /// All nights of all campaigns, the oldest first.
+    pub async fn nights(&self) -> Result<Vec<NightRecord>> {
+        select::nights(&mut *self.snapshot().await?, &self.context, None, None).await
+    }
+
+    /// One night.
+    pub async fn night(&self, id: &NightId) -> Result<Option<NightRecord>> {
+        Ok(select::nights(&mut *self.snapshot().await?, &self.context, None, Some(id)).await?.pop())
+    }
+
+    /// A campaign's last night.
+    pub async fn latest_night(&self, campaign: &str) -> Result<Option<NightRecord>> {
+        Ok(select::nights(&mut *self.snapshot().await?, &self.context, Some(campaign), None).await?.pop())
+    }
+
+    /// A campaign's last night that has no end: it runs, or was cut off.
+    pub async fn unfinished_night(&self, campaign: &str) -> Result<Option<NightRecord>> {
+        let nights = select::nights(&mut *self.snapshot().await?, &self.context, Some(campaign), None).await?;
+        Ok(nights.into_iter().rev().find(|night| night.end.is_none()))
+    }
+
+    /// A night's experiments in order, with their attempts.
+    pub async fn experiments(&self, night: &NightId) -> Result<Vec<ExperimentRecord>> {
+        select::experiments(&mut *self.snapshot().await?, &self.context, night, None).await
+    }
+
+    /// One experiment with its attempts.
+    pub async fn experiment(&self, id: &ExperimentId) -> Result<Option<ExperimentRecord>> {
+        let mut snapshot = self.snapshot().await?;
+        Ok(select::experiments(&mut snapshot, &self.context, &id.night, Some(id.number)).await?.pop())
+    }
+
+    /// An experiment's trials in order, those that a fault of the machine ended included.
+    pub async fn trials(&self, id: &ExperimentId) -> Result<Vec<TrialRecord>> {
+        select::trials(&mut *self.snapshot().await?, &self.context, &id.night, Some(id.number), None).await
+    }
+
+    /// All trials of a night, by experiment and ordinal.
+    pub async fn night_trials(&self, night: &NightId) -> Result<Vec<TrialRecord>> {
+        select::trials(&mut *self.snapshot().await?, &self.context, night, None, None).await
+    }
+
+    /// The best so far; `None` before the night's start was measured.
+    pub async fn champion(&self, night: &NightId) -> Result<Option<ChampionMove>> {
+        Ok(self.champion_moves(night).await?.pop())
+    }
+
+    /// A night's champions in order.
+    pub async fn champion_moves(&self, night: &NightId) -> Result<Vec<ChampionMove>> {
+        select::champion_moves(&mut *self.snapshot().await?, &self.context, night).await
+    }
+
+    /// Proposals of a night that were not tried, in order.
+    pub async fn skips(&self, night: &NightId) -> Result<Vec<SkipRecord>> {
+        select::skips(&mut *self.snapshot().await?, &self.context, night).await
+    }
+
+    /// A night's journal in the order of beginning.
+    pub async fn effects(&self, night: &NightId) -> Result<Vec<EffectRecord>> {
+        select::effects(&mut *self.snapshot().await?, &self.context, night, None).await
+    }
+
+    /// Effects that were begun and not ended: under way, or cut off.
+    pub async fn open_effects(&self, night: &NightId) -> Result<Vec<EffectRecord>> {
+        let mut effects = self.effects(night).await?;
+        effects.retain(|effect| effect.ended_at.is_none());
+        Ok(effects)
+    }
+
+    /// A night's events in order.
+    pub async fn events(&self, night: &NightId) -> Result<Vec<EventRecord>> {
+        select::events(&mut *self.snapshot().await?, &self.context, night).await
+    }
+
+    /// All experiments of a campaign, its nights in order, the running one last; the nights' starts are left out.
+    pub async fn history(&self, campaign: &str) -> Result<Vec<HistoryEntry>> {
+        select::history(&mut *self.snapshot().await?, &self.context, campaign).await
+    }
+
+    /// Digests of all edits of a campaign that were ever fitted to a champion, whatever became of them.
+    pub async fn digests_seen(&self, campaign: &str) -> Result<HashSet<String>> {
+        select::digests_seen(&mut *self.snapshot().await?, &self.context, campaign).await
+    }
+
+    /// What SQLite and the schema find wrong with the whole database; empty when nothing is. Slower than the check at opening.
+    pub async fn integrity_check(&self) -> Result<Vec<String>> {
+        let mut snapshot = self.snapshot().await?;
+        let doing = "check the database";
+        let mut found: Vec<String> = sqlx::query_scalar("PRAGMA integrity_check")
+            .fetch_all(&mut *snapshot)
+            .await
+            .map_err(self.context.sql(doing))?;
+        found.retain(|line| line != "ok");
+        let orphans: Vec<String> = sqlx::query_scalar(
+            "SELECT 'a row of ' || \"table\" || ' belongs to a missing row of ' || parent FROM pragma_foreign_key_check",
+        )
+        .fetch_all(&mut *snapshot)
+        .await
+        .map_err(self.context.sql(doing))?;
+        found.extend(orphans);
+        Ok(found)
+    }
+}

@@ -1,0 +1,228 @@
+//! All reading SQL. Each function reads on whatever connection it is given: a reader's, or the writer's inside its
+//! transaction.
+
+use std::collections::HashSet;
+
+use sqlx::SqliteConnection;
+
+use super::error::{Context, StoreError};
+use super::rows::{AttemptRow, ChampionMoveRow, EffectRow, EventRow, ExperimentRow, NightRow, SkipRow, TrialRow};
+use crate::flow::{ExperimentId, NightId};
+use crate::records::{
+    ChampionMove, EffectRecord, EventRecord, ExperimentRecord, HistoryEntry, NightRecord, SkipRecord, TrialRecord,
+};
+
+type Result<T> = std::result::Result<T, StoreError>;
+
+/// Nights, the oldest first: all, those of one campaign, or one.
+pub(super) async fn nights(
+    connection: &mut SqliteConnection,
+    context: &Context,
+    campaign: Option<&str>,
+    id: Option<&NightId>,
+) -> Result<Vec<NightRecord>> {
+    let id = id.map(NightId::as_str);
+    let rows = sqlx::query_as!(
+        NightRow,
+        "SELECT id, campaign, start_commit, program_sha256, campaign_sha256, campaign_text, started_at, deadline,
+                experiment_limit, seeds_json, proposer_seed, machine_json, ended_at, ending, ending_detail
+         FROM nights WHERE (?1 IS NULL OR campaign = ?1) AND (?2 IS NULL OR id = ?2) ORDER BY started_at, id",
+        campaign,
+        id
+    )
+    .fetch_all(connection)
+    .await
+    .map_err(context.sql("read nights"))?;
+    rows.into_iter().map(|row| row.decode(context)).collect()
+}
+
+/// A night's experiments in order, or one of them.
+pub(super) async fn experiments(
+    connection: &mut SqliteConnection,
+    context: &Context,
+    night: &NightId,
+    number: Option<u32>,
+) -> Result<Vec<ExperimentRecord>> {
+    let night = night.as_str();
+    let rows = sqlx::query_as!(
+        ExperimentRow,
+        "SELECT * FROM experiments WHERE night = ?1 AND (?2 IS NULL OR number = ?2) ORDER BY number",
+        night,
+        number
+    )
+    .fetch_all(&mut *connection)
+    .await
+    .map_err(context.sql("read experiments"))?;
+    let attempts = sqlx::query_as!(
+        AttemptRow,
+        "SELECT * FROM attempts WHERE night = ?1 AND (?2 IS NULL OR number = ?2) ORDER BY number, ordinal",
+        night,
+        number
+    )
+    .fetch_all(connection)
+    .await
+    .map_err(context.sql("read attempts"))?;
+    let mut experiments = rows.into_iter().map(|row| row.decode(context)).collect::<Result<Vec<_>>>()?;
+    for attempt in attempts {
+        let (number, attempt) = attempt.decode(context)?;
+        // both are sorted by number, and an attempt's experiment exists by its foreign key
+        if let Ok(place) = experiments.binary_search_by_key(&number, |experiment| experiment.id.number) {
+            experiments[place].attempts.push(attempt);
+        }
+    }
+    Ok(experiments)
+}
+
+/// One experiment, or the error that it is not recorded.
+pub(super) async fn experiment(
+    connection: &mut SqliteConnection,
+    context: &Context,
+    id: &ExperimentId,
+) -> Result<ExperimentRecord> {
+    experiments(connection, context, &id.night, Some(id.number))
+        .await?
+        .pop()
+        .ok_or_else(|| context.unknown(format!("experiment {id}")))
+}
+
+/// A night's trials in order: all, those of one experiment, or one.
+pub(super) async fn trials(
+    connection: &mut SqliteConnection,
+    context: &Context,
+    night: &NightId,
+    number: Option<u32>,
+    ordinal: Option<u32>,
+) -> Result<Vec<TrialRecord>> {
+    let night = night.as_str();
+    let rows = sqlx::query_as!(
+        TrialRow,
+        "SELECT * FROM trials
+         WHERE night = ?1 AND (?2 IS NULL OR number = ?2) AND (?3 IS NULL OR ordinal = ?3) ORDER BY number, ordinal",
+        night,
+        number,
+        ordinal
+    )
+    .fetch_all(connection)
+    .await
+    .map_err(context.sql("read trials"))?;
+    rows.into_iter().map(|row| row.decode(context)).collect()
+}
+
+/// Champions in order.
+pub(super) async fn champion_moves(
+    connection: &mut SqliteConnection,
+    context: &Context,
+    night: &NightId,
+) -> Result<Vec<ChampionMove>> {
+    let night = night.as_str();
+    let rows =
+        sqlx::query_as!(ChampionMoveRow, "SELECT * FROM champion_moves WHERE night = ?1 ORDER BY ordinal", night)
+            .fetch_all(connection)
+            .await
+            .map_err(context.sql("read champions"))?;
+    rows.into_iter().map(|row| row.decode(context)).collect()
+}
+
+/// Proposals that were not tried, in order.
+pub(super) async fn skips(
+    connection: &mut SqliteConnection,
+    context: &Context,
+    night: &NightId,
+) -> Result<Vec<SkipRecord>> {
+    let night = night.as_str();
+    let rows = sqlx::query_as!(SkipRow, "SELECT * FROM skips WHERE night = ?1 ORDER BY ordinal", night)
+        .fetch_all(connection)
+        .await
+        .map_err(context.sql("read skipped proposals"))?;
+    rows.into_iter().map(|row| row.decode(context)).collect()
+}
+
+/// The journal in the order of beginning, or the effect of one key.
+pub(super) async fn effects(
+    connection: &mut SqliteConnection,
+    context: &Context,
+    night: &NightId,
+    key: Option<&str>,
+) -> Result<Vec<EffectRecord>> {
+    let night = night.as_str();
+    let rows = sqlx::query_as!(
+        EffectRow,
+        "SELECT * FROM effects WHERE night = ?1 AND (?2 IS NULL OR key = ?2) ORDER BY ordinal",
+        night,
+        key
+    )
+    .fetch_all(connection)
+    .await
+    .map_err(context.sql("read the journal"))?;
+    rows.into_iter().map(|row| row.decode(context)).collect()
+}
+
+/// Events in order.
+pub(super) async fn events(
+    connection: &mut SqliteConnection,
+    context: &Context,
+    night: &NightId,
+) -> Result<Vec<EventRecord>> {
+    let night = night.as_str();
+    let rows = sqlx::query_as!(EventRow, "SELECT * FROM events WHERE night = ?1 ORDER BY ordinal", night)
+        .fetch_all(connection)
+        .await
+        .map_err(context.sql("read events"))?;
+    rows.into_iter().map(|row| row.decode(context)).collect()
+}
+
+/// Experiments of a campaign, its nights in order; experiment 0 of each left out.
+pub(super) async fn history(
+    connection: &mut SqliteConnection,
+    context: &Context,
+    campaign: &str,
+) -> Result<Vec<HistoryEntry>> {
+    let rows = sqlx::query_as!(
+        ExperimentRow,
+        "SELECT e.* FROM experiments e JOIN nights n ON n.id = e.night
+         WHERE n.campaign = ?1 AND e.number > 0 ORDER BY n.started_at, n.id, e.number",
+        campaign
+    )
+    .fetch_all(connection)
+    .await
+    .map_err(context.sql("read the campaign's history"))?;
+    rows.into_iter().map(|row| row.decode_history(context)).collect()
+}
+
+/// Digests of all edits of a campaign that were ever fitted, whatever became of them.
+pub(super) async fn digests_seen(
+    connection: &mut SqliteConnection,
+    context: &Context,
+    campaign: &str,
+) -> Result<HashSet<String>> {
+    let digests = sqlx::query_scalar!(
+        r#"SELECT e.patch_digest AS "digest!: String" FROM experiments e JOIN nights n ON n.id = e.night
+           WHERE n.campaign = ?1
+           UNION
+           SELECT a.patch_digest FROM attempts a JOIN nights n ON n.id = a.night
+           WHERE n.campaign = ?1 AND a.patch_digest IS NOT NULL"#,
+        campaign
+    )
+    .fetch_all(connection)
+    .await
+    .map_err(context.sql("read the digests of earlier edits"))?;
+    Ok(digests.into_iter().collect())
+}
+
+/// The highest ordinal of a night's events; 0 when there is none.
+pub(super) async fn last_event(connection: &mut SqliteConnection, context: &Context, night: &NightId) -> Result<u32> {
+    let night = night.as_str();
+    sqlx::query_scalar!(r#"SELECT coalesce(max(ordinal), 0) AS "ordinal!: u32" FROM events WHERE night = ?1"#, night)
+        .fetch_one(connection)
+        .await
+        .map_err(context.sql("read events"))
+}
+
+/// The highest ordinal of a night's effects; 0 when there is none.
+pub(super) async fn last_effect(connection: &mut SqliteConnection, context: &Context, night: &NightId) -> Result<u32> {
+    let night = night.as_str();
+    sqlx::query_scalar!(r#"SELECT coalesce(max(ordinal), 0) AS "ordinal!: u32" FROM effects WHERE night = ?1"#, night)
+        .fetch_one(connection)
+        .await
+        .map_err(context.sql("read the journal"))
+}
