@@ -4,12 +4,19 @@
 //! page. It does no IO, knows no SQL and no clock, and never panics on what it is given: every text is escaped, every number
 //! may be missing or absurd. The fonts are in the binary, so it draws on a machine without any.
 
+mod axis;
+mod canvas;
+mod curve;
+mod labels;
 mod page;
 mod picture;
 mod plots;
+mod text;
 mod view;
 
 pub use page::{NightPictures, page};
 pub use picture::{Picture, PictureError};
-pub use plots::{experiment, losses, progress};
+pub use plots::experiment::experiment;
+pub use plots::losses::losses;
+pub use plots::progress::progress;
 pub use view::{CurveAxis, CurvePoint, CurveView, ExperimentView, NightView, Verdict};

@@ -1,11 +1,41 @@
 //! A finished picture and how it is made from drawing code.
+//!
+//! Everything is drawn once, by plotters, as SVG. The PNG is that SVG rendered by resvg with the embedded fonts: plotters' own
+//! bitmap backend leaves lines of more than one pixel jagged, spaces letters by whole pixels and has no second font for what
+//! the first one lacks (compared by eye).
+
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+
+use ab_glyph::{Font, FontRef};
+use plotters::prelude::{DrawingArea, DrawingAreaErrorKind, IntoDrawingArea, SVGBackend};
+use plotters::style::FontStyle;
+use resvg::usvg::fontdb;
+use resvg::{tiny_skia, usvg};
+
+use crate::text;
+
+/// Width of every picture in CSS pixels.
+pub(crate) const WIDTH: f64 = 1200.0;
+/// Height of every picture in CSS pixels.
+pub(crate) const HEIGHT: f64 = 700.0;
+/// plotters places everything at whole numbers; drawing this much larger gives a quarter of a pixel.
+pub(crate) const SCALE: f64 = 4.0;
+/// PNG pixels per CSS pixel, so that the file is sharp on today's screens.
+const PNG_SCALE: f32 = 2.0;
+
+/// What the SVG asks for. The embedded one is Ubuntu Light; a viewer without it takes the next best.
+pub(crate) const FONT_FAMILY: &str = "Ubuntu, Helvetica, Arial, Noto Sans, sans-serif";
+
+/// For what Ubuntu Light lacks.
+const FALLBACK_FONTS: [&[u8]; 2] = [epaint_default_fonts::HACK_REGULAR, epaint_default_fonts::NOTO_EMOJI_REGULAR];
 
 /// The same picture twice.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Picture {
-    /// An SVG document (`<svg ...>`, no XML declaration), fit to be put into a file or inline into HTML.
+    /// An SVG document (`<svg ...>`, no XML declaration), fit to be put into a file or inline into HTML. 1200 by 700.
     pub svg: String,
-    /// A PNG file.
+    /// A PNG file, 2400 by 1400.
     pub png: Vec<u8>,
 }
 
@@ -13,14 +43,108 @@ pub struct Picture {
 #[derive(Debug, thiserror::Error)]
 pub enum PictureError {
     /// The embedded font could not be read.
-    #[error("the embedded font {0} cannot be read; this build of Nocturne is broken")]
-    Font(&'static str),
+    #[error("the embedded font cannot be read; this build of Nocturne is broken")]
+    Font,
     /// A drawing operation failed.
-    #[error("drawing the {picture} failed: {reason}")]
+    #[error("drawing the SVG of the {picture} failed: {reason}")]
     Draw {
         /// Which picture.
         picture: &'static str,
         /// What the drawing library said.
         reason: String,
     },
+    /// The SVG could not be turned into a PNG.
+    #[error("turning the SVG of the {picture} into a PNG failed: {reason}")]
+    Png {
+        /// Which picture.
+        picture: &'static str,
+        /// What the library said.
+        reason: String,
+    },
+}
+
+/// plotters' drawing area over the whole picture, in scaled pixels.
+pub(crate) type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
+/// What a drawing operation gives.
+pub(crate) type Drawn<T = ()> = Result<T, DrawingAreaErrorKind<std::io::Error>>;
+
+/// Runs drawing code and makes both files of what it drew. `name` goes into errors, `description` is what a screen reader says.
+pub(crate) fn picture(
+    name: &'static str,
+    description: &str,
+    draw: impl FnOnce(&Area<'_>) -> Drawn,
+) -> Result<Picture, PictureError> {
+    register_font()?;
+    let mut drawn = String::new();
+    {
+        let size = ((WIDTH * SCALE) as u32, (HEIGHT * SCALE) as u32);
+        let area = SVGBackend::with_string(&mut drawn, size).into_drawing_area();
+        draw(&area)
+            .and_then(|()| area.present())
+            .map_err(|error| PictureError::Draw { picture: name, reason: error.to_string() })?;
+    }
+    let svg = with_own_root(&drawn, description)
+        .ok_or_else(|| PictureError::Draw { picture: name, reason: "the SVG has no root element".to_owned() })?;
+    let png = render(&svg).map_err(|reason| PictureError::Png { picture: name, reason })?;
+    Ok(Picture { svg, png })
+}
+
+/// plotters finds fonts in a table of its own that has to be filled once.
+fn register_font() -> Result<(), PictureError> {
+    static REGISTERED: Mutex<bool> = Mutex::new(false);
+    let mut registered = REGISTERED.lock().unwrap_or_else(PoisonError::into_inner);
+    if !*registered {
+        plotters::style::register_font(FONT_FAMILY, FontStyle::Normal, text::FONT).map_err(|_| PictureError::Font)?;
+        *registered = true;
+    }
+    Ok(())
+}
+
+/// Replaces the root element's tag: CSS size instead of the scaled one, a description for screen readers, and line joins that do
+/// not put spikes on a noisy curve.
+fn with_own_root(drawn: &str, description: &str) -> Option<String> {
+    let body = &drawn[drawn.find('>')? + 1..];
+    let label = maud::html! { (text::clean(description)) }.into_string();
+    Some(format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{HEIGHT}\" viewBox=\"0 0 {} {}\" role=\"img\" \
+         aria-label=\"{label}\" stroke-linejoin=\"round\" stroke-linecap=\"round\">{body}",
+        WIDTH * SCALE,
+        HEIGHT * SCALE,
+    ))
+}
+
+static FONTS: LazyLock<Arc<fontdb::Database>> = LazyLock::new(|| {
+    let mut fonts = fontdb::Database::new();
+    for bytes in std::iter::once(text::FONT).chain(FALLBACK_FONTS) {
+        fonts.load_font_source(fontdb::Source::Binary(Arc::new(bytes)));
+    }
+    Arc::new(fonts)
+});
+
+fn render(svg: &str) -> Result<Vec<u8>, String> {
+    let options =
+        usvg::Options { fontdb: Arc::clone(&FONTS), font_family: "Ubuntu".to_owned(), ..usvg::Options::default() };
+    let tree = usvg::Tree::from_str(&with_known_glyphs(svg), &options).map_err(|error| error.to_string())?;
+    let mut pixels =
+        tiny_skia::Pixmap::new((WIDTH * f64::from(PNG_SCALE)) as u32, (HEIGHT * f64::from(PNG_SCALE)) as u32)
+            .ok_or("no memory for the pixels")?;
+    resvg::render(&tree, tiny_skia::Transform::from_scale(PNG_SCALE, PNG_SCALE), &mut pixels.as_mut());
+    pixels.encode_png().map_err(|error| error.to_string())
+}
+
+/// Characters that no embedded font has become a box: resvg gives up on the other fonts at the first that it cannot find, and
+/// would leave out the rest of the text. A viewer of the SVG has more fonts, so only the PNG loses them.
+fn with_known_glyphs(svg: &str) -> String {
+    let fonts: Vec<FontRef<'static>> = std::iter::once(text::FONT)
+        .chain(FALLBACK_FONTS)
+        .filter_map(|bytes| FontRef::try_from_slice(bytes).ok())
+        .collect();
+    let mut known = HashMap::new();
+    svg.chars()
+        .map(|c| {
+            let found =
+                c.is_ascii() || *known.entry(c).or_insert_with(|| fonts.iter().any(|font| font.glyph_id(c).0 != 0));
+            if found { c } else { '□' }
+        })
+        .collect()
 }

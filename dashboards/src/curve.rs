@@ -1,0 +1,160 @@
+//! Loss curves made fit to draw: in order, finite, smoothed, thinned.
+
+use crate::axis::usable;
+use crate::view::{CurveAxis, CurveView};
+
+/// How much of a run the smoothing remembers, as a part of its steps.
+pub(crate) const MEMORY: f64 = 0.02;
+
+/// Points of a drawn curve; the plot is some 750 pixels wide.
+const BUCKETS: usize = 360;
+
+/// A curve ready for drawing; x is tokens or seconds, y nats per token, x never falls.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct Curve {
+    /// Each step's loss; where there are many, the first, least, greatest and last of each of a few hundred stretches.
+    pub(crate) raw: Vec<(f64, f64)>,
+    /// The smoothed loss.
+    pub(crate) smooth: Vec<(f64, f64)>,
+}
+
+impl Curve {
+    /// Sorts by x, leaves out what is missing or not finite, smooths and thins.
+    pub(crate) fn new(view: &CurveView, axis: CurveAxis) -> Self {
+        let mut points: Vec<(f64, f64)> = view
+            .points
+            .iter()
+            .filter_map(|point| {
+                let x = match axis {
+                    CurveAxis::Tokens => point.tokens as f64,
+                    CurveAxis::Time => point.seconds,
+                };
+                point.loss.filter(|loss| usable(*loss) && usable(x) && x >= 0.0).map(|loss| (x, loss))
+            })
+            .collect();
+        points.sort_by(|a, b| a.0.total_cmp(&b.0));
+        Self { smooth: thin_to_last(&smoothed(&points)), raw: thin_to_extremes(&points) }
+    }
+
+    /// The largest x; 0 for an empty curve.
+    pub(crate) fn end(&self) -> f64 {
+        self.smooth.last().map_or(0.0, |p| p.0)
+    }
+
+    /// The smoothed loss at the end.
+    pub(crate) fn last(&self) -> Option<f64> {
+        self.smooth.last().map(|p| p.1)
+    }
+
+    /// The smoothed loss at x, linear between points; `None` beyond the curve's ends.
+    pub(crate) fn at(&self, x: f64) -> Option<f64> {
+        let after = self.smooth.partition_point(|p| p.0 < x);
+        let right = self.smooth.get(after)?;
+        if right.0 == x {
+            return Some(right.1);
+        }
+        let left = self.smooth.get(after.checked_sub(1)?)?;
+        Some(left.1 + (right.1 - left.1) * (x - left.0) / (right.0 - left.0))
+    }
+
+    /// This smoothed curve minus another, where both are defined.
+    pub(crate) fn minus(&self, other: &Curve) -> Vec<(f64, f64)> {
+        self.smooth.iter().filter_map(|(x, y)| Some((*x, y - other.at(*x)?))).collect()
+    }
+}
+
+/// Exponential moving average without the bias of its start (as Adam corrects its moments): the weight of a step falls to 1/e
+/// over 2 % of the run's steps, so curves of different lengths are smoothed alike.
+fn smoothed(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
+    let keep = (-1.0 / (MEMORY * points.len().max(1) as f64)).exp();
+    let (mut sum, mut weight) = (0.0, 0.0);
+    points
+        .iter()
+        .map(|(x, y)| {
+            sum = sum * keep + y * (1.0 - keep);
+            weight = weight * keep + (1.0 - keep);
+            (*x, sum / weight)
+        })
+        .collect()
+}
+
+/// The points in stretches of equally many, about `BUCKETS` of them.
+fn stretches(points: &[(f64, f64)]) -> impl Iterator<Item = &[(f64, f64)]> {
+    points.chunks(points.len().div_ceil(BUCKETS).max(1))
+}
+
+fn thin_to_last(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
+    let first = points.first().copied().filter(|_| points.len() > BUCKETS);
+    first.into_iter().chain(stretches(points).filter_map(|stretch| stretch.last().copied())).collect()
+}
+
+/// Keeps spikes: of each stretch the first, least, greatest and last point, in order.
+fn thin_to_extremes(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
+    let mut kept = Vec::new();
+    for stretch in stretches(points) {
+        if stretch.len() <= 4 {
+            kept.extend_from_slice(stretch);
+            continue;
+        }
+        let by_loss = |a: &(usize, &(f64, f64)), b: &(usize, &(f64, f64))| a.1.1.total_cmp(&b.1.1);
+        let least = stretch.iter().enumerate().min_by(by_loss).map_or(0, |p| p.0);
+        let greatest = stretch.iter().enumerate().max_by(by_loss).map_or(0, |p| p.0);
+        let mut chosen = vec![0, least, greatest, stretch.len() - 1];
+        chosen.sort_unstable();
+        chosen.dedup();
+        kept.extend(chosen.into_iter().map(|i| stretch[i]));
+    }
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::view::CurvePoint;
+
+    fn view(losses: impl IntoIterator<Item = Option<f64>>) -> CurveView {
+        let points = losses
+            .into_iter()
+            .enumerate()
+            .map(|(i, loss)| CurvePoint { tokens: 100 * i as u64, seconds: i as f64, loss })
+            .collect();
+        CurveView { points, ..CurveView::default() }
+    }
+
+    #[test]
+    fn smoothing_keeps_a_constant_and_follows_a_fall() {
+        let constant = Curve::new(&view(vec![Some(3.0); 500]), CurveAxis::Time);
+        assert!(constant.smooth.iter().all(|p| (p.1 - 3.0).abs() < 1e-12));
+        let falling = Curve::new(&view((0..500).map(|i| Some(8.0 - 0.01 * i as f64))), CurveAxis::Time);
+        // The mean age of what an exponential average with a memory of 10 steps remembers is 9.5 steps.
+        assert!((falling.last().unwrap() - (8.0 - 4.99 + 0.095)).abs() < 1e-3, "{:?}", falling.last());
+    }
+
+    #[test]
+    fn a_hundred_thousand_points_become_few_and_keep_their_spike() {
+        let curve =
+            Curve::new(&view((0..100_000).map(|i| Some(if i == 77_777 { 9.0 } else { 3.0 }))), CurveAxis::Tokens);
+        assert!(curve.raw.len() <= 4 * BUCKETS && curve.smooth.len() <= BUCKETS + 1);
+        assert!(curve.raw.contains(&(7_777_700.0, 9.0)));
+        assert_eq!((curve.smooth[0].0, curve.end()), (0.0, 9_999_900.0));
+    }
+
+    #[test]
+    fn what_is_missing_or_out_of_order_is_dealt_with() {
+        let mut shuffled = view([Some(5.0), None, Some(f64::NAN), Some(f64::INFINITY), Some(4.0), Some(1e300)]);
+        shuffled.points.swap(0, 4);
+        shuffled.points[1].seconds = f64::NAN;
+        let curve = Curve::new(&shuffled, CurveAxis::Time);
+        assert_eq!(curve.raw, [(0.0, 5.0), (4.0, 4.0)]);
+        assert_eq!(Curve::new(&view([]), CurveAxis::Time), Curve::default());
+    }
+
+    #[test]
+    fn differences_are_taken_at_the_same_place() {
+        let slow = Curve { smooth: vec![(0.0, 4.0), (2.0, 2.0), (4.0, 0.0)], raw: vec![] };
+        let fast = Curve { smooth: vec![(1.0, 2.0), (3.0, 1.0), (5.0, 0.5)], raw: vec![] };
+        assert_eq!(fast.minus(&slow), [(1.0, -1.0), (3.0, 0.0)]);
+        assert_eq!(slow.at(-1.0), None);
+        assert_eq!(slow.at(0.0), Some(4.0));
+    }
+}

@@ -1,0 +1,163 @@
+//! One experiment against its champion.
+
+use plotters::style::RGBColor;
+
+use crate::axis::{Axis, robust_range};
+use crate::canvas::{
+    Anchor, BLUE, Canvas, GREEN, GREY, INK, MUTED, ORANGE, PURPLE, SMALL_SIZE, TEXT_SIZE, TITLE_SIZE, VERMILLION,
+};
+use crate::curve::Curve;
+use crate::labels::Rect;
+use crate::picture::{Area, Drawn, Picture, PictureError, WIDTH, picture};
+use crate::plots::losses::{loss_axis, smoothing_note, unit};
+use crate::text;
+use crate::view::{CurveAxis, CurveView, ExperimentView, NightView, Verdict};
+
+const LOSS: Rect = Rect { left: 96.0, top: 134.0, right: WIDTH - 36.0, bottom: 426.0 };
+const DIFFERENCE: Rect = Rect { left: 96.0, top: 492.0, right: WIDTH - 36.0, bottom: 618.0 };
+const LEGEND_Y: f64 = 88.0;
+/// The difference's range is taken after this part of the run; before it both curves fall steeply and the smallest shift in time
+/// looks like a large difference.
+const SETTLED_FROM: f64 = 0.1;
+
+/// One experiment's training loss against its champion's, and the difference of the two below. The title has the metric, the
+/// subtitle verdict and prediction. `champion` is `None` where that curve is lost.
+///
+/// # Errors
+/// Only where the build is broken, see [`PictureError`].
+pub fn experiment(
+    night: &NightView,
+    experiment: &ExperimentView,
+    curve: &CurveView,
+    champion: Option<&CurveView>,
+    axis: CurveAxis,
+) -> Result<Picture, PictureError> {
+    let title = title(night, experiment);
+    let subtitle = subtitle(experiment);
+    let description = format!("Training loss of experiment {title}. {subtitle}");
+    picture("curve of an experiment", &description, |area| {
+        draw(area, experiment, curve, champion, axis, (&title, &subtitle))
+    })
+}
+
+/// The end of the title must not be cut off, so its beginning is shortened.
+fn title(night: &NightView, experiment: &ExperimentView) -> String {
+    let mut result = match experiment.val_bpb {
+        Some(value) => format!(": {} {}", night.metric, text::metric(Some(value))),
+        None => ": no result".to_owned(),
+    };
+    if let Some(difference) = experiment.difference {
+        result = format!("{result} ({})", text::signed(Some(difference)));
+    }
+    let result = text::fit(&result, TITLE_SIZE, 500.0);
+    let room = WIDTH - 44.0 - text::width(&result, TITLE_SIZE);
+    format!("{}{result}", text::fit(&format!("{}  {}", experiment.number, experiment.title), TITLE_SIZE, room))
+}
+
+fn subtitle(experiment: &ExperimentView) -> String {
+    let mut parts = vec![experiment.verdict.map_or("not decided", Verdict::name).to_owned()];
+    if let Some((low, high)) = experiment.interval {
+        parts.push(format!("95 % interval {} to {}", text::signed(Some(low)), text::signed(Some(high))));
+    }
+    match experiment.predicted_effect {
+        Some(predicted) => parts.push(format!("predicted {}", text::signed(Some(predicted)))),
+        None => parts.push("no prediction".to_owned()),
+    }
+    if !experiment.proposer.is_empty() {
+        parts.push(format!("proposed by {}", experiment.proposer));
+    }
+    if !experiment.family.is_empty() {
+        parts.push(experiment.family.clone());
+    }
+    parts.join(" · ")
+}
+
+fn color(verdict: Option<Verdict>) -> RGBColor {
+    match verdict {
+        Some(Verdict::Kept) => GREEN,
+        Some(Verdict::Inconclusive) => ORANGE,
+        Some(Verdict::Invalid) => PURPLE,
+        Some(Verdict::Crashed | Verdict::Unbuildable) => VERMILLION,
+        Some(Verdict::Discarded) | None => BLUE,
+    }
+}
+
+fn draw(
+    area: &Area<'_>,
+    experiment: &ExperimentView,
+    curve: &CurveView,
+    champion: Option<&CurveView>,
+    axis: CurveAxis,
+    (title, subtitle): (&str, &str),
+) -> Drawn {
+    let canvas = Canvas::new(area, title, subtitle)?;
+    let own = Curve::new(curve, axis);
+    let other = champion.map(|c| Curve::new(c, axis)).unwrap_or_default();
+    let color = color(experiment.verdict);
+    legend(&canvas, experiment, (&own, color), (&other, champion))?;
+    let drawable: Vec<&Curve> = [&own, &other].into_iter().filter(|c| !c.smooth.is_empty()).collect();
+    if drawable.is_empty() {
+        return canvas.text((WIDTH / 2.0, 350.0), "no loss was recorded", TEXT_SIZE, MUTED, Anchor::Middle);
+    }
+    let end = own.end().max(other.end());
+    let unit = unit(axis, end);
+    let x = Axis::new(0.0, end / unit.factor, 10);
+    let scaled = |points: &[(f64, f64)]| points.iter().map(|(x, y)| (x / unit.factor, *y)).collect::<Vec<_>>();
+
+    let frame = canvas.frame(LOSS, x.clone(), loss_axis(&drawable), ("", "training loss (nats per token)"))?;
+    for (curve, color) in [(&other, INK), (&own, color)] {
+        for piece in frame.clipped(&scaled(&curve.raw)) {
+            canvas.line(&piece, color, 0.2, 0.75)?;
+        }
+    }
+    for (curve, color) in [(&other, INK), (&own, color)] {
+        for piece in frame.clipped(&scaled(&curve.smooth)) {
+            canvas.line(&piece, color, 1.0, 2.0)?;
+        }
+    }
+
+    let difference = own.minus(&other);
+    let settled: Vec<f64> = difference.iter().filter(|p| p.0 >= end * SETTLED_FROM).map(|p| p.1).collect();
+    if let Some((low, high)) = robust_range(&[0.0], &settled) {
+        let room = (high - low).max(1e-4) * 0.15;
+        let y = Axis::new(low - room, high + room, 3);
+        let name = "difference (experiment minus champion), below zero is better";
+        let frame = canvas.frame(DIFFERENCE, x, y, (unit.name, name))?;
+        let zero = frame.place((0.0, 0.0)).1;
+        canvas.line(&[(DIFFERENCE.left, zero), (DIFFERENCE.right, zero)], INK, 1.0, 1.2)?;
+        for piece in frame.clipped(&scaled(&difference)) {
+            canvas.line(&piece, color, 1.0, 2.0)?;
+        }
+    } else {
+        let place = ((LOSS.left + LOSS.right) / 2.0, LOSS.bottom + 38.0);
+        canvas.text(place, unit.name, SMALL_SIZE, MUTED, Anchor::Middle)?;
+        let message = "no difference: one of the two curves is missing";
+        canvas.text(DIFFERENCE.center(), message, TEXT_SIZE, MUTED, Anchor::Middle)?;
+    }
+    canvas.text((LOSS.left, 682.0), &smoothing_note(), SMALL_SIZE, MUTED, Anchor::Left)
+}
+
+fn legend(
+    canvas: &Canvas<'_, '_>,
+    experiment: &ExperimentView,
+    (own, color): (&Curve, RGBColor),
+    (other, champion): (&Curve, Option<&CurveView>),
+) -> Drawn {
+    let ends = |curve: &Curve| match curve.last() {
+        Some(loss) => format!(", ends at {}", text::metric(Some(loss))),
+        None => ", no loss recorded".to_owned(),
+    };
+    let own_name = format!("experiment {}{}", experiment.number, ends(own));
+    let mut x = LOSS.left - 56.0;
+    canvas.line(&[(x, LEGEND_Y), (x + 24.0, LEGEND_Y)], color, 1.0, 3.0)?;
+    canvas.text((x + 32.0, LEGEND_Y), &own_name, TEXT_SIZE, INK, Anchor::Left)?;
+    x += 32.0 + text::width(&own_name, TEXT_SIZE) + 24.0;
+    canvas.line(&[(x, LEGEND_Y), (x + 24.0, LEGEND_Y)], if champion.is_some() { INK } else { GREY }, 1.0, 3.0)?;
+    let number = experiment.champion_number;
+    let label = champion.map_or("", |c| c.label.as_str());
+    let name = if number == 0 { "the night's start".to_owned() } else { format!("experiment {number}  {label}") };
+    let tail = ends(other);
+    let room = LOSS.right - x - 32.0 - text::width(&tail, TEXT_SIZE);
+    let name = format!("{}{tail}", text::fit(&format!("its champion, {name}"), TEXT_SIZE, room));
+    canvas.text((x + 32.0, LEGEND_Y), &name, TEXT_SIZE, INK, Anchor::Left)
+}

@@ -1,0 +1,276 @@
+//! Progress of the night.
+
+use crate::axis::{Axis, robust_range, usable};
+use crate::canvas::{Anchor, BLUE, Canvas, Frame, GREEN, INK, MUTED, SMALL_SIZE, TEXT_SIZE, mark_radius};
+use crate::labels::{self, Labelled, Rect};
+use crate::picture::{Area, Drawn, Picture, PictureError, WIDTH, picture};
+use crate::plots::{change, metric_name, night_line};
+use crate::text;
+use crate::view::{ExperimentView, NightView, Verdict};
+
+/// The plot with everything measured; its right margin takes the names of the two lines.
+const PLOT: Rect = Rect { left: 82.0, top: 136.0, right: 726.0, bottom: 596.0 };
+/// The strip above it with what has no result.
+const STRIP: Rect = Rect { left: 82.0, top: 78.0, right: 726.0, bottom: 104.0 };
+/// The list of kept experiments.
+const LIST: Rect = Rect { left: 836.0, top: 96.0, right: WIDTH - 20.0, bottom: 650.0 };
+const LEGEND_Y: f64 = 674.0;
+/// Size of the numbers beside marks.
+const NUMBER_SIZE: f64 = 12.5;
+
+/// Progress of the night: every experiment's metric against its number. Kept ones are coloured, numbered and listed beside the
+/// plot; the running best is a step line, the night's start a dotted one. What has no trustworthy number (crashed, unbuildable,
+/// invalid, not decided) stands in a strip above; what is far outside the range becomes an arrow at the edge.
+///
+/// # Errors
+/// Only where the build is broken, see [`PictureError`].
+pub fn progress(night: &NightView) -> Result<Picture, PictureError> {
+    let mut experiments: Vec<&ExperimentView> = night.experiments.iter().collect();
+    experiments.sort_by_key(|e| e.number);
+    let title = title(night, &experiments);
+    let description = format!("Progress of the night. {title}. {}", night_line(night));
+    picture("progress plot", &description, |area| draw(area, night, &experiments, &title))
+}
+
+fn kept<'a>(experiments: &[&'a ExperimentView]) -> Vec<&'a ExperimentView> {
+    experiments.iter().copied().filter(|e| e.verdict == Some(Verdict::Kept)).collect()
+}
+
+fn title(night: &NightView, experiments: &[&ExperimentView]) -> String {
+    let count = format!("{} of {} kept", kept(experiments).len(), text::counted(experiments.len(), "experiment"));
+    let metric = &night.metric;
+    match (night.baseline.filter(|v| usable(*v)), night.champion.filter(|v| usable(*v))) {
+        (Some(start), Some(end)) if start != end => format!(
+            "{metric} {} → {} ({}) · {count}",
+            text::metric(Some(start)),
+            text::metric(Some(end)),
+            change(start, end)
+        ),
+        (Some(start), _) => format!("{metric} stays at {} · {count}", text::metric(Some(start))),
+        _ => format!("{metric} · {count}"),
+    }
+}
+
+/// The metric where it can be drawn.
+fn measured(experiment: &ExperimentView) -> Option<f64> {
+    experiment.val_bpb.filter(|v| usable(*v) && experiment.verdict.is_some_and(Verdict::is_measured))
+}
+
+fn draw(area: &Area<'_>, night: &NightView, experiments: &[&ExperimentView], title: &str) -> Drawn {
+    let canvas = Canvas::new(area, title, &night_line(night))?;
+    let start = night.baseline.filter(|v| usable(*v));
+    let kept = kept(experiments);
+    let must: Vec<f64> = kept.iter().filter_map(|e| measured(e)).chain(start).collect();
+    let may: Vec<f64> = experiments.iter().filter_map(|e| measured(e)).collect();
+    let Some((low, high)) = robust_range(&must, &may) else {
+        let message = if experiments.is_empty() { "no experiment yet" } else { "nothing was measured" };
+        canvas.text((WIDTH / 2.0, 350.0), message, TEXT_SIZE, MUTED, Anchor::Middle)?;
+        return strip(&canvas, experiments, &x_axis(experiments)).and_then(|()| legend(&canvas, experiments, false));
+    };
+    // More room below, where the numbers of the kept ones go.
+    let room = (high - low).max(high.abs() * 1e-4);
+    let y = Axis::new(low - 0.12 * room, high + 0.05 * room, 8);
+    let frame = canvas.frame(PLOT, x_axis(experiments), y, ("experiment", &metric_name(night)))?;
+
+    strip(&canvas, experiments, &frame.x)?;
+    let steps = running_best(&frame, start, &kept, experiments);
+    if let Some(start) = start {
+        canvas.dotted(PLOT.left, PLOT.right, frame.place((0.0, start)).1, MUTED)?;
+    }
+    canvas.line(&steps, BLUE, 1.0, 2.0)?;
+    let mut obstacles: Vec<Rect> = steps.windows(2).map(|pair| around_line(pair[0], pair[1])).collect();
+    let mut clipped = false;
+    // Kept ones last, on top of the rest.
+    let rest = experiments.iter().filter(|e| e.verdict != Some(Verdict::Kept));
+    for experiment in rest.chain(&kept) {
+        let Some(value) = measured(experiment) else { continue };
+        let (x, y) = frame.place((f64::from(experiment.number), value));
+        if (PLOT.top..=PLOT.bottom).contains(&y) {
+            canvas.mark((x, y), experiment.verdict)?;
+            obstacles.push(Rect::around((x, y), mark_radius(experiment.verdict)));
+        } else {
+            let (up, edge) = (y < PLOT.top, y.clamp(PLOT.top + 7.0, PLOT.bottom - 7.0));
+            canvas.beyond((x, edge), up)?;
+            obstacles.push(Rect::around((x, edge), 6.0));
+            clipped = true;
+        }
+    }
+    numbers(&canvas, &frame, &kept, &obstacles)?;
+    line_names(&canvas, &frame, start, steps.last().map(|p| p.1), night)?;
+    list(&canvas, &kept)?;
+    legend(&canvas, experiments, clipped)
+}
+
+fn x_axis(experiments: &[&ExperimentView]) -> Axis {
+    let last = experiments.last().map_or(1.0, |e| f64::from(e.number)).max(1.0);
+    Axis::whole(0.0, last + (last * 0.02).max(0.5), 10)
+}
+
+/// The step line of the best so far, in pixels: from the night's start over the kept ones in order, to the last experiment.
+fn running_best(
+    frame: &Frame,
+    start: Option<f64>,
+    kept: &[&ExperimentView],
+    experiments: &[&ExperimentView],
+) -> Vec<(f64, f64)> {
+    let mut steps: Vec<(f64, f64)> = Vec::new();
+    let mut best = start;
+    steps.extend(start.map(|value| frame.place((0.0, value))));
+    for experiment in kept {
+        let Some(value) = measured(experiment) else { continue };
+        let number = f64::from(experiment.number);
+        steps.extend(best.map(|before| frame.place((number, before))));
+        steps.push(frame.place((number, value)));
+        // What was kept is the champion from then on, whatever rule kept it: the line shows the champion, not the minimum.
+        best = Some(value);
+    }
+    if let (Some(value), Some(last)) = (best, experiments.last()) {
+        steps.push(frame.place((f64::from(last.number), value)));
+    }
+    steps
+}
+
+fn around_line(from: (f64, f64), to: (f64, f64)) -> Rect {
+    Rect {
+        left: from.0.min(to.0) - 1.5,
+        top: from.1.min(to.1) - 1.5,
+        right: from.0.max(to.0) + 1.5,
+        bottom: from.1.max(to.1) + 1.5,
+    }
+}
+
+/// What has no result: marks in a strip above the plot.
+fn strip(canvas: &Canvas<'_, '_>, experiments: &[&ExperimentView], x: &Axis) -> Drawn {
+    let without: Vec<_> = experiments.iter().filter(|e| measured(e).is_none()).collect();
+    if without.is_empty() {
+        return Ok(());
+    }
+    canvas.fill(STRIP, crate::canvas::GRID, 0.55)?;
+    let middle = STRIP.center().1;
+    canvas.text((STRIP.left - 8.0, middle), "no result", SMALL_SIZE, MUTED, Anchor::Right)?;
+    for experiment in without {
+        let at = STRIP.left + x.fraction(f64::from(experiment.number)) * STRIP.width();
+        canvas.mark((at, middle), experiment.verdict.filter(|v| !v.is_measured()))?;
+    }
+    Ok(())
+}
+
+fn numbers(canvas: &Canvas<'_, '_>, frame: &Frame, kept: &[&ExperimentView], obstacles: &[Rect]) -> Drawn {
+    let mut items = Vec::new();
+    let mut names = Vec::new();
+    for experiment in kept {
+        let Some(value) = measured(experiment) else { continue };
+        let name = experiment.number.to_string();
+        let size = (text::width(&name, NUMBER_SIZE) + 2.0, NUMBER_SIZE + 2.0);
+        let at = frame.place((f64::from(experiment.number), value));
+        items.push(Labelled { at, radius: mark_radius(experiment.verdict), size });
+        names.push(name);
+    }
+    for (placed, name) in labels::place(&items, obstacles, PLOT).iter().zip(&names) {
+        let Some(placed) = placed else { continue };
+        if let Some((from, to)) = placed.leader {
+            canvas.line(&[from, to], MUTED, 0.6, 0.75)?;
+        }
+        canvas.text(placed.rect.center(), name, NUMBER_SIZE, INK, Anchor::Middle)?;
+    }
+    Ok(())
+}
+
+/// Names of the dotted line and of the step line, beside their ends.
+fn line_names(
+    canvas: &Canvas<'_, '_>,
+    frame: &Frame,
+    start: Option<f64>,
+    best_y: Option<f64>,
+    night: &NightView,
+) -> Drawn {
+    let start = start.map(|value| (frame.place((0.0, value)).1, format!("start {}", text::metric(Some(value))), MUTED));
+    let best = best_y.zip(night.champion.filter(|v| usable(*v)));
+    let best = best.map(|(y, value)| (y, format!("best {}", text::metric(Some(value))), BLUE));
+    let same = night.baseline == night.champion;
+    let names: Vec<_> = start.into_iter().chain(best.filter(|_| !same)).collect();
+    let places = labels::spread(&names.iter().map(|n| n.0).collect::<Vec<f64>>(), 17.0, PLOT.top, PLOT.bottom);
+    for ((_, name, color), y) in names.iter().zip(places) {
+        let room = LIST.left - PLOT.right - 12.0;
+        canvas.text((PLOT.right + 7.0, y), &text::fit(name, SMALL_SIZE, room), SMALL_SIZE, *color, Anchor::Left)?;
+    }
+    Ok(())
+}
+
+/// The kept experiments in words: all of them while they fit, else those that gained most.
+fn list(canvas: &Canvas<'_, '_>, kept: &[&ExperimentView]) -> Drawn {
+    canvas.text((LIST.left, LIST.top - 10.0), "Kept", TEXT_SIZE + 1.0, INK, Anchor::Left)?;
+    if kept.is_empty() {
+        return canvas.text((LIST.left, LIST.top + 18.0), "none", TEXT_SIZE, MUTED, Anchor::Left);
+    }
+    let (row, lines) = match kept.len() {
+        0..=8 => (62.0, 2),
+        9..=12 => (43.0, 1),
+        _ => (21.0, 0),
+    };
+    let rows = (LIST.height() / row) as usize;
+    let mut shown: Vec<&ExperimentView> = kept.to_vec();
+    if kept.len() > rows {
+        let gain = |e: &ExperimentView| e.difference.filter(|d| usable(*d)).unwrap_or(f64::MAX);
+        shown.sort_by(|a, b| gain(a).total_cmp(&gain(b)));
+        shown.truncate(rows - 1);
+        shown.sort_by_key(|e| e.number);
+    }
+    let number_room = shown.iter().map(|e| text::width(&e.number.to_string(), SMALL_SIZE)).fold(14.0, f64::max);
+    let left = LIST.left + 16.0 + number_room;
+    let mut y = LIST.top + 16.0;
+    for experiment in &shown {
+        canvas.disc((LIST.left + 5.0, y), 4.5, GREEN)?;
+        canvas.text((left - 5.0, y), &experiment.number.to_string(), SMALL_SIZE, INK, Anchor::Right)?;
+        let effect = text::signed(experiment.difference);
+        if lines == 0 {
+            let column = 66.0;
+            canvas.text((left + column - 8.0, y), &effect, SMALL_SIZE, INK, Anchor::Right)?;
+            let title = text::fit(&experiment.title, SMALL_SIZE, LIST.right - left - column);
+            canvas.text((left + column, y), &title, SMALL_SIZE, INK, Anchor::Left)?;
+        } else {
+            let mut below = y;
+            for line in text::wrap(&experiment.title, TEXT_SIZE, LIST.right - left, lines) {
+                canvas.text((left, below), &line, TEXT_SIZE, INK, Anchor::Left)?;
+                below += 18.0;
+            }
+            let mut facts = effect;
+            if let Some(predicted) = experiment.predicted_effect {
+                facts = format!("{facts}, predicted {}", text::signed(Some(predicted)));
+            }
+            let facts = text::fit(&facts, SMALL_SIZE, LIST.right - left);
+            canvas.text((left, below), &facts, SMALL_SIZE, MUTED, Anchor::Left)?;
+        }
+        y += row;
+    }
+    if shown.len() < kept.len() {
+        let more = format!("and {} more that gained less", kept.len() - shown.len());
+        canvas.text((left, y), &more, SMALL_SIZE, MUTED, Anchor::Left)?;
+    }
+    Ok(())
+}
+
+/// What the marks mean, with counts; only those that occur.
+fn legend(canvas: &Canvas<'_, '_>, experiments: &[&ExperimentView], clipped: bool) -> Drawn {
+    let mut x = PLOT.left;
+    for verdict in Verdict::ALL.into_iter().map(Some).chain([None]) {
+        let count = experiments.iter().filter(|e| e.verdict == verdict).count();
+        if count == 0 {
+            continue;
+        }
+        let name = format!("{} {count}", verdict.map_or("not decided", Verdict::name));
+        canvas.mark((x + 6.0, LEGEND_Y), verdict)?;
+        canvas.text((x + 18.0, LEGEND_Y), &name, SMALL_SIZE, INK, Anchor::Left)?;
+        x += 18.0 + text::width(&name, SMALL_SIZE) + 16.0;
+    }
+    if clipped {
+        canvas.beyond((x + 6.0, LEGEND_Y), true)?;
+        canvas.text((x + 18.0, LEGEND_Y), "far outside", SMALL_SIZE, INK, Anchor::Left)?;
+        x += 18.0 + text::width("far outside", SMALL_SIZE) + 16.0;
+    }
+    if experiments.iter().any(|e| measured(e).is_some()) {
+        canvas.line(&[(x, LEGEND_Y), (x + 22.0, LEGEND_Y)], BLUE, 1.0, 2.0)?;
+        canvas.text((x + 28.0, LEGEND_Y), "champion", SMALL_SIZE, INK, Anchor::Left)?;
+    }
+    Ok(())
+}
