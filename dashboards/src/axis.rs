@@ -21,7 +21,7 @@ pub(crate) fn usable(value: f64) -> bool {
 pub(crate) struct Axis {
     pub(crate) low: f64,
     pub(crate) high: f64,
-    /// Round numbers within `low..=high`, ascending; two to fifteen of them.
+    /// Round numbers within `low..=high`, ascending; about as many as were asked for.
     pub(crate) ticks: Vec<f64>,
     step: f64,
 }
@@ -103,11 +103,15 @@ impl ValueFormatter<f64> for Axis {
     }
 }
 
-/// The next of 1, 2, 5 times a power of ten.
+/// The nearest of 1, 2, 5 times a power of ten.
 fn round_step(step: f64) -> f64 {
     let power = 10f64.powf(step.log10().floor());
-    let ratio = step / power;
-    let factor = [1.0, 2.0, 5.0].into_iter().find(|factor| ratio <= factor + 1e-9).unwrap_or(10.0);
+    let factor = match step / power {
+        ratio if ratio < 1.5 => 1.0,
+        ratio if ratio < 3.2 => 2.0,
+        ratio if ratio < 7.0 => 5.0,
+        _ => 10.0,
+    };
     factor * power
 }
 
@@ -125,6 +129,14 @@ pub(crate) fn robust_range(must: &[f64], may: &[f64]) -> Option<(f64, f64)> {
     let reach = (high - low).max(1.5 * (q3 - q1));
     let shown = may.into_iter().filter(|v| (low - reach..=high + reach).contains(v));
     span(&shown.chain([low, high]).collect::<Vec<f64>>())
+}
+
+/// The range of all but the least and greatest 2 % of the usable values; `None` where there is none.
+pub(crate) fn central_range(values: &[f64]) -> Option<(f64, f64)> {
+    let mut sorted: Vec<f64> = values.iter().copied().filter(|v| usable(*v)).collect();
+    sorted.sort_by(f64::total_cmp);
+    let cut = sorted.len() / 50;
+    Some((*sorted.get(cut)?, *sorted.get(sorted.len() - 1 - cut)?))
 }
 
 fn span(values: &[f64]) -> Option<(f64, f64)> {

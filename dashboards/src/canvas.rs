@@ -34,9 +34,9 @@ pub(crate) const ORANGE: RGBColor = RGBColor(0xe6, 0x9f, 0x00);
 pub(crate) const SKY: RGBColor = RGBColor(0x56, 0xb4, 0xe9);
 
 /// Font sizes (em) in pixels.
-pub(crate) const TITLE_SIZE: f64 = 21.0;
-pub(crate) const TEXT_SIZE: f64 = 14.0;
-pub(crate) const SMALL_SIZE: f64 = 13.0;
+pub(crate) const TITLE_SIZE: f64 = 23.0;
+pub(crate) const TEXT_SIZE: f64 = 15.0;
+pub(crate) const SMALL_SIZE: f64 = 14.0;
 
 /// Which point of a text its position is; vertically it is always the middle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,9 +124,9 @@ impl<'a, 'b> Canvas<'a, 'b> {
         self.area.draw(&Rectangle::new(corners, color.mix(opacity).filled()))
     }
 
-    /// The mark of an experiment. Shapes differ as well as colours.
-    pub(crate) fn mark(&self, (x, y): (f64, f64), verdict: Option<Verdict>) -> Drawn {
-        let r = mark_radius(verdict);
+    /// The mark of an experiment, `size` times as large as usual. Shapes differ as well as colours.
+    pub(crate) fn mark(&self, (x, y): (f64, f64), verdict: Option<Verdict>, size: f64) -> Drawn {
+        let r = mark_radius(verdict) * size;
         match verdict {
             Some(Verdict::Kept) => {
                 self.disc((x, y), r + 1.0, WHITE)?;

@@ -132,19 +132,35 @@ fn render(svg: &str) -> Result<Vec<u8>, String> {
     pixels.encode_png().map_err(|error| error.to_string())
 }
 
-/// Characters that no embedded font has become a box: resvg gives up on the other fonts at the first that it cannot find, and
-/// would leave out the rest of the text. A viewer of the SVG has more fonts, so only the PNG loses them.
+/// Names the font of each stretch of characters that the first font lacks, and makes a box of what no embedded font has. Left
+/// alone, resvg would set the whole line in the other font, or leave characters out. A viewer of the SVG has more fonts, so this
+/// is done for the PNG only.
 fn with_known_glyphs(svg: &str) -> String {
-    let fonts: Vec<FontRef<'static>> = std::iter::once(text::FONT)
-        .chain(FALLBACK_FONTS)
-        .filter_map(|bytes| FontRef::try_from_slice(bytes).ok())
+    let faces: Vec<(&str, FontRef<'static>)> = ["", "Hack", "Noto Emoji"]
+        .into_iter()
+        .zip(std::iter::once(text::FONT).chain(FALLBACK_FONTS))
+        .filter_map(|(name, bytes)| Some((name, FontRef::try_from_slice(bytes).ok()?)))
         .collect();
     let mut known = HashMap::new();
-    svg.chars()
-        .map(|c| {
-            let found =
-                c.is_ascii() || *known.entry(c).or_insert_with(|| fonts.iter().any(|font| font.glyph_id(c).0 != 0));
-            if found { c } else { '□' }
-        })
-        .collect()
+    let mut done = String::with_capacity(svg.len());
+    let mut current = "";
+    // The root element's own attributes are not drawn; everywhere else plotters has other characters than ASCII in texts only.
+    let (root, body) = svg.split_at(svg.find(">\n").map_or(0, |end| end + 1));
+    done.extend(root.chars().filter(char::is_ascii));
+    for c in body.chars() {
+        let find = || faces.iter().find(|(_, face)| face.glyph_id(c).0 != 0).map(|(name, _)| *name);
+        let face = if c.is_ascii() { Some("") } else { *known.entry(c).or_insert_with(find) };
+        let (face, c) = face.map_or(("Hack", '□'), |face| (face, c));
+        if face != current {
+            if !current.is_empty() {
+                done.push_str("</tspan>");
+            }
+            if !face.is_empty() {
+                done.push_str(&format!("<tspan font-family=\"{face}\">"));
+            }
+            current = face;
+        }
+        done.push(c);
+    }
+    done
 }

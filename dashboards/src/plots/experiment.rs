@@ -2,7 +2,7 @@
 
 use plotters::style::RGBColor;
 
-use crate::axis::{Axis, robust_range};
+use crate::axis::{Axis, central_range};
 use crate::canvas::{
     Anchor, BLUE, Canvas, GREEN, GREY, INK, MUTED, ORANGE, PURPLE, SMALL_SIZE, TEXT_SIZE, TITLE_SIZE, VERMILLION,
 };
@@ -118,9 +118,10 @@ fn draw(
 
     let difference = own.minus(&other);
     let settled: Vec<f64> = difference.iter().filter(|p| p.0 >= end * SETTLED_FROM).map(|p| p.1).collect();
-    if let Some((low, high)) = robust_range(&[0.0], &settled) {
+    if let Some((low, high)) = central_range(&settled) {
+        let (low, high) = (low.min(0.0), high.max(0.0));
         let room = (high - low).max(1e-4) * 0.15;
-        let y = Axis::new(low - room, high + room, 3);
+        let y = Axis::new(low - room, high + room, 4);
         let name = "difference (experiment minus champion), below zero is better";
         let frame = canvas.frame(DIFFERENCE, x, y, (unit.name, name))?;
         let zero = frame.place((0.0, 0.0)).1;

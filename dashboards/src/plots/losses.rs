@@ -18,7 +18,7 @@ const LIST: Rect = Rect { left: 832.0, top: 108.0, right: WIDTH - 20.0, bottom: 
 /// As many kept curves are told apart by colour; the night's start has ink.
 const COLORS: [RGBColor; 6] = [BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY];
 /// The part of a run at whose loss the plot is cut off above, so that the first steep fall does not squeeze the rest.
-const CUT_AT: f64 = 0.06;
+const CUT_AT: f64 = 0.1;
 
 struct Line {
     curve: Curve,
@@ -83,7 +83,7 @@ fn draw(area: &Area<'_>, night: &NightView, curves: &[CurveView], axis: CurveAxi
 /// What thick and faint lines are.
 pub(super) fn smoothing_note() -> String {
     format!(
-        "Thick: exponential average over {:.0} % of the run. Faint: every step. Cut off above, where the loss falls steeply.",
+        "Thick: exponential average, memory {:.0} % of the run. Faint: every step. Cut off above, where the loss falls steeply.",
         MEMORY * 100.0
     )
 }
@@ -146,7 +146,6 @@ fn sort_out(night: &NightView, curves: &[CurveView], axis: CurveAxis) -> (Vec<Li
 
 fn list(canvas: &Canvas<'_, '_>, lines: &[Line], others: usize) -> Drawn {
     canvas.text((LIST.left, LIST.top - 16.0), "In the order of their ends", SMALL_SIZE, MUTED, Anchor::Left)?;
-    let row = 64.0;
     let mut y = LIST.top + 12.0;
     let left = LIST.left + 34.0;
     // One start and six kept ones; more starts than that are not to be expected, and do not fit.
@@ -156,14 +155,14 @@ fn list(canvas: &Canvas<'_, '_>, lines: &[Line], others: usize) -> Drawn {
         let mut below = y;
         for part in text::wrap(&name, TEXT_SIZE, LIST.right - left, 2) {
             canvas.text((left, below), &part, TEXT_SIZE, INK, Anchor::Left)?;
-            below += 18.0;
+            below += 19.0;
         }
         let last = match line.curve.last() {
             Some(loss) => format!("ends at {} nats per token", text::metric(Some(loss))),
             None => "no loss recorded".to_owned(),
         };
         canvas.text((left, below), &last, SMALL_SIZE, MUTED, Anchor::Left)?;
-        y += row;
+        y = below + 32.0;
     }
     if others > 0 {
         canvas.line(&[(LIST.left, y), (LIST.left + 24.0, y)], GREY, 1.0, 1.0)?;

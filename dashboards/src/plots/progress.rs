@@ -15,8 +15,13 @@ const STRIP: Rect = Rect { left: 82.0, top: 78.0, right: 726.0, bottom: 104.0 };
 /// The list of kept experiments.
 const LIST: Rect = Rect { left: 836.0, top: 96.0, right: WIDTH - 20.0, bottom: 650.0 };
 const LEGEND_Y: f64 = 674.0;
+/// Height of a line of the list, and how many there is room for.
+const ROW: f64 = 22.0;
+const ROWS: usize = 24;
 /// Size of the numbers beside marks.
-const NUMBER_SIZE: f64 = 12.5;
+const NUMBER_SIZE: f64 = 13.5;
+/// From so many experiments on, marks are drawn smaller.
+const MANY: usize = 80;
 
 /// Progress of the night: every experiment's metric against its number. Kept ones are coloured, numbered and listed beside the
 /// plot; the running best is a step line, the night's start a dotted one. What has no trustworthy number (crashed, unbuildable,
@@ -41,7 +46,7 @@ fn title(night: &NightView, experiments: &[&ExperimentView]) -> String {
     let metric = &night.metric;
     match (night.baseline.filter(|v| usable(*v)), night.champion.filter(|v| usable(*v))) {
         (Some(start), Some(end)) if start != end => format!(
-            "{metric} {} → {} ({}) · {count}",
+            "{metric} {} to {} ({}) · {count}",
             text::metric(Some(start)),
             text::metric(Some(end)),
             change(start, end)
@@ -73,12 +78,13 @@ fn draw(area: &Area<'_>, night: &NightView, experiments: &[&ExperimentView], tit
     let frame = canvas.frame(PLOT, x_axis(experiments), y, ("experiment", &metric_name(night)))?;
 
     strip(&canvas, experiments, &frame.x)?;
-    let steps = running_best(&frame, start, &kept, experiments);
+    let steps = running_best(&frame, start, &kept);
     if let Some(start) = start {
         canvas.dotted(PLOT.left, PLOT.right, frame.place((0.0, start)).1, MUTED)?;
     }
     canvas.line(&steps, BLUE, 1.0, 2.0)?;
     let mut obstacles: Vec<Rect> = steps.windows(2).map(|pair| around_line(pair[0], pair[1])).collect();
+    let size = if experiments.len() > MANY { 0.75 } else { 1.0 };
     let mut clipped = false;
     // Kept ones last, on top of the rest.
     let rest = experiments.iter().filter(|e| e.verdict != Some(Verdict::Kept));
@@ -86,8 +92,8 @@ fn draw(area: &Area<'_>, night: &NightView, experiments: &[&ExperimentView], tit
         let Some(value) = measured(experiment) else { continue };
         let (x, y) = frame.place((f64::from(experiment.number), value));
         if (PLOT.top..=PLOT.bottom).contains(&y) {
-            canvas.mark((x, y), experiment.verdict)?;
-            obstacles.push(Rect::around((x, y), mark_radius(experiment.verdict)));
+            canvas.mark((x, y), experiment.verdict, size)?;
+            obstacles.push(Rect::around((x, y), mark_radius(experiment.verdict) * size));
         } else {
             let (up, edge) = (y < PLOT.top, y.clamp(PLOT.top + 7.0, PLOT.bottom - 7.0));
             canvas.beyond((x, edge), up)?;
@@ -95,9 +101,10 @@ fn draw(area: &Area<'_>, night: &NightView, experiments: &[&ExperimentView], tit
             clipped = true;
         }
     }
-    numbers(&canvas, &frame, &kept, &obstacles)?;
+    let listed = listed(&kept);
+    numbers(&canvas, &frame, &listed, &obstacles, size)?;
     line_names(&canvas, &frame, start, steps.last().map(|p| p.1), night)?;
-    list(&canvas, &kept)?;
+    list(&canvas, &listed, kept.len() - listed.len())?;
     legend(&canvas, experiments, clipped)
 }
 
@@ -106,13 +113,8 @@ fn x_axis(experiments: &[&ExperimentView]) -> Axis {
     Axis::whole(0.0, last + (last * 0.02).max(0.5), 10)
 }
 
-/// The step line of the best so far, in pixels: from the night's start over the kept ones in order, to the last experiment.
-fn running_best(
-    frame: &Frame,
-    start: Option<f64>,
-    kept: &[&ExperimentView],
-    experiments: &[&ExperimentView],
-) -> Vec<(f64, f64)> {
+/// The step line of the best so far, in pixels: from the night's start over the kept ones in order, to the plot's edge.
+fn running_best(frame: &Frame, start: Option<f64>, kept: &[&ExperimentView]) -> Vec<(f64, f64)> {
     let mut steps: Vec<(f64, f64)> = Vec::new();
     let mut best = start;
     steps.extend(start.map(|value| frame.place((0.0, value))));
@@ -124,9 +126,7 @@ fn running_best(
         // What was kept is the champion from then on, whatever rule kept it: the line shows the champion, not the minimum.
         best = Some(value);
     }
-    if let (Some(value), Some(last)) = (best, experiments.last()) {
-        steps.push(frame.place((f64::from(last.number), value)));
-    }
+    steps.extend(best.map(|value| frame.place((frame.x.high, value))));
     steps
 }
 
@@ -150,20 +150,38 @@ fn strip(canvas: &Canvas<'_, '_>, experiments: &[&ExperimentView], x: &Axis) -> 
     canvas.text((STRIP.left - 8.0, middle), "no result", SMALL_SIZE, MUTED, Anchor::Right)?;
     for experiment in without {
         let at = STRIP.left + x.fraction(f64::from(experiment.number)) * STRIP.width();
-        canvas.mark((at, middle), experiment.verdict.filter(|v| !v.is_measured()))?;
+        canvas.mark((at, middle), experiment.verdict.filter(|v| !v.is_measured()), 1.0)?;
     }
     Ok(())
 }
 
-fn numbers(canvas: &Canvas<'_, '_>, frame: &Frame, kept: &[&ExperimentView], obstacles: &[Rect]) -> Drawn {
+/// Which kept experiments are numbered and listed: all of them while they fit, else those that gained most.
+fn listed<'a>(kept: &[&'a ExperimentView]) -> Vec<&'a ExperimentView> {
+    let mut listed = kept.to_vec();
+    if kept.len() > ROWS {
+        let gain = |e: &ExperimentView| e.difference.filter(|d| usable(*d)).unwrap_or(f64::MAX);
+        listed.sort_by(|a, b| gain(a).total_cmp(&gain(b)));
+        listed.truncate(ROWS - 1);
+        listed.sort_by_key(|e| e.number);
+    }
+    listed
+}
+
+fn numbers(
+    canvas: &Canvas<'_, '_>,
+    frame: &Frame,
+    listed: &[&ExperimentView],
+    obstacles: &[Rect],
+    mark_size: f64,
+) -> Drawn {
     let mut items = Vec::new();
     let mut names = Vec::new();
-    for experiment in kept {
+    for experiment in listed {
         let Some(value) = measured(experiment) else { continue };
         let name = experiment.number.to_string();
         let size = (text::width(&name, NUMBER_SIZE) + 2.0, NUMBER_SIZE + 2.0);
         let at = frame.place((f64::from(experiment.number), value));
-        items.push(Labelled { at, radius: mark_radius(experiment.verdict), size });
+        items.push(Labelled { at, radius: mark_radius(experiment.verdict) * mark_size, size });
         names.push(name);
     }
     for (placed, name) in labels::place(&items, obstacles, PLOT).iter().zip(&names) {
@@ -197,55 +215,46 @@ fn line_names(
     Ok(())
 }
 
-/// The kept experiments in words: all of them while they fit, else those that gained most.
-fn list(canvas: &Canvas<'_, '_>, kept: &[&ExperimentView]) -> Drawn {
-    canvas.text((LIST.left, LIST.top - 10.0), "Kept", TEXT_SIZE + 1.0, INK, Anchor::Left)?;
-    if kept.is_empty() {
+/// The kept experiments in words, with room for details while they are few.
+fn list(canvas: &Canvas<'_, '_>, listed: &[&ExperimentView], more: usize) -> Drawn {
+    canvas.text((LIST.left, LIST.top - 10.0), "Kept", TEXT_SIZE, INK, Anchor::Left)?;
+    if listed.is_empty() {
         return canvas.text((LIST.left, LIST.top + 18.0), "none", TEXT_SIZE, MUTED, Anchor::Left);
     }
-    let (row, lines) = match kept.len() {
-        0..=8 => (62.0, 2),
-        9..=12 => (43.0, 1),
-        _ => (21.0, 0),
+    let title_lines = match listed.len() {
+        0..=7 => 2,
+        8..=11 => 1,
+        _ => 0,
     };
-    let rows = (LIST.height() / row) as usize;
-    let mut shown: Vec<&ExperimentView> = kept.to_vec();
-    if kept.len() > rows {
-        let gain = |e: &ExperimentView| e.difference.filter(|d| usable(*d)).unwrap_or(f64::MAX);
-        shown.sort_by(|a, b| gain(a).total_cmp(&gain(b)));
-        shown.truncate(rows - 1);
-        shown.sort_by_key(|e| e.number);
-    }
-    let number_room = shown.iter().map(|e| text::width(&e.number.to_string(), SMALL_SIZE)).fold(14.0, f64::max);
-    let left = LIST.left + 16.0 + number_room;
-    let mut y = LIST.top + 16.0;
-    for experiment in &shown {
+    let number_room = listed.iter().map(|e| text::width(&e.number.to_string(), SMALL_SIZE)).fold(14.0, f64::max);
+    let left = LIST.left + 18.0 + number_room;
+    let room = LIST.right - left;
+    let mut y = LIST.top + 18.0;
+    for experiment in listed {
         canvas.disc((LIST.left + 5.0, y), 4.5, GREEN)?;
-        canvas.text((left - 5.0, y), &experiment.number.to_string(), SMALL_SIZE, INK, Anchor::Right)?;
+        canvas.text((left - 6.0, y), &experiment.number.to_string(), SMALL_SIZE, INK, Anchor::Right)?;
         let effect = text::signed(experiment.difference);
-        if lines == 0 {
+        if title_lines == 0 {
             let column = 66.0;
             canvas.text((left + column - 8.0, y), &effect, SMALL_SIZE, INK, Anchor::Right)?;
-            let title = text::fit(&experiment.title, SMALL_SIZE, LIST.right - left - column);
+            let title = text::fit(&experiment.title, SMALL_SIZE, room - column);
             canvas.text((left + column, y), &title, SMALL_SIZE, INK, Anchor::Left)?;
-        } else {
-            let mut below = y;
-            for line in text::wrap(&experiment.title, TEXT_SIZE, LIST.right - left, lines) {
-                canvas.text((left, below), &line, TEXT_SIZE, INK, Anchor::Left)?;
-                below += 18.0;
-            }
-            let mut facts = effect;
-            if let Some(predicted) = experiment.predicted_effect {
-                facts = format!("{facts}, predicted {}", text::signed(Some(predicted)));
-            }
-            let facts = text::fit(&facts, SMALL_SIZE, LIST.right - left);
-            canvas.text((left, below), &facts, SMALL_SIZE, MUTED, Anchor::Left)?;
+            y += ROW;
+            continue;
         }
-        y += row;
+        for line in text::wrap(&experiment.title, TEXT_SIZE, room, title_lines) {
+            canvas.text((left, y), &line, TEXT_SIZE, INK, Anchor::Left)?;
+            y += 19.0;
+        }
+        let facts = match experiment.predicted_effect {
+            Some(predicted) => format!("{effect}, predicted {}", text::signed(Some(predicted))),
+            None => effect,
+        };
+        canvas.text((left, y), &text::fit(&facts, SMALL_SIZE, room), SMALL_SIZE, MUTED, Anchor::Left)?;
+        y += 30.0;
     }
-    if shown.len() < kept.len() {
-        let more = format!("and {} more that gained less", kept.len() - shown.len());
-        canvas.text((left, y), &more, SMALL_SIZE, MUTED, Anchor::Left)?;
+    if more > 0 {
+        canvas.text((left, y), &format!("and {more} more that gained less"), SMALL_SIZE, MUTED, Anchor::Left)?;
     }
     Ok(())
 }
@@ -259,7 +268,7 @@ fn legend(canvas: &Canvas<'_, '_>, experiments: &[&ExperimentView], clipped: boo
             continue;
         }
         let name = format!("{} {count}", verdict.map_or("not decided", Verdict::name));
-        canvas.mark((x + 6.0, LEGEND_Y), verdict)?;
+        canvas.mark((x + 6.0, LEGEND_Y), verdict, 1.0)?;
         canvas.text((x + 18.0, LEGEND_Y), &name, SMALL_SIZE, INK, Anchor::Left)?;
         x += 18.0 + text::width(&name, SMALL_SIZE) + 16.0;
     }
