@@ -11,6 +11,7 @@ pub mod layout;
 pub mod night;
 pub mod records;
 pub mod run;
+pub mod setup;
 pub mod stats;
 pub mod store;
 pub mod terminal;
