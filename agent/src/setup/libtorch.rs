@@ -75,11 +75,6 @@ impl LibTorch {
         paths
     }
 
-    /// The library to load at run time for a GPU.
-    pub fn cuda_library(&self) -> Option<PathBuf> {
-        self.cuda.then(|| self.root.join("lib/libtorch_cuda.so"))
-    }
-
     fn new(root: PathBuf, link_dir: PathBuf, origin: Origin) -> Self {
         Self {
             cuda: root.join("lib/libtorch_cuda.so").is_file(),
@@ -276,7 +271,6 @@ mod tests {
         assert!(libtorch.cuda && libtorch.has_sources);
         assert!(libtorch.link_dir.starts_with(&machine.cache));
         assert!(!libtorch.lib_dir.join("libtorch_cuda.so").exists());
-        assert_eq!(libtorch.cuda_library().unwrap(), torch.join("lib/libtorch_cuda.so"));
 
         // A view that an earlier set-up made is taken as it is, and a changed version is noticed through it.
         let view = libtorch.link_dir;

@@ -101,23 +101,14 @@ impl Environment {
         &self.toolchain.cargo.path
     }
 
-    /// All variables that a build of the trainer needs; nothing else of this process's environment is needed.
+    /// All variables that a build of the trainer needs; nothing else of this process's environment is needed. A trainer's
+    /// process needs none: its run path leads it to libtorch, and beside that it finds the CUDA half.
     pub fn build_env(&self) -> Vec<(String, String)> {
         let mut variables = self.variables.clone();
         if let Some(libtorch) = &self.libtorch {
             variables.push(("LIBTORCH".to_owned(), libtorch.link_dir.to_string_lossy().into_owned()));
         }
         variables
-    }
-
-    /// Variables that a trainer's process needs besides. The run path leads it to libtorch; on a GPU box it loads the library
-    /// that `NOCTURNE_TORCH_CUDA` names.
-    pub fn run_env(&self) -> Vec<(String, String)> {
-        let library = self.libtorch.as_ref().filter(|_| !self.gpus.is_empty()).and_then(LibTorch::cuda_library);
-        library
-            .map(|path| ("NOCTURNE_TORCH_CUDA".to_owned(), path.to_string_lossy().into_owned()))
-            .into_iter()
-            .collect()
     }
 }
 
