@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::Range;
 
-use crate::terminal::clean;
+use crate::terminal::{clean, visible};
 
 /// One thing that is wrong at one place of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,7 +69,7 @@ impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, problem) in self.list.iter().enumerate() {
             let place = self.place(problem);
-            let line = clean(self.text.split('\n').nth(place.line - 1).unwrap_or_default());
+            let line = visible(self.text.split('\n').nth(place.line - 1).unwrap_or_default());
             let margin = " ".repeat(place.line.to_string().len());
             let marked = self.text.get(problem.span.clone()).unwrap_or_default();
             let marks = "^".repeat(marked.lines().next().unwrap_or_default().chars().count().max(1));
