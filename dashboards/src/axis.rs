@@ -154,8 +154,8 @@ pub(crate) struct Unit {
 /// The unit in which a count of tokens up to `largest` reads well.
 pub(crate) fn token_unit(largest: f64) -> Unit {
     let (factor, name) = match largest {
-        l if l >= 2e9 => (1e9, "billion tokens"),
-        l if l >= 2e6 => (1e6, "million tokens"),
+        l if l >= 1e9 => (1e9, "billion tokens"),
+        l if l >= 1e6 => (1e6, "million tokens"),
         l if l >= 2e4 => (1e3, "thousand tokens"),
         _ => (1.0, "tokens"),
     };

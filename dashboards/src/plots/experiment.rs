@@ -104,7 +104,7 @@ fn draw(
     let x = Axis::new(0.0, end / unit.factor, 10);
     let scaled = |points: &[(f64, f64)]| points.iter().map(|(x, y)| (x / unit.factor, *y)).collect::<Vec<_>>();
 
-    let frame = canvas.frame(LOSS, x.clone(), loss_axis(&drawable), ("", "training loss (nats per token)"))?;
+    let frame = canvas.frame(LOSS, x.clone(), loss_axis(&drawable, 6), ("", "training loss (nats per token)"))?;
     for (curve, color) in [(&other, INK), (&own, color)] {
         for piece in frame.clipped(&scaled(&curve.raw)) {
             canvas.line(&piece, color, 0.2, 0.75)?;

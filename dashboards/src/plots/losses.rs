@@ -55,7 +55,7 @@ fn draw(area: &Area<'_>, night: &NightView, curves: &[CurveView], axis: CurveAxi
     let important: Vec<&Curve> =
         if lines.is_empty() { rest.iter().collect() } else { lines.iter().map(|l| &l.curve).collect() };
     let x = Axis::new(0.0, end / unit.factor, 8);
-    let frame = canvas.frame(PLOT, x, loss_axis(&important), (unit.name, "training loss (nats per token)"))?;
+    let frame = canvas.frame(PLOT, x, loss_axis(&important, 8), (unit.name, "training loss (nats per token)"))?;
     let scaled = |points: &[(f64, f64)]| points.iter().map(|(x, y)| (x / unit.factor, *y)).collect::<Vec<_>>();
 
     for curve in &rest {
@@ -68,7 +68,7 @@ fn draw(area: &Area<'_>, night: &NightView, curves: &[CurveView], axis: CurveAxi
     }
     for line in &lines {
         for piece in frame.clipped(&scaled(&line.curve.raw)) {
-            canvas.line(&piece, line.color, 0.18, 0.75)?;
+            canvas.line(&piece, line.color, 0.12, 0.75)?;
         }
     }
     for line in &lines {
@@ -97,7 +97,7 @@ pub(super) fn unit(axis: CurveAxis, end: f64) -> Unit {
 }
 
 /// From the least smoothed loss to the greatest after the first few per cent of a run.
-pub(super) fn loss_axis(curves: &[&Curve]) -> Axis {
+pub(super) fn loss_axis(curves: &[&Curve], ticks: usize) -> Axis {
     let after_start = |curve: &&Curve| {
         let from = curve.end() * CUT_AT;
         let first = curve.smooth.iter().position(|p| p.0 >= from).unwrap_or(0);
@@ -107,7 +107,7 @@ pub(super) fn loss_axis(curves: &[&Curve]) -> Axis {
     let low = shown.iter().copied().fold(f64::INFINITY, f64::min);
     let high = shown.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let room = (high - low) * 0.06;
-    Axis::new(low - room, high + room, 8)
+    Axis::new(low - room, high + room, ticks)
 }
 
 /// Which curves get a colour, and the others.

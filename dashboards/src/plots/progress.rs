@@ -9,11 +9,11 @@ use crate::text;
 use crate::view::{ExperimentView, NightView, Verdict};
 
 /// The plot with everything measured; its right margin takes the names of the two lines.
-const PLOT: Rect = Rect { left: 82.0, top: 136.0, right: 726.0, bottom: 596.0 };
+const PLOT: Rect = Rect { left: 82.0, top: 136.0, right: 702.0, bottom: 596.0 };
 /// The strip above it with what has no result.
-const STRIP: Rect = Rect { left: 82.0, top: 78.0, right: 726.0, bottom: 104.0 };
+const STRIP: Rect = Rect { left: 82.0, top: 78.0, right: 702.0, bottom: 104.0 };
 /// The list of kept experiments.
-const LIST: Rect = Rect { left: 836.0, top: 96.0, right: WIDTH - 20.0, bottom: 650.0 };
+const LIST: Rect = Rect { left: 808.0, top: 96.0, right: WIDTH - 20.0, bottom: 650.0 };
 const LEGEND_Y: f64 = 674.0;
 /// Height of a line of the list, and how many there is room for.
 const ROW: f64 = 22.0;
@@ -42,7 +42,10 @@ fn kept<'a>(experiments: &[&'a ExperimentView]) -> Vec<&'a ExperimentView> {
 }
 
 fn title(night: &NightView, experiments: &[&ExperimentView]) -> String {
-    let count = format!("{} of {} kept", kept(experiments).len(), text::counted(experiments.len(), "experiment"));
+    let count = match experiments.len() {
+        0 => "no experiment yet".to_owned(),
+        count => format!("{} of {} kept", kept(experiments).len(), text::counted(count, "experiment")),
+    };
     let metric = &night.metric;
     match (night.baseline.filter(|v| usable(*v)), night.champion.filter(|v| usable(*v))) {
         (Some(start), Some(end)) if start != end => format!(
@@ -72,8 +75,11 @@ fn draw(area: &Area<'_>, night: &NightView, experiments: &[&ExperimentView], tit
         canvas.text((WIDTH / 2.0, 350.0), message, TEXT_SIZE, MUTED, Anchor::Middle)?;
         return strip(&canvas, experiments, &x_axis(experiments)).and_then(|()| legend(&canvas, experiments, false));
     };
-    // More room below, where the numbers of the kept ones go.
-    let room = (high - low).max(high.abs() * 1e-4);
+    // A night without a difference must not look like one: at least 0.1 % of the metric is shown. More room below, where the
+    // numbers of the kept ones go.
+    let least = high.abs() * 1e-3;
+    let (low, high) = if high - low < least { (low - least, high + least) } else { (low, high) };
+    let room = high - low;
     let y = Axis::new(low - 0.12 * room, high + 0.05 * room, 8);
     let frame = canvas.frame(PLOT, x_axis(experiments), y, ("experiment", &metric_name(night)))?;
 
@@ -229,14 +235,15 @@ fn list(canvas: &Canvas<'_, '_>, listed: &[&ExperimentView], more: usize) -> Dra
     let number_room = listed.iter().map(|e| text::width(&e.number.to_string(), SMALL_SIZE)).fold(14.0, f64::max);
     let left = LIST.left + 18.0 + number_room;
     let room = LIST.right - left;
+    let effect_width = |e: &&ExperimentView| text::width(&text::signed(e.difference), SMALL_SIZE);
+    let column = listed.iter().map(effect_width).fold(0.0, f64::max) + 12.0;
     let mut y = LIST.top + 18.0;
     for experiment in listed {
         canvas.disc((LIST.left + 5.0, y), 4.5, GREEN)?;
         canvas.text((left - 6.0, y), &experiment.number.to_string(), SMALL_SIZE, INK, Anchor::Right)?;
         let effect = text::signed(experiment.difference);
         if title_lines == 0 {
-            let column = 66.0;
-            canvas.text((left + column - 8.0, y), &effect, SMALL_SIZE, INK, Anchor::Right)?;
+            canvas.text((left + column - 9.0, y), &effect, SMALL_SIZE, INK, Anchor::Right)?;
             let title = text::fit(&experiment.title, SMALL_SIZE, room - column);
             canvas.text((left + column, y), &title, SMALL_SIZE, INK, Anchor::Left)?;
             y += ROW;
