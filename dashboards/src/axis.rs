@@ -115,9 +115,9 @@ fn round_step(step: f64) -> f64 {
     factor * power
 }
 
-/// A range that shows what matters and as much of the rest as does not squeeze it: all of `must`, and those of `may` that lie
-/// no further outside than the larger of `must`'s own span and 1.5 times the interquartile range of everything. `None` where
-/// there is no usable number.
+/// A range that shows what matters and as much of the rest as does not squeeze it: all of `must`, the middle half of everything,
+/// and those of `may` that lie no further outside of these than the larger of `must`'s own span and 1.5 times the interquartile
+/// range of everything (Tukey's fences). `None` where there is no usable number.
 pub(crate) fn robust_range(must: &[f64], may: &[f64]) -> Option<(f64, f64)> {
     let usable_of = |values: &[f64]| values.iter().copied().filter(|v| usable(*v)).collect::<Vec<f64>>();
     let (must, may) = (usable_of(must), usable_of(may));
@@ -127,7 +127,8 @@ pub(crate) fn robust_range(must: &[f64], may: &[f64]) -> Option<(f64, f64)> {
     let (q1, q3) = (quantile(0.25)?, quantile(0.75)?);
     let (low, high) = span(&must).unwrap_or((q1, q3));
     let reach = (high - low).max(1.5 * (q3 - q1));
-    let shown = may.into_iter().filter(|v| (low - reach..=high + reach).contains(v));
+    let fences = q1.min(low) - reach..=q3.max(high) + reach;
+    let shown = may.into_iter().filter(|v| fences.contains(v));
     span(&shown.chain([low, high]).collect::<Vec<f64>>())
 }
 
@@ -184,7 +185,7 @@ mod tests {
         assert_eq!(labels, ["1.81", "1.82", "1.83", "1.84"]);
         let axis = Axis::new(-0.00031, 0.00012, 4);
         let labels: Vec<String> = axis.ticks.iter().map(|t| axis.label(*t)).collect();
-        assert_eq!(labels, ["−0.0002", "0.0000"]);
+        assert_eq!(labels, ["−0.0003", "−0.0002", "−0.0001", "0.0000", "0.0001"]);
         let axis = Axis::whole(0.0, 3.0, 8);
         let labels: Vec<String> = axis.ticks.iter().map(|t| axis.label(*t)).collect();
         assert_eq!(labels, ["0", "1", "2", "3"]);

@@ -96,12 +96,12 @@ impl<'a, 'b> Canvas<'a, 'b> {
         self.area.draw(&PathElement::new(points, stroke(color, opacity, width)))
     }
 
-    /// A horizontal line of dots.
-    pub(crate) fn dotted(&self, left: f64, right: f64, y: f64, color: RGBColor) -> Drawn {
+    /// A horizontal line of short dashes.
+    pub(crate) fn dashed(&self, left: f64, right: f64, y: f64, color: RGBColor) -> Drawn {
         let mut x = left;
         while x < right {
-            self.line(&[(x, y), ((x + 2.0).min(right), y)], color, 1.0, 1.6)?;
-            x += 6.0;
+            self.line(&[(x, y), ((x + 4.0).min(right), y)], color, 1.0, 1.4)?;
+            x += 9.0;
         }
         Ok(())
     }

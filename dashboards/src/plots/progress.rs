@@ -24,7 +24,7 @@ const NUMBER_SIZE: f64 = 13.5;
 const MANY: usize = 80;
 
 /// Progress of the night: every experiment's metric against its number. Kept ones are coloured, numbered and listed beside the
-/// plot; the running best is a step line, the night's start a dotted one. What has no trustworthy number (crashed, unbuildable,
+/// plot; the running best is a step line, the night's start a dashed one. What has no trustworthy number (crashed, unbuildable,
 /// invalid, not decided) stands in a strip above; what is far outside the range becomes an arrow at the edge.
 ///
 /// # Errors
@@ -86,7 +86,7 @@ fn draw(area: &Area<'_>, night: &NightView, experiments: &[&ExperimentView], tit
     strip(&canvas, experiments, &frame.x)?;
     let steps = running_best(&frame, start, &kept);
     if let Some(start) = start {
-        canvas.dotted(PLOT.left, PLOT.right, frame.place((0.0, start)).1, MUTED)?;
+        canvas.dashed(PLOT.left, PLOT.right, frame.place((0.0, start)).1, MUTED)?;
     }
     canvas.line(&steps, BLUE, 1.0, 2.0)?;
     let mut obstacles: Vec<Rect> = steps.windows(2).map(|pair| around_line(pair[0], pair[1])).collect();
@@ -200,7 +200,7 @@ fn numbers(
     Ok(())
 }
 
-/// Names of the dotted line and of the step line, beside their ends.
+/// Names of the dashed line and of the step line, beside their ends.
 fn line_names(
     canvas: &Canvas<'_, '_>,
     frame: &Frame,

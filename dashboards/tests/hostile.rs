@@ -1,0 +1,247 @@
+//! Whatever a view model holds, drawing gives a well-formed picture and page, and no text becomes markup.
+
+mod fixture;
+
+use dashboards::{
+    CurveAxis, CurvePoint, CurveView, ExperimentView, NightPictures, NightView, Picture, Verdict, experiment, losses,
+    page, progress,
+};
+use proptest::prelude::*;
+use resvg::usvg::roxmltree::Document;
+
+const NASTY: &str = "</text></svg></style>]]><script>alert('x')</script>\"'><img src=x onerror=alert(1)>&lt;&#60;\u{1b}[31m\u{0}\
+                     \u{202e}\u{ffff}\n<!--";
+
+/// All pictures and the page of a night.
+fn draw(night: &NightView, curves: &[CurveView]) -> (Vec<Picture>, String) {
+    let mut pictures = NightPictures {
+        progress: Some(progress(night).unwrap()),
+        loss_tokens: Some(losses(night, curves, CurveAxis::Tokens).unwrap()),
+        loss_time: Some(losses(night, curves, CurveAxis::Time).unwrap()),
+        ..NightPictures::default()
+    };
+    let nothing = CurveView::default();
+    for view in night.experiments.iter().take(2) {
+        let find = |number| curves.iter().find(|c| c.experiment == number);
+        let own = find(view.number).unwrap_or(&nothing);
+        let picture = experiment(night, view, own, find(view.champion_number), CurveAxis::Time).unwrap();
+        pictures.experiments.insert(view.number, picture);
+    }
+    let page = page(night, &pictures);
+    let NightPictures { progress, loss_tokens, loss_time, experiments } = pictures;
+    (progress.into_iter().chain(loss_tokens).chain(loss_time).chain(experiments.into_values()).collect(), page)
+}
+
+fn assert_harmless_picture(picture: &Picture) {
+    assert!(!picture.svg.contains(|c: char| c.is_control() && c != '\n'), "a control character came through");
+    assert!(!picture.svg.contains('\u{202e}'));
+    let document = Document::parse(&picture.svg).unwrap();
+    for node in document.descendants().filter(|n| n.is_element()) {
+        let name = node.tag_name().name();
+        assert!(["svg", "text", "polyline", "polygon", "rect", "circle", "line"].contains(&name), "{name}");
+        for attribute in node.attributes() {
+            let name = attribute.name();
+            let known = [
+                "width",
+                "height",
+                "viewBox",
+                "role",
+                "aria-label",
+                "stroke-linejoin",
+                "stroke-linecap",
+                "x",
+                "y",
+                "dy",
+                "cx",
+                "cy",
+                "r",
+                "x1",
+                "x2",
+                "y1",
+                "y2",
+                "points",
+                "fill",
+                "stroke",
+                "stroke-width",
+                "stroke-opacity",
+                "opacity",
+                "font-family",
+                "font-size",
+                "text-anchor",
+            ];
+            assert!(known.contains(&name), "{name}");
+        }
+    }
+    assert_eq!(&picture.png[..8], b"\x89PNG\r\n\x1a\n");
+}
+
+/// Reads the page's tags as a browser would, and checks that they are those that the page's own code writes.
+fn assert_harmless_page(page: &str) {
+    assert!(!page.contains(|c: char| c.is_control() && c != '\n' && c != '\t'), "a control character came through");
+    let tags = "html head meta title style body header main section article figure details summary div table caption thead \
+                tbody tr th td h1 h2 h3 p a ul li dl dt dd pre span code strong small svg text polyline polygon rect circle line";
+    let mut rest = page;
+    while let Some(start) = rest.find('<') {
+        rest = &rest[start + 1..];
+        if rest.starts_with("!DOCTYPE html>") {
+            continue;
+        }
+        let rest_of_tag = rest.trim_start_matches('/');
+        let end = rest_of_tag.find(|c: char| !c.is_ascii_alphanumeric()).unwrap();
+        let name = &rest_of_tag[..end];
+        assert!(tags.split_whitespace().any(|tag| tag == name), "the page has a <{name}>");
+        let mut quoted = false;
+        let mut bare = String::new();
+        for c in rest_of_tag[end..].chars() {
+            match c {
+                '"' => quoted = !quoted,
+                '>' if !quoted => break,
+                c if !quoted => bare.push(c),
+                _ => {}
+            }
+        }
+        for attribute in bare.split_whitespace() {
+            assert!(!attribute.starts_with("on") && !attribute.starts_with("style="), "the page has a {attribute}");
+        }
+    }
+}
+
+#[test]
+fn no_text_becomes_markup() {
+    let (mut night, mut curves) = fixture::night(12, 20);
+    let nasty = || NASTY.to_owned();
+    for field in [
+        &mut night.campaign,
+        &mut night.night,
+        &mut night.date,
+        &mut night.metric,
+        &mut night.metric_unit,
+        &mut night.budget,
+        &mut night.champion_commit,
+        &mut night.champion_branch,
+    ] {
+        *field = nasty();
+    }
+    night.faults = vec![nasty()];
+    night.warnings = vec![nasty(), nasty()];
+    for (i, view) in night.experiments.iter_mut().enumerate() {
+        view.verdict = Some(Verdict::ALL[i % 6]);
+        for field in [
+            &mut view.title,
+            &mut view.hypothesis,
+            &mut view.source,
+            &mut view.reason,
+            &mut view.proposer,
+            &mut view.family,
+            &mut view.commit,
+            &mut view.branch,
+            &mut view.diff,
+        ] {
+            *field = nasty();
+        }
+    }
+    for curve in &mut curves {
+        curve.label = nasty();
+        curve.verdict = curve.verdict.map(|_| Verdict::Kept);
+    }
+    let (pictures, page) = draw(&night, &curves);
+    for picture in &pictures {
+        assert_harmless_picture(picture);
+        assert!(picture.svg.contains("&lt;/text&gt;"), "the title was lost instead of escaped");
+    }
+    assert_harmless_page(&page);
+    assert_eq!(page.matches("</style>").count(), 1);
+    assert!(page.contains("&lt;script&gt;"));
+}
+
+fn text() -> impl Strategy<Value = String> {
+    prop_oneof![
+        Just(String::new()),
+        ".{0,40}",
+        "\\PC{0,300}",
+        Just(NASTY.to_owned()),
+        Just("日本語 العربية עברית ไทย 👩‍👩‍👧‍👦🏳️‍🌈 → ≤ 𝔘𝔫𝔦 ﷽ e\u{301}\u{301}\u{301}".to_owned()),
+        Just("W".repeat(3000)),
+    ]
+}
+
+fn number() -> impl Strategy<Value = f64> {
+    prop_oneof![4 => 1.7..1.9, 1 => proptest::num::f64::ANY, 1 => Just(1.8), 1 => Just(f64::NAN), 1 => -1e15..1e15]
+}
+
+prop_compose! {
+    fn experiment_view()(
+        number in prop_oneof![5 => 0u32..300, 1 => any::<u32>()],
+        verdict in prop::option::of(prop::sample::select(Verdict::ALL.to_vec())),
+        texts in prop::collection::vec(text(), 4),
+        numbers in prop::collection::vec(prop::option::of(number()), 4),
+        interval in prop::option::of((number(), number())),
+        champion_number in 0u32..4,
+        peak_memory_bytes in any::<Option<u64>>(),
+        lines_added in any::<u32>(),
+    ) -> ExperimentView {
+        ExperimentView {
+            number, verdict, interval, champion_number, peak_memory_bytes, lines_added,
+            title: texts[0].clone(),
+            hypothesis: texts[1].clone(),
+            reason: texts[2].clone(),
+            diff: texts[3].clone(),
+            val_bpb: numbers[0],
+            difference: numbers[1],
+            predicted_effect: numbers[2],
+            training_seconds: numbers[3],
+            ..ExperimentView::default()
+        }
+    }
+}
+
+prop_compose! {
+    fn curve_view()(
+        experiment in 0u32..6,
+        label in text(),
+        verdict in prop::option::of(prop::sample::select(Verdict::ALL.to_vec())),
+        points in prop::collection::vec((any::<u64>(), number(), prop::option::of(number())), 0..40),
+    ) -> CurveView {
+        let points = points.into_iter().map(|(tokens, seconds, loss)| CurvePoint { tokens, seconds, loss }).collect();
+        CurveView { experiment, label, verdict, points }
+    }
+}
+
+prop_compose! {
+    fn night_view()(
+        texts in prop::collection::vec(text(), 5),
+        baseline in prop::option::of(number()),
+        champion in prop::option::of(number()),
+        experiments in prop::collection::vec(experiment_view(), 0..14),
+        seconds_total in number(),
+        champion_number in 0u32..6,
+    ) -> NightView {
+        NightView {
+            campaign: texts[0].clone(),
+            night: texts[1].clone(),
+            metric: texts[2].clone(),
+            metric_unit: texts[3].clone(),
+            warnings: vec![texts[4].clone()],
+            baseline, champion, experiments, seconds_total, champion_number,
+            ..NightView::default()
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+    #[test]
+    fn any_view_gives_a_harmless_picture(night in night_view(), curves in prop::collection::vec(curve_view(), 0..6)) {
+        let (pictures, page) = draw(&night, &curves);
+        pictures.iter().for_each(assert_harmless_picture);
+        assert_harmless_page(&page);
+    }
+}
+
+#[test]
+fn a_hundred_thousand_points_make_a_small_picture() {
+    let (night, mut curves) = fixture::night(2, 100_000);
+    curves.truncate(2);
+    let picture = losses(&night, &curves, CurveAxis::Tokens).unwrap();
+    assert!(picture.svg.len() < 200_000, "{} bytes", picture.svg.len());
+}
