@@ -10,6 +10,7 @@ pub mod hash;
 pub mod layout;
 pub mod night;
 pub mod records;
+pub mod repo;
 pub mod run;
 pub mod seeds;
 pub mod setup;

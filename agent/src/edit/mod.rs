@@ -18,4 +18,5 @@ pub use apply::apply;
 pub use digest::content_digest;
 pub use error::{Class, EditError, Nearest, Place, Violation};
 pub use patch::CheckedPatch;
+pub(crate) use policy::is_unprintable;
 pub use policy::{CANDIDATE_FILES, Policy};

@@ -92,7 +92,7 @@ impl Policy {
 }
 
 /// Control characters, and those that reorder text or show as nothing, so that a person reads something else than the compiler.
-fn is_unprintable(c: char) -> bool {
+pub(crate) fn is_unprintable(c: char) -> bool {
     let reorders_or_hides = matches!(
         c,
         '\u{00AD}' | '\u{061C}' | '\u{180E}' | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}'
