@@ -17,7 +17,10 @@ pub enum DataError {
         source: io::Error,
     },
     /// The file is there, but not what it should be.
-    #[error("{path} is not usable: {reason}. Delete the folder it is in and prepare the data again", path = path.display())]
+    #[error(
+        "{path} is not usable: {reason}. Delete the folder it is in and prepare the data again",
+        path = path.display()
+    )]
     Damaged {
         /// Which file.
         path: PathBuf,

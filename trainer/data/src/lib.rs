@@ -21,6 +21,8 @@
 mod error;
 mod manifest;
 mod packer;
+#[cfg(feature = "prepare")]
+pub mod prepare;
 mod rows;
 mod shards;
 mod token_bytes;
