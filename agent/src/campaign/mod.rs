@@ -175,7 +175,7 @@ pub enum DataSource {
     LibtorchPython,
     /// Local files.
     Files {
-        /// `.txt`, `.jsonl` or `.parquet`; relative ones are relative to the campaign's folder ([`Campaign::data_source`] joins).
+        /// `.txt`, `.jsonl` or `.parquet`, or folders of them; relative ones are relative to the campaign's folder ([`Campaign::data_source`] joins).
         files: Vec<PathBuf>,
         /// The field or column that holds the text.
         text_field: String,

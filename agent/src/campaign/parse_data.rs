@@ -96,7 +96,9 @@ fn read_source(reader: &mut Reader, data: &Section<'_>) -> Option<DataSource> {
     }
     let text_field = text_field.map_or_else(|| "text".to_owned(), |(field, _)| field);
     if let Some((files, _)) = files {
-        for (file, span) in &files {
+        // Folders stand without a kind, or end in a slash where their name has a dot.
+        let is_folder = |file: &str| file.ends_with('/') || Path::new(file).extension().is_none();
+        for (file, span) in files.iter().filter(|(file, _)| !is_folder(file)) {
             refuse_unreadable_kind(reader, file, span.clone());
         }
         let files = files.into_iter().map(|(file, _)| PathBuf::from(file)).collect();

@@ -174,10 +174,15 @@ repair_rounds = 0
 
 #[test]
 fn local_files_are_looked_for_beside_the_campaign() {
-    let campaign =
-        parse(&GOOD.replace("embedded = \"libtorch-python\"", "files = [\"a.txt\", \"/b/c.jsonl\"]")).unwrap();
+    let campaign = parse(
+        &GOOD.replace("embedded = \"libtorch-python\"", "files = [\"a.txt\", \"/b/c.jsonl\", \"more\", \"v1.2/\"]"),
+    )
+    .unwrap();
     let DataSource::Files { files, text_field } = campaign.data_source() else { panic!("not files") };
-    assert_eq!(files, [Path::new("experiments/test/a.txt"), Path::new("/b/c.jsonl")]);
+    assert_eq!(
+        files,
+        ["experiments/test/a.txt", "/b/c.jsonl", "experiments/test/more", "experiments/test/v1.2/"].map(Path::new)
+    );
     assert_eq!(text_field, "text");
 }
 

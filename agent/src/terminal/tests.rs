@@ -218,6 +218,12 @@ impl Write for Closed {
 }
 
 #[test]
+fn a_display_can_live_on_another_thread() {
+    fn is_send<T: Send>() {}
+    is_send::<Display>();
+}
+
+#[test]
 fn a_closed_terminal_does_not_end_the_night() {
     let mut display = Display::plain(Box::new(Closed), String::new);
     display.update(&view());
