@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use protocol::{Budget, Precision, Scale};
-use sha2::{Digest, Sha256};
 use toml::de::DeTable;
 
 use super::parse_data::read_data;
@@ -50,8 +49,8 @@ impl Campaign {
                 data: parts.data,
                 machine: parts.machine,
                 rules: parts.rules,
-                campaign_sha256: hex::encode(Sha256::digest(toml_text.as_bytes())),
-                program_sha256: hex::encode(Sha256::digest(program_text.as_bytes())),
+                campaign_sha256: crate::hash::sha256(toml_text.as_bytes()),
+                program_sha256: crate::hash::sha256(program_text.as_bytes()),
             }),
             _ => Err(refuse(reader.problems)),
         }

@@ -168,6 +168,9 @@ repair_rounds = 0
     assert_eq!(campaign.rules.repair_rounds, 0);
     // `printf '# Goal\n' | sha256sum`
     assert_eq!(campaign.program_sha256, "1bc47f0ed5e7efcc3bcdf3124580d2d484516e284654baf63f8951f45f38adf0");
+    let changed = parse(&text.replace("All keys", "All the keys")).unwrap();
+    assert_ne!(campaign.campaign_sha256, changed.campaign_sha256);
+    assert_eq!(campaign.program_sha256, changed.program_sha256);
     let json = serde_json::to_string(&campaign).unwrap();
     assert_eq!(serde_json::from_str::<Campaign>(&json).unwrap(), campaign);
 }
