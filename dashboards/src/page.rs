@@ -77,7 +77,7 @@ pub fn page(night: &NightView, pictures: &NightPictures) -> String {
                         @for experiment in &others {
                             @if let Some(picture) = pictures.experiments.get(&experiment.number) {
                                 details {
-                                    summary { (experiment.number) " " (clean(&experiment.title)) }
+                                    summary { "#" (experiment.number) " " (clean(&experiment.title)) }
                                     (figure(Some(picture)))
                                 }
                             }
@@ -114,7 +114,7 @@ fn answer(night: &NightView, kept: &[&ExperimentView]) -> Markup {
     html! {
         (finding) " The night took " (duration(night.seconds_total)) (share)
         @if night.champion_number != 0 && !commit.is_empty() {
-            "; its champion is experiment " (night.champion_number) ", commit " code { (commit) }
+            "; its champion is #" (night.champion_number) ", commit " code { (commit) }
             @if !night.champion_branch.is_empty() { " on " code { (clean(&night.champion_branch)) } }
         }
         "."
@@ -140,12 +140,12 @@ fn figure(picture: Option<&Picture>) -> Markup {
 fn article(night: &NightView, experiment: &ExperimentView, pictures: &NightPictures) -> Markup {
     let against = match experiment.champion_number {
         0 => "the night's start".to_owned(),
-        number => format!("experiment {number}"),
+        number => format!("#{number}"),
     };
     let commit = short(&experiment.commit);
     html! {
         article id={ "experiment-" (experiment.number) } {
-            h3 { (experiment.number) " " (clean(&experiment.title)) }
+            h3 { "#" (experiment.number) " " (clean(&experiment.title)) }
             @if !experiment.hypothesis.is_empty() { p { (clean(&experiment.hypothesis)) } }
             dl {
                 dt { "effect" }
@@ -255,7 +255,7 @@ fn row(experiment: &ExperimentView) -> Markup {
                     small { (clean(&experiment.reason)) }
                 }
             }
-            td class=(verdict) { (verdict) }
+            td class={ "verdict " (verdict) } { (verdict) }
             td.number { (metric(experiment.val_bpb)) }
             td.number { (signed(experiment.difference)) }
             td.number { (signed(experiment.predicted_effect)) }
@@ -270,4 +270,68 @@ fn row(experiment: &ExperimentView) -> Markup {
 /// The first seven digits of a commit, as people write them.
 fn short(commit: &str) -> String {
     clean(commit).chars().take(7).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::canvas::{BLUE, FAINT, GRID, INK, MUTED};
+
+    fn night() -> NightView {
+        NightView {
+            metric: "val_bpb".into(),
+            metric_unit: "bits per byte".into(),
+            baseline: Some(1.8423),
+            champion: Some(1.8423),
+            experiments: vec![ExperimentView::default(), ExperimentView::default()],
+            seconds_total: 600.0,
+            seconds_training: 420.0,
+            ..NightView::default()
+        }
+    }
+
+    #[test]
+    fn the_answer_says_what_was_found_and_what_it_cost() {
+        let mut night = night();
+        assert_eq!(
+            answer(&night, &[]).into_string(),
+            "val_bpb stays at 1.8423 bits per byte; 0 of 2 experiments kept. The night took 10 min, 70 % of it training."
+        );
+        night.champion = Some(1.8239);
+        night.champion_number = 2;
+        night.champion_commit = "0123456789abcdef0123456789abcdef01234567".into();
+        night.champion_branch = "nocturne/q/n/champion".into();
+        assert_eq!(
+            answer(&night, &[&night.experiments[1]]).into_string(),
+            "val_bpb went from 1.8423 to 1.8239 bits per byte (−0.0184, −1.00 %); 1 of 2 experiments kept. The night took 10 min, \
+             70 % of it training; its champion is #2, commit <code>0123456</code> on <code>nocturne/q/n/champion</code>."
+        );
+        night.baseline = Some(f64::NAN);
+        night.seconds_total = 0.0;
+        assert!(
+            answer(&night, &[]).into_string().starts_with("The night's start has no val_bpb; 0 of 2 experiments kept.")
+        );
+    }
+
+    #[test]
+    fn diffs_are_marked_line_by_line_and_end() {
+        let markup = diff("--- a/x\n+++ b/x\n@@ -1 +1 @@\n-a < b\n+a > b\n same").into_string();
+        assert_eq!(
+            markup,
+            "<pre><span class=\"place\">--- a/x</span><span class=\"place\">+++ b/x</span>\
+             <span class=\"place\">@@ -1 +1 @@</span><span class=\"removed\">-a &lt; b</span>\
+             <span class=\"added\">+a &gt; b</span><span class=\"same\"> same</span></pre>"
+        );
+        let long = diff(&format!("{}\n", "x".repeat(9_000)).repeat(1_000)).into_string();
+        assert!(long.len() < 80_000 && long.contains("… 800 more lines"), "{}", long.len());
+        assert_eq!(diff("").into_string(), "");
+    }
+
+    #[test]
+    fn the_dark_page_knows_the_colours_of_the_pictures() {
+        for color in [INK, MUTED, GRID, FAINT, BLUE] {
+            let hex = format!("\"#{:02X}{:02X}{:02X}\"", color.0, color.1, color.2);
+            assert!(include_str!("page.css").contains(&hex), "page.css has no rule for {hex}");
+        }
+    }
 }

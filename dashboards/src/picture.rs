@@ -125,8 +125,14 @@ static FONTS: LazyLock<Arc<fontdb::Database>> = LazyLock::new(|| {
 });
 
 fn render(svg: &str) -> Result<Vec<u8>, String> {
-    let options =
-        usvg::Options { fontdb: Arc::clone(&FONTS), font_family: "Ubuntu".to_owned(), ..usvg::Options::default() };
+    let options = usvg::Options {
+        fontdb: Arc::clone(&FONTS),
+        font_family: "Ubuntu".to_owned(),
+        // Left to itself it sets the whole line in the first font that has a missing letter; `with_known_glyphs` names a font for
+        // those letters alone.
+        font_resolver: usvg::FontResolver { select_fallback: Box::new(|_, _, _| None), ..Default::default() },
+        ..usvg::Options::default()
+    };
     let tree = usvg::Tree::from_str(&with_known_glyphs(svg), &options).map_err(|error| error.to_string())?;
     let mut pixels =
         tiny_skia::Pixmap::new((WIDTH * f64::from(PNG_SCALE)) as u32, (HEIGHT * f64::from(PNG_SCALE)) as u32)
@@ -135,9 +141,8 @@ fn render(svg: &str) -> Result<Vec<u8>, String> {
     pixels.encode_png().map_err(|error| error.to_string())
 }
 
-/// Names the font of each stretch of characters that the first font lacks, and makes a box of what no embedded font has. Left
-/// alone, resvg would set the whole line in the other font, or leave characters out. A viewer of the SVG has more fonts, so this
-/// is done for the PNG only.
+/// Names the font of each stretch of characters that the first font lacks, and makes a box of what no embedded font has. A viewer
+/// of the SVG has more fonts, so this is done for the PNG only.
 fn with_known_glyphs(svg: &str) -> String {
     let faces: Vec<(&str, FontRef<'static>)> = ["", "Hack", "Noto Emoji"]
         .into_iter()
@@ -152,6 +157,10 @@ fn with_known_glyphs(svg: &str) -> String {
     done.extend(root.chars().filter(char::is_ascii));
     for c in body.chars() {
         let find = || faces.iter().find(|(_, face)| face.glyph_id(c).0 != 0).map(|(name, _)| *name);
+        // Joiners and variation selectors only matter to a font that has the joined glyph.
+        if matches!(c, '\u{200b}'..='\u{200d}' | '\u{2060}' | '\u{fe00}'..='\u{fe0f}') {
+            continue;
+        }
         let face = if c.is_ascii() { Some("") } else { *known.entry(c).or_insert_with(find) };
         let (face, c) = face.map_or(("Hack", '□'), |face| (face, c));
         if face != current {

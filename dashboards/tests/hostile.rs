@@ -1,5 +1,7 @@
 //! Whatever a view model holds, drawing gives a well-formed picture and page, and no text becomes markup.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 mod fixture;
 
 use dashboards::{

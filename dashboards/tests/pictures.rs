@@ -1,5 +1,7 @@
 //! Pictures as a person gets them: fixed ones against snapshots, real ones checked for overlapping and cut-off text.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 mod fixture;
 
 use ab_glyph::{Font, FontRef, ScaleFont};
@@ -27,7 +29,7 @@ fn pictures(experiments: u32, points: usize) -> Vec<(String, Picture)> {
 }
 
 #[derive(Debug, Clone)]
-struct Box {
+struct Room {
     name: String,
     left: f32,
     right: f32,
@@ -35,8 +37,8 @@ struct Box {
     bottom: f32,
 }
 
-impl Box {
-    fn overlaps(&self, other: &Box) -> bool {
+impl Room {
+    fn overlaps(&self, other: &Room) -> bool {
         self.left < other.right && other.left < self.right && self.top < other.bottom && other.top < self.bottom
     }
 }
@@ -46,7 +48,7 @@ fn number(node: Node<'_, '_>, attribute: &str) -> f32 {
 }
 
 /// The room of each line of text as plotters placed it.
-fn texts(document: &Document<'_>) -> Vec<Box> {
+fn texts(document: &Document<'_>) -> Vec<Room> {
     let font = FontRef::try_from_slice(epaint_default_fonts::UBUNTU_LIGHT).unwrap();
     let of = |node: Node<'_, '_>| {
         let text = node.text().unwrap().trim().to_owned();
@@ -65,7 +67,7 @@ fn texts(document: &Document<'_>) -> Vec<Box> {
             "0.76em" => y + 0.4 * size,
             _ => y - 0.4 * size,
         };
-        Box { name: text, left, right: left + width, top: middle - 0.4 * size, bottom: middle + 0.4 * size }
+        Room { name: text, left, right: left + width, top: middle - 0.4 * size, bottom: middle + 0.4 * size }
     };
     document.descendants().filter(|n| n.has_tag_name("text")).map(of).collect()
 }
@@ -84,7 +86,7 @@ fn no_text_overlaps_another_or_a_mark_or_is_cut_off() {
             }
             for circle in document.descendants().filter(|n| n.has_tag_name("circle")) {
                 let (x, y, r) = (number(circle, "cx"), number(circle, "cy"), number(circle, "r"));
-                let mark = Box { name: "mark".into(), left: x - r, right: x + r, top: y - r, bottom: y + r };
+                let mark = Room { name: "mark".into(), left: x - r, right: x + r, top: y - r, bottom: y + r };
                 assert!(!text.overlaps(&mark), "{name}: {text:?} overlaps {mark:?}");
             }
         }

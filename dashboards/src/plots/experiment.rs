@@ -51,7 +51,7 @@ fn title(night: &NightView, experiment: &ExperimentView) -> String {
     }
     let result = text::fit(&result, TITLE_SIZE, 500.0);
     let room = WIDTH - 44.0 - text::width(&result, TITLE_SIZE);
-    format!("{}{result}", text::fit(&format!("{}  {}", experiment.number, experiment.title), TITLE_SIZE, room))
+    format!("{}{result}", text::fit(&format!("#{} {}", experiment.number, experiment.title), TITLE_SIZE, room))
 }
 
 fn subtitle(experiment: &ExperimentView) -> String {
@@ -148,7 +148,7 @@ fn legend(
         Some(loss) => format!(", ends at {}", text::metric(Some(loss))),
         None => ", no loss recorded".to_owned(),
     };
-    let own_name = format!("experiment {}{}", experiment.number, ends(own));
+    let own_name = format!("#{}{}", experiment.number, ends(own));
     let mut x = LOSS.left - 56.0;
     canvas.line(&[(x, LEGEND_Y), (x + 24.0, LEGEND_Y)], color, 1.0, 3.0)?;
     canvas.text((x + 32.0, LEGEND_Y), &own_name, TEXT_SIZE, INK, Anchor::Left)?;
@@ -156,7 +156,7 @@ fn legend(
     canvas.line(&[(x, LEGEND_Y), (x + 24.0, LEGEND_Y)], if champion.is_some() { INK } else { GREY }, 1.0, 3.0)?;
     let number = experiment.champion_number;
     let label = champion.map_or("", |c| c.label.as_str());
-    let name = if number == 0 { "the night's start".to_owned() } else { format!("experiment {number}  {label}") };
+    let name = if number == 0 { "the night's start".to_owned() } else { format!("#{number} {label}") };
     let tail = ends(other);
     let room = LOSS.right - x - 32.0 - text::width(&tail, TEXT_SIZE);
     let name = format!("{}{tail}", text::fit(&format!("its champion, {name}"), TEXT_SIZE, room));

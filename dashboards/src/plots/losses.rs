@@ -151,7 +151,7 @@ fn list(canvas: &Canvas<'_, '_>, lines: &[Line], others: usize) -> Drawn {
     // One start and six kept ones; more starts than that are not to be expected, and do not fit.
     for line in lines.iter().take(8) {
         canvas.line(&[(LIST.left, y), (LIST.left + 24.0, y)], line.color, 1.0, 3.0)?;
-        let name = if line.number == 0 { line.title.clone() } else { format!("{}  {}", line.number, line.title) };
+        let name = if line.number == 0 { line.title.clone() } else { format!("#{} {}", line.number, line.title) };
         let mut below = y;
         for part in text::wrap(&name, TEXT_SIZE, LIST.right - left, 2) {
             canvas.text((left, below), &part, TEXT_SIZE, INK, Anchor::Left)?;
