@@ -1,17 +1,43 @@
-//! Chores of this repository.
+//! Chores of this repository: `cargo xtask help` lists them.
 
+mod ci;
+mod night;
 mod sqlx;
+mod steps;
 
 use std::process::ExitCode;
+
+const HELP: &str = "\
+Chores of this repository.
+
+Usage: cargo xtask <chore>
+
+  test [-- ARGUMENTS]    every test of the workspace, the trainer's included; installs libtorch first where it is missing.
+                         ARGUMENTS go to cargo test, for example: cargo xtask test -- --package harness
+  clippy                 clippy over everything, the trainer included, warnings being errors
+  ci                     what continuous integration runs (.ci/run): formatting, clippy, SQL, all tests, a short real night
+  night                  the short real night alone, in a fresh clone of the last commit, with its results checked
+  prepare-sql [--check]  write .sqlx after a change of SQL or schema; with --check only say whether it is up to date
+  help                   this text
+";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let result = match words.as_slice() {
+        ["test"] => ci::test(&[]),
+        ["test", "--", more @ ..] => ci::test(more),
+        ["clippy"] => ci::clippy(),
+        ["ci"] => ci::all(),
+        ["night"] => night::short(),
         ["prepare-sql"] => sqlx::prepare(false),
         ["prepare-sql", "--check"] => sqlx::prepare(true),
+        [] | ["help" | "--help" | "-h"] => {
+            print!("{HELP}");
+            return ExitCode::SUCCESS;
+        }
         _ => {
-            eprintln!("usage: cargo xtask prepare-sql [--check]");
+            eprintln!("error: no such chore: {}\n\n{HELP}", words.join(" "));
             return ExitCode::from(2);
         }
     };

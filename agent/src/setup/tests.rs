@@ -130,6 +130,10 @@ async fn pips_failures_say_what_to_do() {
     let machine = whole_machine();
     for (words, expected) in [
         ("WARNING: Retrying: NameResolutionError: Failed to resolve host", "Check the network"),
+        (
+            "WARNING: Retrying (Retry(total=0)) after connection broken by NewConnectionError(<x at 0x7f>: Failed to connect",
+            "libtorch 2.11.0 failed: Failed to connect",
+        ),
         ("ERROR: THESE PACKAGES DO NOT MATCH THE HASHES\nExpected sha256 aa\nGot bb", "Expected sha256 aa; Got bb"),
         ("ERROR: Could not install packages: [Errno 28] No space left on device", "NOCTURNE_CACHE="),
         ("ERROR: No matching distribution found for torch==2.11.0", "mirrors PyPI completely"),
@@ -139,6 +143,7 @@ async fn pips_failures_say_what_to_do() {
         let error = run(&machine).await.unwrap_err();
         assert!(error.to_string().contains(expected), "{error}");
         assert_eq!(error.exit_code(), 3);
+        assert!(!machine.cache.join("libtorch-2.11.0.partial").exists(), "an empty folder was left behind");
     }
 }
 

@@ -45,7 +45,10 @@ pub(super) async fn install(
     }
     let work = Work::begin(cache, pins)?;
     let mut pip = Pip { python, surroundings, work: &work, progress };
-    pip.download(pins).await?;
+    if let Err(error) = pip.download(pins).await {
+        work.give_up();
+        return Err(error);
+    }
     pip.unpack(pins).await?;
     work.finish(pins)?;
     LibTorch::installed(cache, pins).ok_or_else(|| SetupError::Child {
@@ -106,6 +109,16 @@ impl Work {
         std::fs::create_dir_all(&work.downloads).map_err(SetupError::io("create", &work.downloads))?;
         std::fs::write(&work.requirements, pins.requirements()).map_err(SetupError::io("write", &work.requirements))?;
         Ok(work)
+    }
+
+    /// Removes the folder if no wheel has arrived in it.
+    fn give_up(&self) {
+        // remove_dir refuses a folder with something in it, which is the question here.
+        if std::fs::remove_dir(&self.downloads).is_ok()
+            && let Err(error) = remove(&self.partial)
+        {
+            tracing::warn!(%error, "an unfinished installation is left behind");
+        }
     }
 
     /// Leaves out what is not needed, adds the view and the stamp, and renames the whole into place.
@@ -271,8 +284,11 @@ fn explain(what: &str, status: &str, words: &str, folder: &Path, expected: Bytes
         "Network is unreachable",
     ];
     if says(&network) {
-        let cause = words.lines().rev().find(|line| network.iter().any(|needle| line.contains(needle)));
-        return SetupError::Network { what, detail: last_words(cause.unwrap_or(words), 1) };
+        let line = words.lines().rev().find(|line| network.iter().any(|needle| line.contains(needle))).unwrap_or(words);
+        // "WARNING: Retrying (...) after connection broken by 'NewConnectionError('<object at 0x7f>: Failed to ...')': /simple/"
+        let cause = line.split_once("connection broken by ").map_or(line, |(_, cause)| cause);
+        let cause = cause.split_once(">: ").map_or(cause, |(_, cause)| cause);
+        return SetupError::Network { what, detail: last_words(cause, 1) };
     }
     if says(&["No matching distribution found", "Could not find a version"]) {
         return SetupError::NotServed { what, detail };

@@ -1,0 +1,25 @@
+//! `cargo xtask test`, `clippy` and `ci`.
+
+use std::process::Command;
+
+use crate::steps;
+
+/// Every test of the workspace, or what `more` selects.
+pub fn test(more: &[&str]) -> Result<(), String> {
+    let libtorch = steps::libtorch(&steps::agent()?)?;
+    let selection: &[&str] = if more.is_empty() { &["--workspace"] } else { more };
+    steps::run("Test", steps::cargo()?.args(["test", "--locked"]).args(selection).env("LIBTORCH", libtorch))
+}
+
+/// Clippy over everything, warnings being errors. It shares the compiled binding to libtorch (90 s) with the tests.
+pub fn clippy() -> Result<(), String> {
+    let libtorch = steps::libtorch(&steps::agent()?)?;
+    let arguments = ["clippy", "--locked", "--workspace", "--all-targets", "--quiet", "--", "--deny", "warnings"];
+    steps::run("Clippy", steps::cargo()?.args(arguments).env("LIBTORCH", libtorch))
+}
+
+/// All that must hold before a change lands: the list is `.ci/run`.
+pub fn all() -> Result<(), String> {
+    let root = steps::root()?;
+    steps::run("All checks", Command::new("bash").arg(root.join(".ci/run")).current_dir(root))
+}

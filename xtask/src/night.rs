@@ -1,0 +1,215 @@
+//! A short real night from a fresh clone, with a look at everything that it must leave behind: JSON, branches, database,
+//! pictures, and a clone that is as it was.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+use serde_json::Value;
+
+use crate::steps;
+
+const CAMPAIGN: &str = "experiments/quickstart";
+const EXPERIMENTS: usize = 2;
+
+/// Runs the night and checks it.
+pub fn short() -> Result<(), String> {
+    let agent = steps::agent()?;
+    let clone = Clone::new(steps::root()?)?;
+    let before = clone.state()?;
+    let began = Instant::now();
+    let count = EXPERIMENTS.to_string();
+    let said = steps::answer(
+        "A short night",
+        Command::new(&agent).args(["night", CAMPAIGN, "--experiments", &count, "--json"]).current_dir(&clone.0),
+    )?;
+    eprintln!("==> A short night: done after {:.0} s", began.elapsed().as_secs_f64());
+    let document: Value = said
+        .trim()
+        .lines()
+        .last()
+        .and_then(|line| serde_json::from_str(line).ok())
+        .or_else(|| serde_json::from_str(&said).ok())
+        .ok_or_else(|| format!("night --json did not end with a JSON document but with: {}", tail(&said)))?;
+    let night = check(&document)?;
+    clone.check_branches(&document)?;
+    clone.check_records(&night)?;
+    let after = clone.state()?;
+    if before != after {
+        return Err(format!("the night changed the clone.\nBefore:\n{before}\nAfter:\n{after}"));
+    }
+    eprintln!("==> The night {night} left {EXPERIMENTS} experiments, their branches, records and pictures");
+    Ok(())
+}
+
+/// A clone of the last commit. It stays in the target folder until the next run, for a look; its build slots, half a gigabyte,
+/// do not.
+struct Clone(PathBuf);
+
+impl Clone {
+    fn new(root: &Path) -> Result<Self, String> {
+        let folder = root.join("target").join("ci-night");
+        if folder.exists() {
+            fs::remove_dir_all(&folder).map_err(|error| format!("cannot remove {}: {error}", folder.display()))?;
+        }
+        let arguments = ["clone", "--quiet", "--no-hardlinks"];
+        steps::run("Clone the last commit", Command::new("git").args(arguments).arg(root).arg(&folder))?;
+        Ok(Self(folder))
+    }
+
+    /// What of the person's a night must not touch: HEAD, the current branch, the index and the files.
+    fn state(&self) -> Result<String, String> {
+        let mut state = String::new();
+        for arguments in [&["rev-parse", "HEAD"][..], &["symbolic-ref", "-q", "HEAD"], &["status", "--porcelain"]] {
+            let output = Command::new("git").args(arguments).current_dir(&self.0).output();
+            let output = output.map_err(|error| format!("cannot start git: {error}"))?;
+            state.push_str(&String::from_utf8_lossy(&output.stdout));
+        }
+        Ok(state)
+    }
+
+    /// Every experiment's branch leads to its commit.
+    fn check_branches(&self, document: &Value) -> Result<(), String> {
+        for experiment in document["experiments"].as_array().into_iter().flatten() {
+            let (branch, commit) = (text(experiment, "branch")?, text(experiment, "commit")?);
+            let arguments = ["rev-parse", "--verify", "--quiet", &format!("refs/heads/{branch}")];
+            let output = Command::new("git").args(arguments).current_dir(&self.0).output();
+            let output = output.map_err(|error| format!("cannot start git: {error}"))?;
+            let found = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+            if found != commit {
+                return Err(format!("the branch {branch} should lead to {commit} and leads to {found:?}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The database and the pictures.
+    fn check_records(&self, night: &str) -> Result<(), String> {
+        let report = self.0.join(CAMPAIGN).join("nights").join(night);
+        let mut files = vec![self.0.join(".nocturne/nocturne.db")];
+        files.extend(["progress.svg", "progress.png", "results.tsv", "report.html"].map(|name| report.join(name)));
+        for file in files {
+            let size = fs::metadata(&file).map(|metadata| metadata.len()).unwrap_or(0);
+            if size == 0 {
+                return Err(format!("the night left no {}", file.display()));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Clone {
+    fn drop(&mut self) {
+        let slots = self.0.join(".nocturne/slots");
+        match fs::remove_dir_all(&slots) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                eprintln!("cannot remove {}: {error}", slots.display());
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Checks the closing document and returns the night's name.
+fn check(document: &Value) -> Result<String, String> {
+    let night = text(document, "night")?.to_owned();
+    let baseline = number(&document["baseline"], "val_bpb")?;
+    let champion = number(&document["champion"], "val_bpb")?;
+    // Guessing costs about 3.5 bits per byte with this tokenizer; good compressors of source code need about 1.
+    if !(0.5..3.5).contains(&baseline) || champion > baseline {
+        return Err(format!("bits per byte cannot be right: baseline {baseline}, champion {champion}"));
+    }
+    commit(&document["champion"])?;
+    let experiments = document["experiments"].as_array().ok_or("`experiments` is not a list")?;
+    if experiments.len() != EXPERIMENTS {
+        return Err(format!("{} experiments were run instead of {EXPERIMENTS}", experiments.len()));
+    }
+    for experiment in experiments {
+        for key in ["id", "title"] {
+            if experiment[key].is_null() {
+                return Err(format!("an experiment has no `{key}`: {experiment}"));
+            }
+        }
+        commit(experiment)?;
+        let verdict = text(experiment, "verdict")?;
+        match verdict {
+            "kept" | "discarded" | "inconclusive" => {
+                number(experiment, "val_bpb")?;
+                number(experiment, "difference")?;
+            }
+            "invalid" | "crashed" | "unbuildable" => {}
+            _ => return Err(format!("{verdict:?} is not a verdict")),
+        }
+    }
+    let (total, training) = (number(&document["seconds"], "total")?, number(&document["seconds"], "training")?);
+    if !(training > 0.0 && training < total) {
+        return Err(format!("seconds cannot be right: total {total}, training {training}"));
+    }
+    Ok(night)
+}
+
+fn text<'a>(value: &'a Value, key: &str) -> Result<&'a str, String> {
+    value[key].as_str().ok_or_else(|| format!("`{key}` is not a text in {value}"))
+}
+
+fn number(value: &Value, key: &str) -> Result<f64, String> {
+    value[key].as_f64().filter(|number| number.is_finite()).ok_or_else(|| format!("`{key}` is not a number in {value}"))
+}
+
+fn commit(value: &Value) -> Result<(), String> {
+    let commit = text(value, "commit")?;
+    let fits = commit.len() == 40 && commit.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if fits { Ok(()) } else { Err(format!("{commit:?} is not a commit")) }
+}
+
+fn tail(text: &str) -> &str {
+    let start = text.char_indices().rev().nth(299).map_or(0, |(start, _)| start);
+    &text[start..]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn good() -> Value {
+        let experiment = |verdict: &str, bpb: Option<f64>| {
+            json!({"id": "n/1", "branch": "nocturne/q/n/1-a", "commit": "a".repeat(40), "title": "t", "verdict": verdict,
+                   "val_bpb": bpb, "difference": bpb.map(|bpb| bpb - 2.0)})
+        };
+        json!({"night": "n", "baseline": {"val_bpb": 2.0}, "champion": {"val_bpb": 1.9, "commit": "b".repeat(40)},
+               "experiments": [experiment("kept", Some(1.9)), experiment("unbuildable", None)],
+               "seconds": {"total": 100.0, "training": 60.0}})
+    }
+
+    #[test]
+    fn a_whole_document_passes() {
+        assert_eq!(check(&good()), Ok("n".to_owned()));
+    }
+
+    #[test]
+    fn a_document_that_cannot_be_right_does_not() {
+        for (pointer, value) in [
+            ("/night", Value::Null),
+            ("/baseline/val_bpb", json!(1.8)),
+            ("/champion/val_bpb", Value::Null),
+            ("/champion/commit", json!("abc")),
+            ("/experiments", json!([])),
+            ("/experiments/0/verdict", json!("good")),
+            ("/experiments/0/val_bpb", Value::Null),
+            ("/experiments/1/title", Value::Null),
+            ("/seconds/training", json!(101)),
+        ] {
+            let mut document = good();
+            *document.pointer_mut(pointer).unwrap() = value;
+            assert!(check(&document).is_err(), "{pointer} was not checked");
+        }
+    }
+
+    #[test]
+    fn a_tail_is_cut_between_characters() {
+        assert_eq!(tail("short"), "short");
+        assert_eq!(tail(&"ä".repeat(400)).chars().count(), 300);
+    }
+}
