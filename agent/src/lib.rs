@@ -11,6 +11,7 @@ pub mod layout;
 pub mod night;
 pub mod records;
 pub mod repo;
+pub mod results;
 pub mod run;
 pub mod seeds;
 pub mod setup;

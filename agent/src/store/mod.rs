@@ -7,14 +7,21 @@
 //! Must not: decide anything, know git, or print.
 
 mod error;
+mod experiments;
+mod journal;
 mod mirror;
 mod open;
 mod put;
 mod reader;
+mod rebuild;
 mod rows;
 mod select;
+mod trial_rows;
+mod trials;
 mod writer;
 
 pub use error::{Constraint, StoreError};
+pub use journal::Begun;
 pub use reader::Reader;
-pub use writer::{Begun, Store};
+pub use rebuild::{Problem, Rebuilt, rebuild};
+pub use writer::Store;

@@ -22,6 +22,9 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(15);
 /// `PRAGMA application_id` of the first migration.
 const APPLICATION_ID: i64 = 0x4e6f_6374;
 
+/// Where sqlx notes the applied migrations.
+const VERSIONS_TABLE: &str = "_sqlx_migrations";
+
 fn settings(path: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new().filename(path).foreign_keys(true).busy_timeout(BUSY_TIMEOUT)
 }
@@ -37,13 +40,32 @@ pub(super) async fn open_writer(path: &Path) -> Result<SqlitePool, StoreError> {
     let _lock = opening_lock(path).await?;
     let options = settings(path).create_if_missing(true);
     let mut connection = SqliteConnection::connect_with(&options).await.map_err(context.sql("open a connection"))?;
-    if !pending(&mut connection, &context).await?.is_empty() {
-        MIGRATIONS.run(&mut connection).await.map_err(|error| migration_error(error, &context))?;
+    let lacking = pending(&mut connection, &context).await?;
+    if !lacking.is_empty() {
+        let failed = |error| migration_error(error, &context);
+        connection.ensure_migrations_table(VERSIONS_TABLE).await.map_err(failed)?;
+        for migration in MIGRATIONS.iter().filter(|migration| lacking.contains(&migration.version)) {
+            connection.apply(VERSIONS_TABLE, migration).await.map_err(failed)?;
+        }
     }
     connection.close().await.map_err(context.sql("close a connection"))?;
     // a pool of one is a queue for whoever wants to write, and rolls back what is dropped half-way
     let options = options.journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Full);
     pool_of(1).connect_with(options).await.map_err(context.sql("open a connection"))
+}
+
+/// Moves what the write-ahead log holds into the database. What readers of other processes still look at stays in the log.
+pub(super) async fn fold_log(writer: &SqlitePool, context: &Context) -> Result<(), StoreError> {
+    let fold = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(writer).await;
+    fold.map(drop).map_err(context.sql("fold the log into the database"))
+}
+
+/// Leaves a database that is one single file: no log beside it, nor the need for one to be opened.
+pub(super) async fn single_file(writer: &SqlitePool, context: &Context) -> Result<(), StoreError> {
+    let doing = "fold the log into the database";
+    let mode: String =
+        sqlx::query_scalar("PRAGMA journal_mode = DELETE").fetch_one(writer).await.map_err(context.sql(doing))?;
+    if mode == "delete" { Ok(()) } else { Err(StoreError::Busy { path: context.path.clone(), doing }) }
 }
 
 /// Held until dropped.
@@ -94,7 +116,8 @@ async fn pending(connection: &mut SqliteConnection, context: &Context) -> Result
     }
     let application: i64 =
         sqlx::query_scalar("PRAGMA application_id").fetch_one(&mut *connection).await.map_err(context.sql(doing))?;
-    let tables: i64 = sqlx::query_scalar("SELECT count(*) FROM sqlite_schema WHERE name <> '_sqlx_migrations'")
+    let tables: i64 = sqlx::query_scalar("SELECT count(*) FROM sqlite_schema WHERE tbl_name <> ?")
+        .bind(VERSIONS_TABLE)
         .fetch_one(&mut *connection)
         .await
         .map_err(context.sql(doing))?;
@@ -104,10 +127,8 @@ async fn pending(connection: &mut SqliteConnection, context: &Context) -> Result
     if application != APPLICATION_ID {
         return Err(StoreError::Foreign { path: context.path.clone() });
     }
-    let applied = connection
-        .list_applied_migrations("_sqlx_migrations")
-        .await
-        .map_err(|error| migration_error(error, context))?;
+    let applied =
+        connection.list_applied_migrations(VERSIONS_TABLE).await.map_err(|error| migration_error(error, context))?;
     let known = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0);
     for migration in &applied {
         match MIGRATIONS.iter().find(|ours| ours.version == migration.version) {

@@ -6,7 +6,8 @@ use serde::Serialize;
 use sqlx::SqliteConnection;
 
 use super::error::{Context, StoreError};
-use super::rows::{to_signed, trial_end_columns};
+use super::rows::to_signed;
+use super::trial_rows::trial_end_columns;
 use crate::flow::{ExperimentId, NightId};
 use crate::records::{
     AttemptRecord, ChampionMove, EffectRecord, Evaluation, EventRecord, ExperimentRecord, NightRecord, SkipRecord,

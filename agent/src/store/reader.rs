@@ -145,3 +145,17 @@ impl Reader {
         Ok(found)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Store;
+
+    #[tokio::test]
+    async fn a_reader_cannot_write() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("nocturne.db")).await.unwrap();
+        let error = sqlx::query("DELETE FROM nights").execute(&store.pool).await.unwrap_err();
+        assert!(error.to_string().contains("readonly"), "{error}");
+    }
+}

@@ -4,55 +4,54 @@
 use std::fmt;
 use std::str::FromStr;
 
-use protocol::Budget;
 use serde::de::DeserializeOwned;
 
 use super::error::{Context, StoreError};
-use crate::flow::{Author, Decision, ExperimentId, Proposal, Rejected, Trained, TrialEnd, Verified};
+use crate::flow::{Author, Decision, ExperimentId, Proposal};
 use crate::records::{
-    ArtifactRecord, AttemptRecord, CandidateRecord, ChampionMove, EffectRecord, Evaluation, EventRecord,
-    ExperimentRecord, HistoryEntry, NightEnd, NightRecord, SkipRecord, TrialRecord,
+    ArtifactRecord, AttemptRecord, CandidateRecord, ChampionMove, EffectRecord, EventRecord, ExperimentRecord,
+    HistoryEntry, NightEnd, NightRecord, SkipRecord,
 };
 
 /// Reads the columns of one row; names the row when one cannot be read.
-struct Decoder<'a> {
+pub(super) struct Decoder<'a> {
     context: &'a Context,
     row: String,
 }
 
 impl<'a> Decoder<'a> {
-    fn new(context: &'a Context, row: impl Into<String>) -> Self {
+    pub(super) fn new(context: &'a Context, row: impl Into<String>) -> Self {
         Self { context, row: row.into() }
     }
 
-    fn bad(&self, column: &str, problem: impl fmt::Display) -> StoreError {
+    pub(super) fn bad(&self, column: &str, problem: impl fmt::Display) -> StoreError {
         self.context.bad_row(self.row.clone(), format!("{column}: {problem}"))
     }
 
-    fn word<T: FromStr>(&self, column: &str, text: &str) -> Result<T, StoreError>
+    pub(super) fn word<T: FromStr>(&self, column: &str, text: &str) -> Result<T, StoreError>
     where
         T::Err: fmt::Display,
     {
         text.parse().map_err(|problem| self.bad(column, problem))
     }
 
-    fn optional_word<T: FromStr>(&self, column: &str, text: Option<&String>) -> Result<Option<T>, StoreError>
+    pub(super) fn optional_word<T: FromStr>(&self, column: &str, text: Option<&String>) -> Result<Option<T>, StoreError>
     where
         T::Err: fmt::Display,
     {
         text.map(|text| self.word(column, text)).transpose()
     }
 
-    fn json<T: DeserializeOwned>(&self, column: &str, text: &str) -> Result<T, StoreError> {
+    pub(super) fn json<T: DeserializeOwned>(&self, column: &str, text: &str) -> Result<T, StoreError> {
         serde_json::from_str(text).map_err(|problem| self.bad(column, problem))
     }
 
-    fn count(&self, column: &str, number: i64) -> Result<u32, StoreError> {
+    pub(super) fn count(&self, column: &str, number: i64) -> Result<u32, StoreError> {
         u32::try_from(number).map_err(|problem| self.bad(column, problem))
     }
 
     /// A column that the schema's checks promise beside the one that was found.
-    fn present<T>(&self, column: &str, value: Option<T>) -> Result<T, StoreError> {
+    pub(super) fn present<T>(&self, column: &str, value: Option<T>) -> Result<T, StoreError> {
         value.ok_or_else(|| self.bad(column, "is missing"))
     }
 }
@@ -62,21 +61,8 @@ pub(super) fn to_signed(number: u64) -> i64 {
     number.cast_signed()
 }
 
-fn to_unsigned(number: i64) -> u64 {
+pub(super) fn to_unsigned(number: i64) -> u64 {
     number.cast_unsigned()
-}
-
-/// The word of a trial's end and its message.
-pub(super) fn trial_end_columns(end: &TrialEnd) -> (&'static str, Option<&str>) {
-    match end {
-        TrialEnd::Finished => ("finished", None),
-        TrialEnd::TimedOut => ("timed-out", None),
-        TrialEnd::Crashed { message } => ("crashed", Some(message)),
-        TrialEnd::OutOfMemory { message } => ("out-of-memory", Some(message)),
-        TrialEnd::NotFinite => ("not-finite", None),
-        TrialEnd::Stopped => ("stopped", None),
-        TrialEnd::MachineFault { message } => ("machine-fault", Some(message)),
-    }
 }
 
 pub(super) struct NightRow {
@@ -259,112 +245,6 @@ impl AttemptRow {
             at: row.word("at", &self.at)?,
         };
         Ok((row.count("number", self.number)?, record))
-    }
-}
-
-pub(super) struct TrialRow {
-    pub night: String,
-    pub number: i64,
-    pub ordinal: i64,
-    pub seed: String,
-    pub budget_seconds: Option<f64>,
-    pub budget_tokens: Option<i64>,
-    pub artifact_sha256: String,
-    pub folder: String,
-    pub started_at: String,
-    pub ending: Option<String>,
-    pub message: Option<String>,
-    pub steps: Option<i64>,
-    pub tokens: Option<i64>,
-    pub parameters: Option<i64>,
-    pub training_seconds: Option<f64>,
-    pub start_seconds: Option<f64>,
-    pub peak_memory_bytes: Option<i64>,
-    pub final_loss: Option<f64>,
-    pub checkpoint_sha256: Option<String>,
-    pub ended_at: Option<String>,
-    pub evaluation: Option<String>,
-    pub val_bpb: Option<f64>,
-    pub nats: Option<f64>,
-    pub bytes: Option<i64>,
-    pub scored_tokens: Option<i64>,
-    pub evaluator_seconds: Option<f64>,
-    pub evaluator: Option<String>,
-    pub failed_check: Option<String>,
-    pub evidence: Option<String>,
-    pub evaluated_at: Option<String>,
-}
-
-impl TrialRow {
-    pub(super) fn decode(self, context: &Context) -> Result<TrialRecord, StoreError> {
-        let row = Decoder::new(context, format!("trial {} of experiment {}/{}", self.ordinal, self.night, self.number));
-        let seed = row.word("seed", &self.seed)?;
-        let budget = match (self.budget_seconds, self.budget_tokens) {
-            (Some(seconds), None) => Budget::Seconds(seconds),
-            (None, Some(tokens)) => Budget::Tokens(to_unsigned(tokens)),
-            _ => return Err(row.bad("budget_seconds, budget_tokens", "exactly one must be there")),
-        };
-        let trained = match self.ending.as_deref() {
-            None => None,
-            Some(word) => {
-                let message = || row.present("message", self.message.clone());
-                let end = match word {
-                    "finished" => TrialEnd::Finished,
-                    "timed-out" => TrialEnd::TimedOut,
-                    "crashed" => TrialEnd::Crashed { message: message()? },
-                    "out-of-memory" => TrialEnd::OutOfMemory { message: message()? },
-                    "not-finite" => TrialEnd::NotFinite,
-                    "stopped" => TrialEnd::Stopped,
-                    "machine-fault" => TrialEnd::MachineFault { message: message()? },
-                    other => return Err(row.bad("ending", format!("{other:?} is not an end of a trial"))),
-                };
-                Some(Trained {
-                    end,
-                    seed,
-                    budget,
-                    steps: to_unsigned(row.present("steps", self.steps)?),
-                    tokens: to_unsigned(row.present("tokens", self.tokens)?),
-                    parameters: to_unsigned(row.present("parameters", self.parameters)?),
-                    training_seconds: row.present("training_seconds", self.training_seconds)?,
-                    start_seconds: row.present("start_seconds", self.start_seconds)?,
-                    peak_memory_bytes: to_unsigned(row.present("peak_memory_bytes", self.peak_memory_bytes)?),
-                    final_loss: self.final_loss,
-                    checkpoint_sha256: self.checkpoint_sha256,
-                })
-            }
-        };
-        let evaluation = match self.evaluation.as_deref() {
-            None => None,
-            Some("verified") => Some(Evaluation::Verified(Verified {
-                val_bpb: row.present("val_bpb", self.val_bpb)?,
-                nats: row.present("nats", self.nats)?,
-                bytes: to_unsigned(row.present("bytes", self.bytes)?),
-                tokens: to_unsigned(row.present("scored_tokens", self.scored_tokens)?),
-                seconds: row.present("evaluator_seconds", self.evaluator_seconds)?,
-                evaluator: row.present("evaluator", self.evaluator)?,
-            })),
-            Some("rejected") => Some(Evaluation::Rejected(Rejected {
-                check: row.present("failed_check", self.failed_check)?,
-                evidence: row.present("evidence", self.evidence)?,
-            })),
-            Some(other) => return Err(row.bad("evaluation", format!("{other:?} is not an evaluation"))),
-        };
-        Ok(TrialRecord {
-            experiment: ExperimentId {
-                night: row.word("night", &self.night)?,
-                number: row.count("number", self.number)?,
-            },
-            ordinal: row.count("ordinal", self.ordinal)?,
-            seed,
-            budget,
-            artifact_sha256: self.artifact_sha256,
-            folder: self.folder,
-            started_at: row.word("started_at", &self.started_at)?,
-            trained,
-            ended_at: row.optional_word("ended_at", self.ended_at.as_ref())?,
-            evaluation,
-            evaluated_at: row.optional_word("evaluated_at", self.evaluated_at.as_ref())?,
-        })
     }
 }
 

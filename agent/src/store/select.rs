@@ -6,7 +6,8 @@ use std::collections::HashSet;
 use sqlx::SqliteConnection;
 
 use super::error::{Context, StoreError};
-use super::rows::{AttemptRow, ChampionMoveRow, EffectRow, EventRow, ExperimentRow, NightRow, SkipRow, TrialRow};
+use super::rows::{AttemptRow, ChampionMoveRow, EffectRow, EventRow, ExperimentRow, NightRow, SkipRow};
+use super::trial_rows::TrialRow;
 use crate::flow::{ExperimentId, NightId};
 use crate::records::{
     ChampionMove, EffectRecord, EventRecord, ExperimentRecord, HistoryEntry, NightRecord, SkipRecord, TrialRecord,

@@ -1,0 +1,153 @@
+//! `results.tsv`: a night in the five columns of the ancestor's log, for whoever has scripts that read it.
+//!
+//! Tab-separated with a header: `commit` (7 digits), `val_bpb` (6 decimals, `0.000000` where there is none), `memory_gb`
+//! (peak in GiB, 1 decimal), `status` (`keep`, `discard` or `crash`), `description` (one line).
+
+use crate::flow::{TrialEnd, Verdict};
+use crate::records::{ExperimentRecord, TrialRecord};
+
+const HEADER: &str = "commit\tval_bpb\tmemory_gb\tstatus\tdescription\n";
+
+/// The decided experiments in order, experiment 0 first. `trials` may hold trials of other experiments too.
+pub fn results_tsv(experiments: &[ExperimentRecord], trials: &[TrialRecord]) -> String {
+    let mut text = HEADER.to_owned();
+    for experiment in experiments {
+        let Some(decision) = &experiment.decision else { continue };
+        let trials: Vec<&TrialRecord> = trials.iter().filter(|trial| trial.experiment == experiment.id).collect();
+        let commit = experiment.candidate.as_ref().map_or("0000000", |candidate| candidate.commit.short());
+        let figures: Vec<f64> = trials.iter().filter_map(|trial| trial.val_bpb()).collect();
+        let val_bpb = if figures.is_empty() { 0.0 } else { figures.iter().sum::<f64>() / figures.len() as f64 };
+        let status = match decision.verdict {
+            Verdict::Kept => "keep",
+            Verdict::Discarded | Verdict::Inconclusive | Verdict::Invalid => "discard",
+            Verdict::Crashed | Verdict::Unbuildable => "crash",
+        };
+        let trained = trials.iter().filter_map(|trial| trial.trained.as_ref());
+        let peak = if status == "crash" { 0 } else { trained.clone().map(|t| t.peak_memory_bytes).max().unwrap_or(0) };
+        let memory_gb = peak as f64 / f64::from(1 << 30);
+        let remark = match decision.verdict {
+            Verdict::Kept | Verdict::Discarded => None,
+            Verdict::Crashed => trained.last().and_then(|trained| remark_on(&trained.end)),
+            verdict => Some(verdict.name()),
+        };
+        let title = one_line(&experiment.proposal.title);
+        let description = remark.map_or(title.clone(), |remark| format!("{title} ({remark})"));
+        text.push_str(&format!("{commit}\t{val_bpb:.6}\t{memory_gb:.1}\t{status}\t{description}\n"));
+    }
+    text
+}
+
+fn remark_on(end: &TrialEnd) -> Option<&'static str> {
+    match end {
+        TrialEnd::TimedOut => Some("timed out"),
+        TrialEnd::OutOfMemory { .. } => Some("OOM"),
+        TrialEnd::NotFinite => Some("loss not finite"),
+        TrialEnd::Finished | TrialEnd::Crashed { .. } | TrialEnd::Stopped | TrialEnd::MachineFault { .. } => None,
+    }
+}
+
+/// A proposer's words as one cell: tabs, line ends and other control characters become spaces.
+fn one_line(text: &str) -> String {
+    let spaced: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    spaced.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::{CommitId, Decision, ExperimentId, Trained, Verified};
+    use crate::records::{CandidateRecord, Evaluation, ExperimentState, baseline_proposal};
+    use protocol::Budget;
+
+    fn experiment(number: u32, title: &str, commit: Option<char>, verdict: Option<Verdict>) -> ExperimentRecord {
+        let commit_of = |digit: char| CommitId::try_from(digit.to_string().repeat(40)).unwrap();
+        let mut proposal = baseline_proposal();
+        proposal.title = title.to_owned();
+        ExperimentRecord {
+            id: ExperimentId { night: "n".parse().unwrap(), number },
+            proposal,
+            patch_digest: number.to_string(),
+            champion: commit_of('f'),
+            state: ExperimentState::Decided,
+            candidate: commit.map(|digit| CandidateRecord {
+                commit: commit_of(digit),
+                parent: commit_of('f'),
+                branch: String::new(),
+                lines_added: 0,
+                lines_removed: 0,
+            }),
+            artifact: None,
+            attempts: Vec::new(),
+            decision: verdict.map(|verdict| Decision {
+                verdict,
+                difference: None,
+                interval: None,
+                trials: 1,
+                rule: String::new(),
+                reason: String::new(),
+            }),
+            proposed_at: jiff::Timestamp::UNIX_EPOCH,
+            decided_at: None,
+        }
+    }
+
+    fn trial(number: u32, end: TrialEnd, val_bpb: Option<f64>) -> TrialRecord {
+        let (seed, budget) = (1, Budget::Seconds(20.0));
+        TrialRecord {
+            experiment: ExperimentId { night: "n".parse().unwrap(), number },
+            ordinal: 1,
+            seed,
+            budget,
+            artifact_sha256: String::new(),
+            folder: String::new(),
+            started_at: jiff::Timestamp::UNIX_EPOCH,
+            trained: Some(Trained {
+                end,
+                seed,
+                budget,
+                steps: 1,
+                tokens: 1,
+                parameters: 1,
+                training_seconds: 20.0,
+                start_seconds: 1.0,
+                peak_memory_bytes: 47_249_031_987,
+                final_loss: None,
+                checkpoint_sha256: None,
+            }),
+            ended_at: None,
+            evaluation: val_bpb.map(|val_bpb| {
+                Evaluation::Verified(Verified {
+                    val_bpb,
+                    nats: 1.0,
+                    bytes: 1,
+                    tokens: 1,
+                    seconds: 1.0,
+                    evaluator: String::new(),
+                })
+            }),
+            evaluated_at: None,
+        }
+    }
+
+    #[test]
+    fn lines_are_as_the_ancestor_writes_them() {
+        let experiments = [
+            experiment(0, "baseline", Some('a'), Some(Verdict::Kept)),
+            experiment(1, "raise\tthe\nrate \u{1b}[31m", Some('b'), Some(Verdict::Discarded)),
+            experiment(2, "double the width", Some('c'), Some(Verdict::Crashed)),
+            experiment(3, "misspell", None, Some(Verdict::Unbuildable)),
+            experiment(4, "under way", Some('d'), None),
+        ];
+        let trials = [
+            trial(0, TrialEnd::Finished, Some(0.9979)),
+            trial(1, TrialEnd::Finished, Some(1.005)),
+            trial(2, TrialEnd::OutOfMemory { message: String::new() }, None),
+        ];
+        let expected = "commit\tval_bpb\tmemory_gb\tstatus\tdescription\n\
+                        aaaaaaa\t0.997900\t44.0\tkeep\tbaseline\n\
+                        bbbbbbb\t1.005000\t44.0\tdiscard\traise the rate [31m\n\
+                        ccccccc\t0.000000\t0.0\tcrash\tdouble the width (OOM)\n\
+                        0000000\t0.000000\t0.0\tcrash\tmisspell (unbuildable)\n";
+        assert_eq!(results_tsv(&experiments, &trials), expected);
+    }
+}

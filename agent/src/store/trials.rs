@@ -1,0 +1,126 @@
+//! Writing down a trial: that it began, how it ended, what the evaluator said.
+
+use protocol::Budget;
+
+use super::error::{Context, StoreError};
+use super::writer::{Store, now, set_once};
+use super::{put, select};
+use crate::flow::{ExperimentId, Trained};
+use crate::layout::Layout;
+use crate::records::{Evaluation, ExperimentState, TrialRecord};
+
+type Result<T> = std::result::Result<T, StoreError>;
+
+impl Store {
+    /// Records that a trial begins; `ordinal` counts from 1 within the experiment.
+    pub async fn begin_trial(
+        &self,
+        id: &ExperimentId,
+        ordinal: u32,
+        seed: u64,
+        budget: Budget,
+        artifact_sha256: &str,
+    ) -> Result<()> {
+        let _turn = self.turn.lock().await;
+        let mut transaction = self.begin().await?;
+        let mut experiment = select::experiment(&mut transaction, &self.context, id).await?;
+        let found = select::trials(&mut transaction, &self.context, &id.night, Some(id.number), Some(ordinal)).await?;
+        let trial = match found.into_iter().next() {
+            Some(recorded) => {
+                let same =
+                    recorded.seed == seed && recorded.budget == budget && recorded.artifact_sha256 == artifact_sha256;
+                if !same {
+                    let what = format!("trial {ordinal} of experiment {id}");
+                    return Err(self.context.contradiction(what, &recorded, &(seed, budget, artifact_sha256)));
+                }
+                recorded
+            }
+            None => {
+                let trial = TrialRecord {
+                    experiment: id.clone(),
+                    ordinal,
+                    seed,
+                    budget,
+                    artifact_sha256: artifact_sha256.to_owned(),
+                    folder: Layout::trial_folder(id, ordinal),
+                    started_at: now(),
+                    trained: None,
+                    ended_at: None,
+                    evaluation: None,
+                    evaluated_at: None,
+                };
+                put::trial(&mut transaction, &self.context, &trial).await?;
+                experiment.state = experiment.state.max(ExperimentState::Training);
+                put::experiment(&mut transaction, &self.context, &experiment).await?;
+                trial
+            }
+        };
+        self.commit(transaction).await?;
+        self.mirror_trial(trial).await?;
+        self.mirror_experiment(experiment).await
+    }
+
+    /// Records how a trial ended. Its seed and budget must be those it began with.
+    pub async fn end_trial(&self, id: &ExperimentId, ordinal: u32, trained: &Trained) -> Result<()> {
+        self.change_trial(id, ordinal, |trial, context| {
+            if (trained.seed, trained.budget) != (trial.seed, trial.budget) {
+                let what = format!("the seed or budget of trial {ordinal} of experiment {id}");
+                return Err(context.contradiction(what, &(trial.seed, trial.budget), trained));
+            }
+            let what = || format!("the end of trial {ordinal} of experiment {id}");
+            if set_once(context, what, &mut trial.trained, trained)? {
+                trial.ended_at = Some(now());
+            }
+            Ok(None)
+        })
+        .await
+    }
+
+    /// Records what the evaluator said of a trial that ended.
+    pub async fn record_evaluation(
+        &self,
+        id: &ExperimentId,
+        ordinal: u32,
+        evaluation: impl Into<Evaluation>,
+    ) -> Result<()> {
+        let evaluation = evaluation.into();
+        self.change_trial(id, ordinal, |trial, context| {
+            if trial.trained.is_none() {
+                return Err(context.unknown(format!("the end of trial {ordinal} of experiment {id}")));
+            }
+            let what = || format!("the evaluation of trial {ordinal} of experiment {id}");
+            if set_once(context, what, &mut trial.evaluation, &evaluation)? {
+                trial.evaluated_at = Some(now());
+            }
+            Ok(Some(ExperimentState::Measured))
+        })
+        .await
+    }
+
+    /// Reads a trial, changes it and writes it back in one transaction; the experiment moves on to the state that `change`
+    /// names.
+    async fn change_trial(
+        &self,
+        id: &ExperimentId,
+        ordinal: u32,
+        change: impl FnOnce(&mut TrialRecord, &Context) -> Result<Option<ExperimentState>>,
+    ) -> Result<()> {
+        let _turn = self.turn.lock().await;
+        let mut transaction = self.begin().await?;
+        let mut trial = select::trials(&mut transaction, &self.context, &id.night, Some(id.number), Some(ordinal))
+            .await?
+            .pop()
+            .ok_or_else(|| self.context.unknown(format!("trial {ordinal} of experiment {id}")))?;
+        let state = change(&mut trial, &self.context)?;
+        put::trial(&mut transaction, &self.context, &trial).await?;
+        let mut experiment = select::experiment(&mut transaction, &self.context, id).await?;
+        let moved_on = state.is_some_and(|state| state > experiment.state);
+        if let Some(state) = state.filter(|_| moved_on) {
+            experiment.state = state;
+            put::experiment(&mut transaction, &self.context, &experiment).await?;
+        }
+        self.commit(transaction).await?;
+        self.mirror_trial(trial).await?;
+        if moved_on { self.mirror_experiment(experiment).await } else { Ok(()) }
+    }
+}

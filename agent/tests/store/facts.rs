@@ -1,0 +1,193 @@
+//! Facts there and back, twice, and against each other.
+
+use nocturne::flow::{TrialEnd, Verdict};
+use nocturne::records::{
+    ArtifactRecord, AttemptKind, AttemptOutcome, AttemptRecord, Evaluation, ExperimentState, Level, NightEnding,
+};
+use nocturne::store::{Begun, Constraint, Store, StoreError};
+use protocol::Budget;
+use serde_json::json;
+
+use crate::fixture::*;
+
+async fn store() -> (tempfile::TempDir, Store) {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&folder.path().join("nocturne.db")).await.unwrap();
+    (folder, store)
+}
+
+const NIGHT: &str = "2026-03-08-k4";
+
+#[tokio::test]
+async fn what_is_recorded_is_read_back() {
+    let (_folder, store) = store().await;
+    fill(&store, NIGHT).await;
+    let night = night_id(NIGHT);
+    let id = |number| experiment_id(NIGHT, number);
+
+    assert_eq!(store.night(&night).await.unwrap().unwrap(), night_record(NIGHT));
+    let first = store.experiment(&id(1)).await.unwrap().unwrap();
+    assert_eq!(first.proposal, proposal("one, repaired"));
+    assert_eq!(first.candidate.as_ref().unwrap().commit, commit(1));
+    assert_eq!(first.decision, Some(decision(Verdict::Kept)));
+    assert_eq!(first.attempts.len(), 2);
+    assert_eq!(first.attempts[0], attempt(1, AttemptKind::Build, AttemptOutcome::Failed));
+    let states: Vec<_> = store.experiments(&night).await.unwrap().iter().map(|e| e.state).collect();
+    use ExperimentState::*;
+    assert_eq!(states, [Decided, Decided, Decided, Decided, Training, Training, Proposed]);
+
+    let trials = store.trials(&id(0)).await.unwrap();
+    assert_eq!(trials.len(), 2);
+    assert_eq!(
+        trials[0].trained.as_ref().unwrap().end,
+        TrialEnd::MachineFault { message: "the disk is gone\0".to_owned() }
+    );
+    assert_eq!(trials[1].trained, Some(trained(TrialEnd::Finished, u64::MAX, Budget::Seconds(20.0))));
+    assert_eq!(trials[1].evaluation, Some(Evaluation::Verified(verified(2.101_010_101_010_1))));
+    assert_eq!(trials[1].folder, "nights/2026-03-08-k4/0/trial-2");
+    assert_eq!(store.night_trials(&night).await.unwrap().len(), 7);
+
+    assert_eq!(store.champion(&night).await.unwrap().unwrap().experiment, 1);
+    assert_eq!(store.skips(&night).await.unwrap()[0].key, "tie-weights");
+    let open: Vec<_> = store.open_effects(&night).await.unwrap().into_iter().map(|effect| effect.key).collect();
+    assert_eq!(open, ["build/6/1"]);
+    let texts: Vec<_> = store.events(&night).await.unwrap().into_iter().map(|event| event.text).collect();
+    assert_eq!(texts, ["begins", "a line\nand another\0"]);
+    assert_eq!(store.integrity_check().await.unwrap(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_fact_may_be_recorded_twice() {
+    let (_folder, store) = store().await;
+    fill(&store, NIGHT).await;
+    let before = everything(&store).await;
+    let (night, first) = (night_id(NIGHT), experiment_id(NIGHT, 1));
+    let tokens = Budget::Tokens(u64::from(u32::MAX) * 2);
+
+    store.begin_night(&night_record(NIGHT)).await.unwrap();
+    store.record_experiment(&first, &proposal("one, repaired"), "one", &commit(0xaaaa)).await.unwrap();
+    store.revise_experiment(&first, &proposal("one, repaired"), "one", &commit(0xaaaa)).await.unwrap();
+    let again = attempt(1, AttemptKind::Build, AttemptOutcome::Failed);
+    store.record_attempt(&first, &AttemptRecord { seconds: 9.0, ..again }).await.unwrap();
+    store.record_candidate(&first, before.experiments[1].candidate.as_ref().unwrap()).await.unwrap();
+    store.begin_trial(&first, 1, 1, tokens, "sha").await.unwrap();
+    store.end_trial(&first, 1, &trained(TrialEnd::Finished, 1, tokens)).await.unwrap();
+    store.record_evaluation(&first, 1, verified(2.1 - 0.012_3)).await.unwrap();
+    store.record_decision(&first, &decision(Verdict::Kept)).await.unwrap();
+    store.move_champion(&first, &commit(1)).await.unwrap();
+    store.record_skip(&night, "playbook", "tie-weights", &commit(1), "its search text is not there").await.unwrap();
+    let payload = json!({"number": 1, "rate": 0.1});
+    assert_eq!(store.begin_effect(&night, "build/1/1", "build", &payload).await.unwrap(), Begun::Done(json!(null)));
+    store.end_effect(&night, "build/1/1", &json!(null)).await.unwrap();
+    let begun = store.begin_effect(&night, "build/6/1", "build", &json!({"number": 6})).await.unwrap();
+    assert!(matches!(begun, Begun::Again(effect) if effect.ordinal == 2));
+
+    assert_eq!(everything(&store).await, before);
+}
+
+#[tokio::test]
+async fn contradictions_are_errors_and_change_nothing() {
+    let (folder, store) = store().await;
+    fill_and_end(&store, NIGHT).await;
+    let before = everything(&store).await;
+    let (night, first) = (night_id(NIGHT), experiment_id(NIGHT, 1));
+    let tokens = Budget::Tokens(u64::from(u32::MAX) * 2);
+
+    let mut other_night = night_record(NIGHT);
+    other_night.seeds = vec![3];
+    let errors = [
+        store.begin_night(&other_night).await,
+        store.end_night(&night, NightEnding::Deadline, "").await,
+        store.record_experiment(&first, &proposal("other"), "one", &commit(0xaaaa)).await,
+        store.revise_experiment(&first, &proposal("other"), "other", &commit(0xaaaa)).await,
+        store.record_attempt(&first, &attempt(1, AttemptKind::Edit, AttemptOutcome::Failed)).await,
+        store.record_candidate(&first, &candidate(9, 1)).await,
+        store
+            .record_artifact(&experiment_id(NIGHT, 0), &ArtifactRecord { sha256: "b".into(), build_seconds: 1.0 })
+            .await,
+        store.begin_trial(&first, 1, 2, tokens, "sha").await,
+        store.end_trial(&first, 1, &trained(TrialEnd::TimedOut, 1, tokens)).await,
+        store.end_trial(&experiment_id(NIGHT, 4), 1, &trained(TrialEnd::NotFinite, 7, Budget::Seconds(20.0))).await,
+        store.record_evaluation(&first, 1, verified(1.0)).await,
+        store.record_decision(&first, &decision(Verdict::Discarded)).await,
+        store.move_champion(&first, &commit(2)).await,
+        store.begin_effect(&night, "build/1/1", "build", &json!({"number": 2})).await.map(drop),
+        store.end_effect(&night, "build/1/1", &json!("other")).await,
+    ];
+    for (index, result) in errors.into_iter().enumerate() {
+        let error = result.expect_err(&format!("contradiction {index} was taken"));
+        assert!(matches!(error, StoreError::Contradiction { .. }), "{index}: {error}");
+        let database = folder.path().join("nocturne.db").display().to_string();
+        assert!(error.to_string().contains(&database), "{error}");
+    }
+    assert_eq!(everything(&store).await, before);
+}
+
+#[tokio::test]
+async fn rows_that_break_the_schema_are_typed_errors() {
+    let (_folder, store) = store().await;
+    fill(&store, NIGHT).await;
+    let before = everything(&store).await;
+    let night = night_id(NIGHT);
+
+    let doubled = store.record_experiment(&experiment_id(NIGHT, 9), &proposal("x"), "one", &commit(1)).await;
+    assert!(matches!(doubled, Err(StoreError::Constraint { constraint: Constraint::Unique, .. })), "{doubled:?}");
+    let orphan = store.record_experiment(&experiment_id("2026-01-01-xx", 1), &proposal("x"), "x", &commit(1)).await;
+    assert!(matches!(orphan, Err(StoreError::Constraint { constraint: Constraint::ForeignKey, .. })), "{orphan:?}");
+    let negative = AttemptRecord { seconds: -1.0, ..attempt(7, AttemptKind::Edit, AttemptOutcome::Failed) };
+    let negative = store.record_attempt(&experiment_id(NIGHT, 6), &negative).await;
+    assert!(matches!(negative, Err(StoreError::Constraint { constraint: Constraint::Check, .. })), "{negative:?}");
+    let endless = store.begin_trial(&experiment_id(NIGHT, 6), 1, 1, Budget::Seconds(f64::INFINITY), "sha").await;
+    assert!(matches!(endless, Err(StoreError::NotFinite { what: "the budget", .. })), "{endless:?}");
+    let unknown = store.record_decision(&experiment_id(NIGHT, 77), &decision(Verdict::Kept)).await;
+    assert!(matches!(unknown, Err(StoreError::Unknown { .. })), "{unknown:?}");
+    let unfinished = store.begin_trial(&experiment_id(NIGHT, 6), 1, 5, Budget::Seconds(20.0), "sha").await;
+    unfinished.unwrap();
+    let early = store.record_evaluation(&experiment_id(NIGHT, 6), 1, verified(2.0)).await;
+    assert!(matches!(early, Err(StoreError::Unknown { .. })), "{early:?}");
+    let nowhere = store.event(&night_id("2026-01-01-xx"), Level::Info, "night", "text").await;
+    assert!(matches!(nowhere, Err(StoreError::Constraint { constraint: Constraint::ForeignKey, .. })), "{nowhere:?}");
+
+    assert_eq!(store.night_trials(&night).await.unwrap().len(), before.trials.len() + 1);
+    assert_eq!(store.events(&night).await.unwrap(), before.events);
+}
+
+#[tokio::test]
+async fn nights_of_a_campaign_are_told_apart() {
+    let (_folder, store) = store().await;
+    assert!(store.latest_night("quickstart").await.unwrap().is_none());
+    fill_and_end(&store, "2026-03-07-aa").await;
+    assert!(store.unfinished_night("quickstart").await.unwrap().is_none());
+    fill(&store, "2026-03-08-bb").await;
+    let mut other = night_record("2026-03-09-cc");
+    other.campaign = "h100".to_owned();
+    store.begin_night(&other).await.unwrap();
+
+    assert_eq!(store.latest_night("quickstart").await.unwrap().unwrap().id, night_id("2026-03-08-bb"));
+    assert_eq!(store.unfinished_night("quickstart").await.unwrap().unwrap().id, night_id("2026-03-08-bb"));
+    assert_eq!(store.unfinished_night("h100").await.unwrap().unwrap().id, other.id);
+    assert_eq!(store.nights().await.unwrap().len(), 3);
+    let history: Vec<_> =
+        store.history("quickstart").await.unwrap().iter().map(|e| (e.id.to_string(), e.verdict)).collect();
+    assert_eq!(history.len(), 12);
+    assert_eq!(history[0], ("2026-03-07-aa/1".to_owned(), Some(Verdict::Kept)));
+    assert_eq!(history[11], ("2026-03-08-bb/6".to_owned(), None));
+    let seen = store.digests_seen("quickstart").await.unwrap();
+    assert!(["start", "one", "six", "attempt-1"].iter().all(|digest| seen.contains(*digest)), "{seen:?}");
+    assert!(store.digests_seen("h100").await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_revised_experiment_forgets_its_candidate() {
+    let (_folder, store) = store().await;
+    store.begin_night(&night_record(NIGHT)).await.unwrap();
+    let id = experiment_id(NIGHT, 1);
+    store.record_experiment(&id, &proposal("one"), "one", &commit(1)).await.unwrap();
+    store.record_candidate(&id, &candidate(2, 1)).await.unwrap();
+    store.record_artifact(&id, &ArtifactRecord { sha256: "a".into(), build_seconds: 1.0 }).await.unwrap();
+    store.revise_experiment(&id, &proposal("one"), "one again", &commit(3)).await.unwrap();
+    let revised = store.experiment(&id).await.unwrap().unwrap();
+    assert_eq!((revised.state, revised.candidate, revised.artifact), (ExperimentState::Proposed, None, None));
+    assert_eq!(revised.champion, commit(3));
+    store.record_candidate(&id, &candidate(4, 3)).await.unwrap();
+}
