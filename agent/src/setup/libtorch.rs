@@ -66,7 +66,7 @@ impl LibTorch {
     pub fn read_paths(&self) -> Vec<PathBuf> {
         let mut paths = vec![self.link_dir.clone(), self.root.clone()];
         // Python's packages keep CUDA's libraries and bundled ones beside torch.
-        for beside in ["nvidia", "torch.libs"] {
+        for beside in view::BESIDE {
             let path = self.root.with_file_name(beside);
             if path.is_dir() {
                 paths.push(path);
@@ -108,7 +108,7 @@ impl LibTorch {
             return Err(SetupError::WrongVersion { folder: folder.to_owned(), found, needed: TORCH_VERSION });
         }
         if folder.join("lib/libtorch_cuda.so").exists() || !folder.join("lib/libtorch.so").exists() {
-            let libtorch = Self::new(torch, view_folder(cache, folder), Origin::Variable);
+            let libtorch = Self::new(torch, view_folder(cache, folder).join("link"), Origin::Variable);
             return Ok(Found { libtorch, view_of: Some(folder.to_owned()) });
         }
         Ok(Found::whole(Self::new(torch, folder.to_owned(), Origin::Variable)))
@@ -131,7 +131,7 @@ impl LibTorch {
 pub(super) struct Found {
     /// The libtorch as it will be.
     pub libtorch: LibTorch,
-    /// The folder of which `link_dir` must be made a view first.
+    /// The folder of which `link_dir` must be made a view first; `link_dir` then is `link` in a folder of its own.
     view_of: Option<PathBuf>,
 }
 
@@ -149,9 +149,9 @@ impl Found {
     /// Makes it usable.
     pub(super) fn settle(self) -> Result<LibTorch, SetupError> {
         if self.needs_view()
-            && let Some(folder) = &self.view_of
+            && let (Some(torch), Some(folder)) = (&self.view_of, self.libtorch.link_dir.parent())
         {
-            view::create(&self.libtorch.link_dir, folder, TORCH_VERSION)?;
+            view::create_elsewhere(folder, torch, TORCH_VERSION)?;
         }
         Ok(self.libtorch)
     }
@@ -204,7 +204,7 @@ pub(super) fn remove_dead_views(cache: &Path) {
     for entry in entries.flatten() {
         let is_view = entry.file_name().to_string_lossy().starts_with(&format!("libtorch-{TORCH_VERSION}-view-"));
         if is_view
-            && view::torch_behind(&entry.path()).is_none()
+            && view::torch_behind(&entry.path().join("link")).is_none()
             && let Err(error) = std::fs::remove_dir_all(entry.path())
         {
             tracing::warn!(path = %entry.path().display(), %error, "cannot remove an old view of libtorch");
@@ -230,7 +230,11 @@ pub(super) fn from_python(torch: &PythonTorch, cache: &Path, cuda: bool) -> Opti
         && view::missing(&torch.folder).is_none()
         && (!cuda || torch.folder.join("lib/libtorch_cuda.so").is_file());
     fits.then(|| Found {
-        libtorch: LibTorch::new(torch.folder.clone(), view_folder(cache, &torch.folder), Origin::PythonEnvironment),
+        libtorch: LibTorch::new(
+            torch.folder.clone(),
+            view_folder(cache, &torch.folder).join("link"),
+            Origin::PythonEnvironment,
+        ),
         view_of: Some(torch.folder.clone()),
     })
 }

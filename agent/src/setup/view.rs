@@ -2,8 +2,11 @@
 //! `LIBTORCH`, with only what is to be linked in it.
 //!
 //! torch-sys links libtorch_cuda when it lies beside the others, and torch's own libtorch.so needs it too, so a program built
-//! against the wheel as it is would not start without all of CUDA's libraries. The view holds links to libtorch_cpu and
-//! libc10 only, and a linker script in libtorch.so's place. The CUDA half is loaded at run time where a GPU is wanted.
+//! against the wheel as it is would not start without all of CUDA's libraries. The view leaves that half out and puts a linker
+//! script in libtorch.so's place. The CUDA half is loaded at run time where a GPU is wanted.
+//!
+//! A library finds the ones that it needs relative to the path by which it was opened, links not followed. So the view keeps
+//! the shape around it too: what lies beside torch lies beside the view.
 
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -13,8 +16,19 @@ use super::SetupError;
 /// Text that a linker reads in place of a library.
 const LINKER_SCRIPT: &str = "INPUT(-ltorch_cpu -lc10)\n";
 
-/// The libraries of torch that a view shows.
-const SHOWN: [&str; 3] = ["libtorch_cpu.so", "libc10.so", "libgomp.so.1"];
+/// How the names of the libraries begin that a view does not show: the CUDA half, and what only Python uses.
+const HIDDEN: [&str; 7] = [
+    "libtorch.so",
+    "libtorch_cuda",
+    "libtorch_hip",
+    "libtorch_nvshmem",
+    "libtorch_python",
+    "libtorch_global_deps",
+    "libcaffe2_nvrtc",
+];
+
+/// Folders beside torch that hold libraries which its own need.
+pub const BESIDE: [&str; 2] = ["nvidia", "torch.libs"];
 
 /// What is missing in a folder that should be a torch of which a view can be made; `None` if it is whole.
 pub fn missing(torch: &Path) -> Option<&'static str> {
@@ -37,11 +51,13 @@ pub fn create(view: &Path, target: &Path, version: &str) -> Result<(), SetupErro
     let link = |to: PathBuf, at: PathBuf| symlink(&to, &at).map_err(SetupError::io("create the link", &at));
     link(target.join("include"), view.join("include"))?;
     let from_lib = if target.is_relative() { Path::new("..").join(target) } else { target.to_owned() };
-    for name in SHOWN {
-        // Some builds of torch use the system's libgomp.
-        let to = from_lib.join("lib").join(name);
-        if lib.join(&to).exists() {
-            link(to, lib.join(name))?;
+    let from_lib = from_lib.join("lib");
+    let libraries = lib.join(&from_lib);
+    for entry in libraries.read_dir().map_err(SetupError::io("read", &libraries))? {
+        let name = entry.map_err(SetupError::io("read", &libraries))?.file_name();
+        let text = name.to_string_lossy();
+        if text.contains(".so") && !HIDDEN.iter().any(|hidden| text.starts_with(hidden)) {
+            link(from_lib.join(&name), lib.join(&name))?;
         }
     }
     let script = lib.join("libtorch.so");
@@ -49,6 +65,25 @@ pub fn create(view: &Path, target: &Path, version: &str) -> Result<(), SetupErro
     // Written last: a view without it was not finished.
     let stamp = view.join("build-version");
     std::fs::write(&stamp, format!("{version}\n")).map_err(SetupError::io("write", &stamp))
+}
+
+/// Makes a view in `folder/link` of a torch that lies elsewhere, with links to what lies beside that torch. The folder is
+/// replaced.
+pub fn create_elsewhere(folder: &Path, torch: &Path, version: &str) -> Result<(), SetupError> {
+    create(&folder.join("link"), torch, version)?;
+    for name in BESIDE {
+        let (to, at) = (torch.with_file_name(name), folder.join(name));
+        match std::fs::remove_file(&at) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(SetupError::io("remove", &at)(error));
+            }
+            _ => {}
+        }
+        if to.is_dir() {
+            symlink(&to, &at).map_err(SetupError::io("create the link", &at))?;
+        }
+    }
+    Ok(())
 }
 
 /// Whether a view is whole and shows that torch.
@@ -101,17 +136,33 @@ mod tests {
     }
 
     #[test]
+    fn a_view_elsewhere_has_the_same_neighbours() {
+        let folder = tempfile::tempdir().unwrap();
+        let torch = fake_torch(&folder.path().join("site/torch"), "2.11.0", true);
+        let library = folder.path().join("site/nvidia/cu13/lib/libcudart.so.13");
+        std::fs::create_dir_all(library.parent().unwrap()).unwrap();
+        std::fs::write(&library, "").unwrap();
+        for _ in 0..2 {
+            create_elsewhere(&folder.path().join("cache/view"), &torch, "2.11.0").unwrap();
+        }
+        let seen = folder.path().join("cache/view/link/lib/../../nvidia/cu13/lib/libcudart.so.13");
+        assert_eq!(seen.canonicalize().unwrap(), library.canonicalize().unwrap());
+        assert!(is_current(&folder.path().join("cache/view/link"), &torch, "2.11.0"));
+    }
+
+    #[test]
     fn a_view_is_replaced_when_its_torch_is() {
         let folder = tempfile::tempdir().unwrap();
         let one = fake_torch(&folder.path().join("one"), "2.11.0", false);
         let two = fake_torch(&folder.path().join("two"), "2.11.0", false);
         std::fs::remove_file(two.join("lib/libgomp.so.1")).unwrap();
+        std::fs::write(two.join("lib/libarm_compute.so"), "").unwrap();
         let view = folder.path().join("link");
         create(&view, &one, "2.11.0").unwrap();
         assert!(!is_current(&view, &two, "2.11.0"));
         create(&view, &two, "2.11.0").unwrap();
         assert!(is_current(&view, &two, "2.11.0"));
-        assert!(!view.join("lib/libgomp.so.1").exists());
+        assert!(!view.join("lib/libgomp.so.1").exists() && view.join("lib/libarm_compute.so").exists());
         std::fs::remove_dir_all(&two).unwrap();
         assert!(!is_current(&view, &two, "2.11.0"));
         assert_eq!(missing(&two), Some("lib/libtorch_cpu.so"));
