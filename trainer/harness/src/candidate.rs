@@ -1,5 +1,7 @@
 //! What an edited trainer must offer, and what it is given.
 
+use std::sync::{Mutex, PoisonError};
+
 use protocol::Setting;
 use tch::{Device, Tensor};
 
@@ -86,8 +88,18 @@ pub fn device(setting: &Setting) -> Result<Device, CandidateError> {
     }
 }
 
+/// Runs `draw` with torch's generator seeded for one purpose. That generator is one for the whole process, so seeding and
+/// drawing happen under one lock; do not nest.
+pub fn seeded<T>(seed: u64, purpose: &str, draw: impl FnOnce() -> T) -> T {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    // A panic while drawing leaves nothing behind that the next seeding would not replace.
+    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    tch::manual_seed(mix_seed(seed, purpose));
+    draw()
+}
+
 /// A seed for one purpose out of the run's seed: FNV-1a over the name, then SplitMix64's finalizer. Non-negative as i64.
-pub fn mix_seed(seed: u64, purpose: &str) -> i64 {
+pub(crate) fn mix_seed(seed: u64, purpose: &str) -> i64 {
     let mut hash = 0xcbf2_9ce4_8422_2325u64;
     for byte in seed.to_le_bytes().into_iter().chain(purpose.bytes()) {
         hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);

@@ -44,6 +44,11 @@ fn named<C: Candidate>(candidate: &C) -> Result<Vec<(String, Tensor)>, Stop> {
 }
 
 impl Checkpoint {
+    /// The beginning of a run.
+    pub fn start(setting: &Setting, seed: u64) -> Checkpoint {
+        Checkpoint { setting: setting.clone(), seed, step: 0, tokens: 0, seconds: 0.0, place: None }
+    }
+
     /// Writes the candidate and this metadata.
     ///
     /// # Errors

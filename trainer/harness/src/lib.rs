@@ -17,11 +17,12 @@ mod wire;
 
 use std::process::ExitCode;
 
-pub use candidate::{Batch, Candidate, CandidateError, Progress, device, mix_seed};
+pub use candidate::{Batch, Candidate, CandidateError, Progress, device, seeded};
 pub use checkpoint::{Checkpoint, FORMAT as CHECKPOINT_FORMAT};
 pub use clock::StepTimer;
 pub use protocol::{Precision, Scale, Setting};
 pub use stop::Stop;
+pub use train::run_until;
 
 /// The whole `trainer` command for one candidate: `train`, `evaluate`, `sample` or `probe`, as crate `protocol` describes.
 ///

@@ -38,15 +38,7 @@ pub fn end_now() -> ! {
 pub fn prepare(setting: &Setting) -> Result<Device, Stop> {
     let device = candidate::device(setting)?;
     if let Device::Cuda(index) = device {
-        let library = cuda_library()?;
-        if !library.exists() {
-            return Err(Stop::bad_request(format!(
-                "device {} was asked for, but {} does not exist: this libtorch has no CUDA",
-                setting.device,
-                library.display()
-            )));
-        }
-        load(&library)?;
+        load(&cuda_library()?).map_err(|stop| Stop::bad_request(format!("no device {}: {stop}", setting.device)))?;
         let devices = tch::Cuda::device_count();
         if index as i64 >= devices {
             return Err(Stop::bad_request(format!(
@@ -65,9 +57,9 @@ pub fn prepare(setting: &Setting) -> Result<Device, Stop> {
 
 /// Answers `trainer probe`.
 pub fn probe(wire: &mut Wire) -> Result<(), Stop> {
-    let library = cuda_library()?;
-    if library.exists() {
-        load(&library)?;
+    // The wheel brings libtorch_cuda even where the CUDA libraries that it needs are not installed: no devices then.
+    if let Err(stop) = load(&cuda_library()?) {
+        eprintln!("trainer: no CUDA devices: {stop}");
     }
     let cuda_devices = guarded("counting devices", tch::Cuda::device_count)?;
     let threads = guarded("counting threads", tch::get_num_threads)?;

@@ -70,8 +70,9 @@ pub fn guarded<T>(during: &str, code: impl FnOnce() -> T) -> Result<T, Stop> {
 
 fn words(panic: &(dyn Any + Send)) -> String {
     let message = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
-    // Torch appends a C++ backtrace of many lines; the first says it.
     let message = message.unwrap_or("panic without a message").replace("\\n", "\n");
+    // tch unwraps: what libtorch said is inside, followed by a C++ backtrace of many lines.
+    let message = message.strip_prefix("called `Result::unwrap()` on an `Err` value: Torch(\"").unwrap_or(&message);
     message.lines().next().unwrap_or_default().to_owned()
 }
 

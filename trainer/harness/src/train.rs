@@ -5,7 +5,7 @@ use std::time::Instant;
 use protocol::{Budget, Event, Go, TrainRequest};
 use tch::{Device, Tensor};
 
-use crate::candidate::{Candidate, Progress, mix_seed};
+use crate::candidate::{self, Candidate, Progress, mix_seed};
 use crate::checkpoint::Checkpoint;
 use crate::clock::{Standing, StepTimer, fraction, may_start};
 use crate::feed::Feed;
@@ -19,17 +19,10 @@ use crate::{evaluate, machine};
 /// Whatever ends it early; the caller reports it.
 pub fn train<C: Candidate>(wire: &mut Wire) -> Result<(), Stop> {
     let request: TrainRequest = wire.request()?;
-    let device = machine::prepare(&request.setting)?;
+    machine::prepare(&request.setting)?;
     let mut candidate = guarded("building the model", || C::build(&request.setting, request.seed))??;
     let (rows, parameters) = evaluate::describe(&candidate)?;
-    let mut run = Checkpoint {
-        setting: request.setting.clone(),
-        seed: request.seed,
-        step: 0,
-        tokens: 0,
-        seconds: 0.0,
-        place: None,
-    };
+    let mut run = Checkpoint::start(&request.setting, request.seed);
     if let Some(path) = &request.resume_from {
         run = Checkpoint { setting: request.setting.clone(), ..Checkpoint::load(path, &request.setting, &candidate)? };
         if run.seed != request.seed {
@@ -40,6 +33,29 @@ pub fn train<C: Candidate>(wire: &mut Wire) -> Result<(), Stop> {
     wire.send(&Event::Ready { version: protocol::VERSION, parameters, rows_per_step: rows as u64 })?;
 
     let go: Go = wire.request()?;
+    let seconds = run_until(&mut candidate, &mut run, &go, &mut |event| wire.send(event))?;
+    run.save(&candidate, &go.checkpoint)?;
+    wire.send(&Event::Finished {
+        steps: run.step,
+        tokens: run.tokens,
+        seconds,
+        peak_memory_bytes: machine::peak_memory_bytes(),
+        peak_device_memory_bytes: None,
+    })
+}
+
+/// Trains until the budget is used up, from the word "go" on, and moves `run` forward; `send` gets every step. The budget
+/// covers the whole run: what a checkpoint says was used before counts. `go.stop_after_steps` counts the steps of this
+/// call. Returns the seconds of this call.
+///
+/// # Errors
+/// A bad request, a candidate that fails, a loss that is not finite, or whatever `send` returns.
+pub fn run_until<C: Candidate>(
+    candidate: &mut C,
+    run: &mut Checkpoint,
+    go: &Go,
+    send: &mut dyn FnMut(&Event) -> Result<(), Stop>,
+) -> Result<f64, Stop> {
     let started = Instant::now();
     match go.budget {
         Budget::Seconds(seconds) if !(seconds.is_finite() && seconds > 0.0) => {
@@ -48,16 +64,18 @@ pub fn train<C: Candidate>(wire: &mut Wire) -> Result<(), Stop> {
         Budget::Tokens(0) => return Err(Stop::bad_request("a budget of 0 tokens is not one")),
         _ => {}
     }
+    let device = candidate::device(&run.setting)?;
+    let (rows, _) = evaluate::describe(candidate)?;
     let shards = data::Shards::open(&go.data).map_err(|error| Stop::bad_request(error.to_string()))?;
-    let mut feed = Feed::new(&shards, &run, rows, device)?;
+    let mut feed = Feed::new(&shards, run, rows, device)?;
     let mut timer = StepTimer::default();
-    let mut lap = started;
     let seconds_before = run.seconds;
     // A device runs behind: its loss is read one step late, so that it never waits for this process.
-    let mut in_flight: Option<(Tensor, Event)> = None;
     let late = device != Device::Cpu;
+    let mut in_flight: Option<(Tensor, Event)> = None;
     let mut steps_here = 0;
     loop {
+        let begun = Instant::now();
         run.seconds = seconds_before + started.elapsed().as_secs_f64();
         let standing = Standing { seconds: run.seconds, tokens: run.tokens };
         let ahead = if in_flight.is_some() { 2.0 } else { 1.0 };
@@ -77,40 +95,35 @@ pub fn train<C: Candidate>(wire: &mut Wire) -> Result<(), Stop> {
         run.tokens += (rows * run.setting.context) as u64;
         let event =
             Event::Step { step: run.step, tokens: run.tokens, seconds: 0.0, loss: None, progress: progress.fraction };
-        let ready = if late { in_flight.replace((loss, event)) } else { Some((loss, event)) };
-        if let Some(step) = ready {
-            report(wire, step, started)?;
+        let done = if late { in_flight.replace((loss, event)) } else { Some((loss, event)) };
+        if let Some((loss, event)) = done {
+            send_step(send, &loss, event, started)?;
         }
-        timer.record(lap.elapsed().as_secs_f64());
-        lap = Instant::now();
+        timer.record(begun.elapsed().as_secs_f64());
     }
-    if let Some(step) = in_flight {
-        report(wire, step, started)?;
+    if let Some((loss, event)) = in_flight {
+        send_step(send, &loss, event, started)?;
     }
     let seconds = started.elapsed().as_secs_f64();
     run.seconds = seconds_before + seconds;
     run.place = Some(feed.place());
-    run.save(&candidate, &go.checkpoint)?;
-    wire.send(&Event::Finished {
-        steps: run.step,
-        tokens: run.tokens,
-        seconds,
-        peak_memory_bytes: machine::peak_memory_bytes(),
-        peak_device_memory_bytes: None,
-    })
+    Ok(seconds)
 }
 
 /// Waits for a step's loss and sends its event; a loss that is not finite ends the run.
-fn report(wire: &mut Wire, (value, event): (Tensor, Event), started: Instant) -> Result<(), Stop> {
-    let value = guarded("reading the loss", || value.double_value(&[]))?;
+fn send_step(
+    send: &mut dyn FnMut(&Event) -> Result<(), Stop>,
+    loss: &Tensor,
+    event: Event,
+    started: Instant,
+) -> Result<(), Stop> {
+    let value = guarded("reading the loss", || loss.double_value(&[]))?;
     let Event::Step { step, tokens, progress, .. } = event else { return Ok(()) };
     let loss = value.is_finite().then_some(value);
-    wire.send(&Event::Step { step, tokens, seconds: started.elapsed().as_secs_f64(), loss, progress })?;
-    match loss {
-        Some(_) => Ok(()),
-        None => Err(Stop {
-            kind: protocol::Failure::NotFinite,
-            message: format!("the loss of step {step} is {value}, after {tokens} tokens"),
-        }),
+    send(&Event::Step { step, tokens, seconds: started.elapsed().as_secs_f64(), loss, progress })?;
+    if loss.is_some() {
+        return Ok(());
     }
+    let message = format!("the loss of step {step} is {value}, after {tokens} tokens");
+    Err(Stop { kind: protocol::Failure::NotFinite, message })
 }

@@ -47,14 +47,16 @@ struct Initializer {
 
 impl Initializer {
     fn normal(&mut self, name: &str, role: Role, shape: &[i64], std: f64) -> Tensor {
-        self.seed_for(name);
-        self.add(name, role, Tensor::zeros(shape, (Kind::Float, Device::Cpu)).normal_(0.0, std))
+        let mut values = Tensor::zeros(shape, (Kind::Float, Device::Cpu));
+        let values = harness::seeded(self.seed, name, || values.normal_(0.0, std));
+        self.add(name, role, values)
     }
 
     fn uniform(&mut self, name: &str, role: Role, shape: &[i64], std: f64) -> Tensor {
-        self.seed_for(name);
         let bound = 3f64.sqrt() * std;
-        self.add(name, role, Tensor::zeros(shape, (Kind::Float, Device::Cpu)).uniform_(-bound, bound))
+        let mut values = Tensor::zeros(shape, (Kind::Float, Device::Cpu));
+        let values = harness::seeded(self.seed, name, || values.uniform_(-bound, bound));
+        self.add(name, role, values)
     }
 
     fn constant(&mut self, name: &str, role: Role, shape: &[i64], value: f64) -> Tensor {
@@ -65,10 +67,6 @@ impl Initializer {
         let tensor = values.to_device(self.device).set_requires_grad(true);
         self.parameters.push(Parameter { name: name.to_owned(), role, tensor: tensor.shallow_clone() });
         tensor
-    }
-
-    fn seed_for(&self, name: &str) {
-        tch::manual_seed(harness::mix_seed(self.seed, name));
     }
 }
 
@@ -105,7 +103,8 @@ pub struct Model {
     head_dim: i64,
     gate_channels: i64,
     softcap: f64,
-    kind: Kind,
+    /// Kind of activations and matrix products.
+    pub kind: Kind,
 }
 
 impl Model {
@@ -272,7 +271,7 @@ fn norm(x: &Tensor) -> Tensor {
 /// Cosines and sines of the rotary angles, each [context, 1, head_dim / 2].
 fn rotary(context: i64, head_dim: i64, base: f64, device: Device) -> (Tensor, Tensor) {
     let channel = Tensor::arange_start_step(0, head_dim, 2, (Kind::Float, device)) / head_dim as f64;
-    let frequency = (channel * -base.ln()).exp(); // base^(-channel / head_dim)
+    let frequency = Tensor::pow_scalar(base, &channel).reciprocal(); // [head_dim / 2]
     let angle = Tensor::arange(context, (Kind::Float, device)).outer(&frequency).unsqueeze(1);
     (angle.cos(), angle.sin())
 }

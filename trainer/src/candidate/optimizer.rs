@@ -48,6 +48,7 @@ struct Muon {
     rate: f64,
     beta2: f64,
     iterations: usize,
+    kind: Kind, // of the iterations
 }
 
 /// One parameter under AdamW.
@@ -64,14 +65,14 @@ struct Adam {
 }
 
 impl Optimizer {
-    /// Groups the parameters by role and shape; all state starts at zero.
-    pub fn new(recipe: &Recipe, parameters: &[Parameter]) -> Optimizer {
+    /// Groups the parameters by role and shape; all state starts at zero. `kind` is the precision of Muon's iterations.
+    pub fn new(recipe: &Recipe, parameters: &[Parameter], kind: Kind) -> Optimizer {
         let mut optimizer = Optimizer { muon: Vec::new(), adam: Vec::new() };
         let wide = (recipe.shape.dim as f64 / 768.0).powf(-0.5);
         for (member, Parameter { role, tensor, .. }) in parameters.iter().enumerate() {
             let (rate, beta1, weight_decay) = match role {
                 Role::Matrix => {
-                    optimizer.add_matrix(recipe, member, tensor);
+                    optimizer.add_matrix(recipe, member, tensor, kind);
                     continue;
                 }
                 Role::Embedding => (recipe.embedding_rate * wide, recipe.adam_beta1, recipe.adam_weight_decay),
@@ -97,7 +98,7 @@ impl Optimizer {
         optimizer
     }
 
-    fn add_matrix(&mut self, recipe: &Recipe, member: usize, tensor: &Tensor) {
+    fn add_matrix(&mut self, recipe: &Recipe, member: usize, tensor: &Tensor, kind: Kind) {
         let (rows, columns) = (tensor.size()[0], tensor.size()[1]);
         let second = if rows >= columns { [1, rows, 1] } else { [1, 1, columns] };
         let group = match self.muon.iter_mut().find(|group| group.momentum.size()[1..] == [rows, columns]) {
@@ -111,6 +112,7 @@ impl Optimizer {
                     rate: recipe.matrix_rate * (rows as f64 / columns as f64).max(1.0).sqrt(),
                     beta2: recipe.muon_beta2,
                     iterations: recipe.muon_iterations,
+                    kind,
                 });
                 let last = self.muon.len() - 1;
                 &mut self.muon[last]
@@ -159,7 +161,7 @@ impl Muon {
         let parameters = Tensor::stack(&self.parameters, 0);
         // Nesterov: look ahead along the momentum that already holds this gradient.
         let _ = self.momentum.lerp_(&gradient, 1.0 - schedule.momentum);
-        let direction = orthogonalize(&gradient.lerp(&self.momentum, schedule.momentum), self.iterations);
+        let direction = orthogonalize(&gradient.lerp(&self.momentum, schedule.momentum), self.iterations, self.kind);
         let update = self.normalize(direction);
         let rate = self.rate * schedule.rate;
         let cautious = (&update * &parameters).ge(0.0);
@@ -184,10 +186,10 @@ impl Muon {
     }
 }
 
-/// The nearest semi-orthogonal matrix of each matrix in a stack, in bf16: [members, rows, columns] to the same.
-fn orthogonalize(x: &Tensor, iterations: usize) -> Tensor {
+/// The nearest semi-orthogonal matrix of each matrix in a stack, computed in `kind`: [members, rows, columns] to the same.
+fn orthogonalize(x: &Tensor, iterations: usize, kind: Kind) -> Tensor {
     let tall = x.size()[1] > x.size()[2];
-    let x = x.to_kind(Kind::BFloat16);
+    let x = x.to_kind(kind);
     let norm = x.norm_scalaropt_dim(2.0, [-2i64, -1].as_slice(), true);
     let mut x = &x / (norm * 1.02 + 1e-6);
     for (a, b, c) in POLAR_EXPRESS.into_iter().take(iterations) {
@@ -203,13 +205,13 @@ impl Adam {
     fn step(&mut self, gradient: &Tensor, schedule: Schedule) {
         let rate = self.rate * schedule.rate;
         let _ = self.mean.lerp_(gradient, 1.0 - self.beta1);
-        let _ = self.square.lerp_(&gradient.square(), 1.0 - self.beta2);
+        let _ = self.square.g_mul_scalar_(self.beta2).addcmul_(&(gradient * (1.0 - self.beta2)), gradient);
         let step = schedule.step as f64;
         let (bias1, bias2) = (1.0 - self.beta1.powf(step), 1.0 - self.beta2.powf(step));
-        let size = (&self.square / bias2).sqrt() + self.epsilon;
+        let size = self.square.sqrt() / bias2.sqrt() + self.epsilon;
         if self.weight_decay != 0.0 {
             self.parameter *= 1.0 - rate * self.weight_decay;
         }
-        self.parameter -= &self.mean / size * (rate / bias1);
+        let _ = self.parameter.addcdiv_(&(&self.mean * (-rate / bias1)), &size);
     }
 }

@@ -32,7 +32,7 @@ impl Trainer {
             )));
         }
         let model = Model::new(&recipe, setting, seed)?;
-        let optimizer = Optimizer::new(&recipe, &model.parameters);
+        let optimizer = Optimizer::new(&recipe, &model.parameters, model.kind);
         Ok(Trainer { recipe, model, optimizer, rows_per_step })
     }
 

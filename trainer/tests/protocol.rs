@@ -1,0 +1,257 @@
+//! The real executable, spoken to as the agent does.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
+
+mod common;
+
+use std::fs;
+use std::io::BufReader;
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+use protocol::{
+    Budget, EvaluateRequest, Event, Failure, Go, Precision, ReadError, SampleRequest, Setting, TrainRequest,
+};
+
+const VOCABULARY: u16 = 50;
+const CONTEXT: usize = 32;
+
+/// A running trainer; killed when the test fails half-way.
+struct Trainer {
+    child: Child,
+    requests: Option<ChildStdin>,
+    events: BufReader<ChildStdout>,
+}
+
+impl Drop for Trainer {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Trainer {
+    fn start(command: &str) -> Trainer {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_trainer"))
+            .arg(command)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let (requests, events) = (child.stdin.take(), BufReader::new(child.stdout.take().unwrap()));
+        Trainer { child, requests, events }
+    }
+
+    fn ask(&mut self, request: &impl serde::Serialize) {
+        protocol::write(self.requests.as_ref().unwrap(), request).unwrap();
+    }
+
+    fn event(&mut self) -> Event {
+        protocol::read(&mut self.events).unwrap()
+    }
+
+    /// All events to the end, and whether the process was content.
+    fn rest(mut self) -> (Vec<Event>, bool) {
+        let mut events = Vec::new();
+        loop {
+            match protocol::read(&mut self.events) {
+                Ok(event) => events.push(event),
+                Err(ReadError::Closed) => return (events, self.child.wait().unwrap().success()),
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+}
+
+fn setting() -> Setting {
+    common::setting(VOCABULARY.into(), CONTEXT, Precision::Bf16)
+}
+
+/// Trains that many steps of 4,096 tokens, from a checkpoint where there is one.
+fn train(dir: &Path, from: Option<&str>, steps: u64, to: &str) -> (Vec<Event>, bool) {
+    let mut trainer = Trainer::start("train");
+    trainer.ask(&TrainRequest { setting: setting(), seed: 11, resume_from: from.map(|name| dir.join(name)) });
+    match trainer.event() {
+        Event::Ready { version: protocol::VERSION, rows_per_step: 128, parameters } => assert!(parameters > 3_000_000),
+        other => return (vec![other], trainer.rest().1),
+    }
+    trainer.ask(&Go {
+        data: dir.to_owned(),
+        budget: Budget::Tokens(20 * 4_096),
+        checkpoint: dir.join(to),
+        stop_after_steps: Some(steps),
+    });
+    trainer.rest()
+}
+
+/// Mean nats per token of a checkpoint on held-out rows.
+fn evaluate(dir: &Path, checkpoint: &str, batch_rows: usize) -> f32 {
+    let mut trainer = Trainer::start("evaluate");
+    let claim = dir.join("claim.f32");
+    trainer.ask(&EvaluateRequest {
+        setting: setting(),
+        checkpoint: dir.join(checkpoint),
+        rows: dir.join("search.rows"),
+        claim: claim.clone(),
+        batch_rows,
+    });
+    let (events, content) = trainer.rest();
+    assert!(content, "{events:?}");
+    assert!(matches!(events[..], [Event::Ready { .. }, Event::Evaluated { rows: 5, .. }]), "{events:?}");
+    let bytes = fs::read(claim).unwrap();
+    assert_eq!(bytes.len(), 5 * CONTEXT * 4);
+    let nats: Vec<f32> = bytes.chunks_exact(4).map(|four| f32::from_le_bytes(four.try_into().unwrap())).collect();
+    nats.iter().sum::<f32>() / nats.len() as f32
+}
+
+#[test]
+fn trains_resumes_evaluates_and_samples() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    common::write_data(dir, VOCABULARY);
+    common::write_rows(&dir.join("search.rows"), VOCABULARY, CONTEXT, 5);
+
+    let (events, content) = train(dir, None, 0, "start.safetensors");
+    assert!(content && matches!(events[..], [Event::Finished { steps: 0, tokens: 0, .. }]), "{events:?}");
+    let before = evaluate(dir, "start.safetensors", 2);
+    assert!((before - f32::from(VOCABULARY).ln()).abs() < 0.05, "{before} nats per token before training");
+
+    let (events, content) = train(dir, None, 4, "four.safetensors");
+    assert!(content);
+    let losses: Vec<f64> =
+        events.iter().filter_map(|event| if let Event::Step { loss, .. } = event { *loss } else { None }).collect();
+    assert_eq!(losses.len(), 4);
+    assert!(losses[3] < losses[0], "{losses:?}");
+    match events.last() {
+        Some(Event::Finished {
+            steps: 4, tokens: 16_384, peak_memory_bytes, peak_device_memory_bytes: None, ..
+        }) => {
+            assert!(*peak_memory_bytes > 10_000_000);
+        }
+        other => panic!("{other:?}"),
+    }
+    let after = evaluate(dir, "four.safetensors", 2);
+    assert!(after < before - 0.2, "{before} nats per token before, {after} after");
+    assert!((evaluate(dir, "four.safetensors", 5) - after).abs() < 0.02);
+
+    let (_, content) = train(dir, None, 2, "two.safetensors");
+    assert!(content);
+    let (events, content) = train(dir, Some("two.safetensors"), 2, "two-and-two.safetensors");
+    assert!(content && matches!(events[0], Event::Step { step: 3, tokens: 12_288, .. }), "{events:?}");
+    let tensors = |name: &str| {
+        let bytes = fs::read(dir.join(name)).unwrap();
+        let header = 8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+        bytes[header..].to_vec()
+    };
+    assert!(tensors("four.safetensors") == tensors("two-and-two.safetensors"), "4 steps are not 2 + 2");
+
+    let sample = |temperature: f64, seed: u64| {
+        let mut trainer = Trainer::start("sample");
+        trainer.ask(&SampleRequest {
+            setting: setting(),
+            checkpoint: dir.join("four.safetensors"),
+            prompt: vec![data::BOS, 5, 6],
+            tokens: CONTEXT + 4,
+            temperature,
+            top_k: 10,
+            seed,
+        });
+        let (events, content) = trainer.rest();
+        assert!(content, "{events:?}");
+        let ids: Vec<u16> =
+            events.iter().filter_map(|event| if let Event::Token { id } = event { Some(*id) } else { None }).collect();
+        assert!(ids.len() == CONTEXT + 4 && ids.iter().all(|&id| id < VOCABULARY));
+        ids
+    };
+    assert_eq!(sample(0.0, 1), sample(0.0, 2));
+    assert_eq!(sample(1.0, 1), sample(1.0, 1));
+    assert_ne!(sample(1.0, 1), sample(1.0, 2));
+}
+
+#[test]
+fn a_loss_that_is_not_finite_ends_the_run_and_the_evaluation() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    common::write_data(dir, VOCABULARY);
+    assert!(train(dir, None, 0, "start.safetensors").1);
+    let path = dir.join("start.safetensors");
+    let mut bytes = fs::read(&path).unwrap();
+    let (header, metadata) = safetensors::SafeTensors::read_metadata(&bytes).unwrap();
+    let (from, to) = metadata.info("model.head").unwrap().data_offsets;
+    bytes[8 + header + from..8 + header + to].fill(0xff); // NaN in every float
+    fs::write(&path, bytes).unwrap();
+
+    let (events, content) = train(dir, Some("start.safetensors"), 3, "end.safetensors");
+    assert!(!content && events.len() == 2, "{events:?}");
+    assert!(matches!(events[0], Event::Step { step: 1, loss: None, .. }));
+    assert!(matches!(events[1], Event::Failed { kind: Failure::NotFinite, .. }));
+    assert!(!dir.join("end.safetensors").exists());
+
+    common::write_rows(&dir.join("search.rows"), VOCABULARY, CONTEXT, 5);
+    let mut trainer = Trainer::start("evaluate");
+    trainer.ask(&EvaluateRequest {
+        setting: setting(),
+        checkpoint: path,
+        rows: dir.join("search.rows"),
+        claim: dir.join("claim.f32"),
+        batch_rows: 5,
+    });
+    let (events, content) = trainer.rest();
+    assert!(!content && matches!(events.last(), Some(Event::Failed { kind: Failure::NotFinite, .. })), "{events:?}");
+    assert!(!dir.join("claim.f32").exists());
+}
+
+#[test]
+fn end_of_file_on_standard_input_ends_it() {
+    let dir = tempfile::tempdir().unwrap();
+    common::write_data(dir.path(), VOCABULARY);
+    for trains in [false, true] {
+        let mut trainer = Trainer::start("train");
+        trainer.ask(&TrainRequest { setting: setting(), seed: 11, resume_from: None });
+        assert!(matches!(trainer.event(), Event::Ready { .. }));
+        if trains {
+            let checkpoint = dir.path().join("never.safetensors");
+            let budget = Budget::Seconds(3_600.0);
+            trainer.ask(&Go { data: dir.path().to_owned(), budget, checkpoint, stop_after_steps: None });
+            assert!(matches!(trainer.event(), Event::Step { step: 1, .. }));
+        }
+        trainer.requests = None;
+        let (events, content) = trainer.rest();
+        assert!(!content && events.iter().all(|event| matches!(event, Event::Step { .. })), "{events:?}");
+    }
+    assert!(!dir.path().join("never.safetensors").exists());
+}
+
+#[test]
+fn bad_requests_are_answered() {
+    let dir = tempfile::tempdir().unwrap();
+    common::write_data(dir.path(), VOCABULARY);
+    let request = |setting: Setting| TrainRequest { setting, seed: 1, resume_from: None };
+    for (setting, words) in [
+        (Setting { device: "tpu".to_owned(), ..setting() }, "neither cpu nor cuda:N"),
+        (Setting { device: "cuda:64".to_owned(), ..setting() }, "cuda:64"),
+    ] {
+        let mut trainer = Trainer::start("train");
+        trainer.ask(&request(setting));
+        let (events, content) = trainer.rest();
+        assert!(!content);
+        let [Event::Failed { kind: Failure::BadRequest, message }] = &events[..] else { panic!("{events:?}") };
+        assert!(message.contains(words), "{message}");
+    }
+    let mut trainer = Trainer::start("train");
+    trainer.ask(&"train, please");
+    let (events, content) = trainer.rest();
+    assert!(!content && matches!(events[..], [Event::Failed { kind: Failure::BadRequest, .. }]), "{events:?}");
+    let (events, content) = train(dir.path(), Some("nothing.safetensors"), 1, "end.safetensors");
+    assert!(!content && matches!(events[..], [Event::Failed { kind: Failure::BadRequest, .. }]), "{events:?}");
+    assert_eq!(Command::new(env!("CARGO_BIN_EXE_trainer")).stderr(Stdio::null()).status().unwrap().code(), Some(2));
+}
+
+#[test]
+fn probe_needs_no_request() {
+    let (events, content) = Trainer::start("probe").rest();
+    assert!(
+        content && matches!(events[..], [Event::Probed { version: protocol::VERSION, threads: 1.., .. }]),
+        "{events:?}"
+    );
+}
