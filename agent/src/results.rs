@@ -22,12 +22,12 @@ pub fn results_tsv(experiments: &[ExperimentRecord], trials: &[TrialRecord]) -> 
             Verdict::Discarded | Verdict::Inconclusive | Verdict::Invalid => "discard",
             Verdict::Crashed | Verdict::Unbuildable => "crash",
         };
-        let trained = trials.iter().filter_map(|trial| trial.trained.as_ref());
+        let mut trained = trials.iter().filter_map(|trial| trial.trained.as_ref());
         let peak = if status == "crash" { 0 } else { trained.clone().map(|t| t.peak_memory_bytes).max().unwrap_or(0) };
         let memory_gb = peak as f64 / f64::from(1 << 30);
         let remark = match decision.verdict {
             Verdict::Kept | Verdict::Discarded => None,
-            Verdict::Crashed => trained.last().and_then(|trained| remark_on(&trained.end)),
+            Verdict::Crashed => trained.next_back().and_then(|trained| remark_on(&trained.end)),
             verdict => Some(verdict.name()),
         };
         let title = one_line(&experiment.proposal.title);

@@ -148,7 +148,6 @@ impl Reader {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::store::Store;
 
     #[tokio::test]

@@ -1,6 +1,8 @@
 //! The store from outside: every operation there and back, contradictions, damaged files, other processes, crashes,
 //! rebuilding.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "all of this is test code, helpers too")]
+
 mod crash;
 mod facts;
 mod fixture;
