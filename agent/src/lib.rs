@@ -9,6 +9,7 @@ pub mod flow;
 pub mod hash;
 pub mod layout;
 pub mod night;
+pub mod propose;
 pub mod records;
 pub mod repo;
 pub mod results;

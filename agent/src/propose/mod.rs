@@ -1,0 +1,87 @@
+//! Where ideas come from. A [`Proposer`] reads a [`Brief`] and answers with the next [`Proposal`]: the [`Playbook`]
+//! from curated ideas, the [`Tuner`] from the numbers of the champion's recipe, the [`Mix`] from several proposers.
+//!
+//! Nothing in here builds, runs, measures or commits anything, and the three proposers above do no IO at all: what they
+//! say follows from the brief alone, so a night that is resumed goes on as it would have.
+
+mod bandit;
+mod mix;
+mod playbook;
+mod recipe;
+mod steps;
+mod tried;
+mod tuner;
+
+pub use mix::Mix;
+pub use playbook::{Idea, Playbook};
+pub use recipe::{Constant, constants};
+pub use tuner::Tuner;
+
+use crate::flow::{Brief, BuildFailure, Proposal};
+
+/// Folder of the files that an experiment may edit, relative to the repository's root.
+pub const CANDIDATE_FOLDER: &str = "trainer/src/candidate";
+
+/// A source of ideas. Called on a thread that may block.
+///
+/// All variation must come from the brief (`history`, `turn`, `proposer_seed`): the driver makes proposers anew after a
+/// restart and expects them to go on where they were.
+pub trait Proposer: Send {
+    /// The word that stands in [`Author::proposer`](crate::flow::Author::proposer) of its proposals.
+    fn name(&self) -> &str;
+
+    /// The next idea; `None` when there is nothing left to propose for this brief.
+    ///
+    /// # Errors
+    /// When the proposer itself failed; the night may ask again or ask another.
+    fn propose(&mut self, brief: &Brief) -> Result<Option<Proposal>, ProposeError>;
+
+    /// Another attempt at an idea that could not be edited, passed or built; `None` gives it up.
+    ///
+    /// # Errors
+    /// As [`propose`](Self::propose).
+    fn repair(
+        &mut self,
+        brief: &Brief,
+        proposal: &Proposal,
+        failure: &Failure,
+    ) -> Result<Option<Proposal>, ProposeError>;
+
+    /// The ideas that it leaves out for this brief, and why.
+    fn skipped(&self, _brief: &Brief) -> Vec<Skipped> {
+        Vec::new()
+    }
+}
+
+/// What stood in a proposal's way.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Failure {
+    /// Its edits do not apply; the reason.
+    Edit(String),
+    /// The compiler refused the edited code.
+    Build(BuildFailure),
+    /// It touches what experiments may not touch; the reason.
+    Policy(String),
+}
+
+/// An idea that is not proposed for a brief.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Skipped {
+    /// The proposer's name for the idea.
+    pub key: String,
+    /// Why, for a person.
+    pub reason: String,
+}
+
+/// Why a proposer could not answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ProposeError {
+    /// A file of the embedded playbook is malformed: a mistake in the source, caught by the tests.
+    #[error("agent/playbook/{file}: {problem}; correct the file and build again")]
+    Playbook {
+        /// Name of the file.
+        file: String,
+        /// What is wrong with it, and where.
+        problem: String,
+    },
+}
