@@ -5,6 +5,8 @@
 //! say follows from the brief alone, so a night that is resumed goes on as it would have.
 
 mod bandit;
+#[cfg(test)]
+mod fixture;
 mod mix;
 mod playbook;
 mod recipe;

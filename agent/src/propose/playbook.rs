@@ -217,3 +217,27 @@ fn parse(text: &str) -> Result<Vec<Idea>, String> {
     });
     Ok(ideas.collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+    use crate::edit::{CheckedPatch, Policy};
+    use crate::propose::fixture;
+
+    #[test]
+    fn every_idea_applies_to_the_baseline() {
+        let files = fixture::baseline();
+        let failures: Vec<String> = Playbook::load()
+            .unwrap()
+            .ideas()
+            .iter()
+            .filter_map(|idea| {
+                let error = CheckedPatch::check(&idea.proposal(), &files, &Policy::default()).err()?;
+                Some(format!("{}: {error}", idea.id))
+            })
+            .collect();
+        assert!(failures.is_empty(), "{} ideas do not apply:\n{}", failures.len(), failures.join("\n"));
+    }
+}

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use crate::edit::{CheckedPatch, Policy, apply, content_digest};
 use crate::flow::{Brief, Edit, PastExperiment, Proposal, SourceFile};
 
 /// The history, looked at by key, by edits and by result.
@@ -9,20 +10,26 @@ pub(super) struct Tried<'a> {
     files: &'a [SourceFile],
     keys: HashMap<(&'a str, &'a str), &'a PastExperiment>,
     edits: HashMap<&'a [Edit], &'a PastExperiment>,
-    results: Vec<(Vec<SourceFile>, &'a PastExperiment)>,
+    results: HashMap<String, &'a PastExperiment>,
+    policy: Policy,
 }
 
 impl<'a> Tried<'a> {
     pub fn of(brief: &'a Brief) -> Self {
-        let mut tried =
-            Self { files: &brief.champion_files, keys: HashMap::new(), edits: HashMap::new(), results: Vec::new() };
+        let mut tried = Self {
+            files: &brief.champion_files,
+            keys: HashMap::new(),
+            edits: HashMap::new(),
+            results: HashMap::new(),
+            policy: Policy::default(),
+        };
         for past in &brief.history {
             let proposal = &past.proposal;
             tried.keys.insert((&proposal.author.proposer, &proposal.key), past);
             tried.edits.insert(&proposal.edits, past);
             // Other edits to the same champion may make the same files.
             if past.same_champion && let Ok(files) = apply(tried.files, &proposal.edits) {
-                tried.results.push((files, past));
+                tried.results.insert(content_digest(&files), past);
             }
         }
         tried
@@ -41,14 +48,11 @@ impl<'a> Tried<'a> {
         if let Some(past) = self.edits.get(proposal.edits.as_slice()) {
             return Some(format!("the same edits were tried in experiment {}: {}", past.id, outcome(past)));
         }
-        let files = match apply(self.files, &proposal.edits) {
-            Ok(files) => files,
-            Err(reason) => return Some(format!("does not fit the champion: {reason}")),
+        let patch = match CheckedPatch::check(proposal, self.files, &self.policy) {
+            Ok(patch) => patch,
+            Err(error) => return Some(format!("does not fit the champion: {error}")),
         };
-        if files == self.files {
-            return Some("changes nothing in the champion".to_owned());
-        }
-        let (_, past) = self.results.iter().find(|(result, _)| *result == files)?;
+        let past = self.results.get(patch.digest())?;
         Some(format!("experiment {} tried the same code: {}", past.id, outcome(past)))
     }
 }
@@ -56,21 +60,4 @@ impl<'a> Tried<'a> {
 /// The verdict in a word.
 pub(super) fn outcome(past: &PastExperiment) -> &'static str {
     past.verdict.map_or("still running", |verdict| verdict.name())
-}
-
-/// The files after all of the edits, or why one of them does not apply.
-fn apply(files: &[SourceFile], edits: &[Edit]) -> Result<Vec<SourceFile>, String> {
-    let mut files = files.to_vec();
-    for edit in edits {
-        let file = files
-            .iter_mut()
-            .find(|file| file.path == edit.path)
-            .ok_or_else(|| format!("there is no {}", edit.path))?;
-        match file.text.matches(&edit.search).count() {
-            1 => file.text = file.text.replacen(&edit.search, &edit.replace, 1),
-            0 => return Err(format!("{}: not found: {:?}", edit.path, edit.search)),
-            n => return Err(format!("{}: found {n} times: {:?}", edit.path, edit.search)),
-        }
-    }
-    Ok(files)
 }
