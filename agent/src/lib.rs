@@ -3,15 +3,19 @@
 
 pub mod build;
 pub mod campaign;
+pub mod cli;
 pub mod edit;
 pub mod files;
 pub mod flow;
 pub mod hash;
 pub mod layout;
 pub mod night;
+pub mod prepare;
 pub mod propose;
 pub mod records;
+pub mod replay;
 pub mod repo;
+pub mod report;
 pub mod results;
 pub mod run;
 pub mod seeds;

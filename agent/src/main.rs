@@ -1,3 +1,7 @@
-//! The `nocturne` command.
+//! The `nocturne` command: parse, call, print. Everything else is in the library.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    nocturne::cli::main()
+}

@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use crate::flow::{Artifact, BuildFailure};
 use crate::hash::sha256_file;
-use crate::run::{Job, Launcher, RunError, StopSignal};
+use crate::run::{Job, Launcher, RunError, StopSignal, stopped};
 
 /// The cargo profile that trainers are built with.
 pub const PROFILE: &str = "trainer";
@@ -145,7 +145,7 @@ impl Builder {
         };
         tokio::select! {
             () = read => {}
-            _ = stop.wait_for(|stop| *stop) => {
+            () = stopped(&mut stop) => {
                 process.stop().await?;
                 return Err(BuildError::Stopped);
             }

@@ -210,8 +210,10 @@ pub struct Settled {
 /// Why a night ended.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Ending {
-    /// The experiments or the hours asked for are used up.
-    LimitReached,
+    /// As many experiments as asked for have their verdict.
+    ExperimentsDone,
+    /// No further trial would end in time.
+    Deadline,
     /// No proposer has anything left.
     NothingLeft,
     /// The person stopped it.
@@ -674,8 +676,8 @@ impl Machine {
             if self.stopping {
                 return self.finish(Ending::Stopped, effects);
             }
-            if self.limit_reached(now) {
-                return self.finish(Ending::LimitReached, effects);
+            if let Some(ending) = self.limit_reached(now) {
+                return self.finish(ending, effects);
             }
             match std::mem::replace(&mut self.making, Making::Idle) {
                 Making::Ready(launch) => {
@@ -711,11 +713,13 @@ impl Machine {
             && self.limits.experiments.is_none_or(|most| self.settled + in_flight < most)
     }
 
-    fn limit_reached(&self, now: f64) -> bool {
+    fn limit_reached(&self, now: f64) -> Option<Ending> {
+        self.champion.val_bpb?;
+        if self.limits.experiments.is_some_and(|most| self.settled >= most) {
+            return Some(Ending::ExperimentsDone);
+        }
         let expected = self.longest_trial.unwrap_or(self.limits.expected_trial_seconds);
-        self.champion.val_bpb.is_some()
-            && (self.limits.experiments.is_some_and(|most| self.settled >= most)
-                || self.limits.seconds.is_some_and(|most| now + expected > most))
+        self.limits.seconds.is_some_and(|most| now + expected > most).then_some(Ending::Deadline)
     }
 
     fn take_turn(&mut self) -> u64 {

@@ -215,7 +215,7 @@ fn a_smooth_night_tests_as_many_experiments_as_asked_for() {
     let log = play(limits(), world(&[5, 3, 7], 100), None);
     let settled = log.iter().filter(|e| matches!(e, Effect::Settle { settled } if settled.number > 0)).count();
     assert_eq!(settled, 3);
-    assert_eq!(*ending(&log), Ending::LimitReached);
+    assert_eq!(*ending(&log), Ending::ExperimentsDone);
 }
 
 #[test]
@@ -227,7 +227,7 @@ fn a_night_without_ideas_ends_and_says_so() {
 fn no_trial_starts_that_would_outlast_the_night() {
     let limits = Limits { seconds: Some(40.0), experiments: None, ..limits() };
     let log = play(limits, world(&[5, 3, 7], 100), None);
-    assert_eq!(*ending(&log), Ending::LimitReached);
+    assert_eq!(*ending(&log), Ending::Deadline);
     assert!(log.iter().filter(|e| matches!(e, Effect::Train { .. })).count() <= 3);
 }
 

@@ -3,6 +3,17 @@
 //! The machine knows nothing of files, processes, clocks or SQL: events and a time in seconds go in, effects come out. Every
 //! decision of a night can therefore be tested without a night.
 
+pub mod context;
+pub mod driver;
+pub mod live;
 pub mod machine;
+pub mod open;
+mod perform;
+pub mod resume;
 
-pub use machine::{Effect, Event, Limits, Machine};
+pub use context::{Context, NightData};
+pub use driver::{DriverError, Outcome, drive};
+pub use live::{Unwatched, Watcher};
+pub use machine::{Ending, Limits, Machine};
+pub use open::{CutOff, OpenError, Opened, Wishes, open};
+pub use perform::EVALUATION_ROWS;

@@ -10,5 +10,5 @@ pub mod process;
 pub mod supervise;
 pub mod trial;
 
-pub use process::{Job, Launcher, Process, RunError, StopSignal};
+pub use process::{Job, Launcher, Process, RunError, StopSignal, stopped};
 pub use trial::{TrialProgress, TrialSpec, train};

@@ -27,6 +27,14 @@ pub const TAG_VARIABLE: &str = "NOCTURNE_RUN";
 /// Becomes true when running processes are to be ended at once.
 pub type StopSignal = watch::Receiver<bool>;
 
+/// Waits until running processes are to be ended.
+pub async fn stopped(stop: &mut StopSignal) {
+    // An error means that nobody can ask any more; then this never ends, and whatever it is raced against does.
+    if stop.wait_for(|stop| *stop).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
 /// Why a process could not be run. Always a matter of the machine, never of the edited code.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use protocol::{Budget, Event, Failure, Go, TrainRequest};
 use serde::{Deserialize, Serialize};
 
-use super::process::{Ended, Job, Launcher, Process, RunError, StopSignal};
+use super::process::{Ended, Job, Launcher, Process, RunError, StopSignal, stopped};
 use crate::flow::{Trained, TrialEnd};
 
 /// Seconds that the trainer may take to build its model.
@@ -291,13 +291,6 @@ fn fraction(budget: Budget, point: &CurvePoint) -> f64 {
         Budget::Tokens(tokens) => point.tokens as f64 / tokens as f64,
     };
     fraction.clamp(0.0, 1.0)
-}
-
-async fn stopped(stop: &mut StopSignal) {
-    // An error means that nobody can ask any more; then this never ends and the other branches do.
-    if stop.wait_for(|stop| *stop).await.is_err() {
-        std::future::pending::<()>().await;
-    }
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use protocol::{EvaluateRequest, Event, Failure};
 
 use crate::flow::Rejected;
-use crate::run::{Job, Launcher, RunError, StopSignal};
+use crate::run::{Job, Launcher, RunError, StopSignal, stopped};
 
 /// What to evaluate.
 #[derive(Debug, Clone)]
@@ -74,7 +74,7 @@ pub async fn claim(
     };
     let in_time = tokio::select! {
         talked = tokio::time::timeout(Duration::from_secs_f64(spec.most_seconds), talk) => talked.is_ok(),
-        _ = stop.wait_for(|stop| *stop) => {
+        () = stopped(&mut stop) => {
             process.stop().await?;
             return Err(ClaimError::Stopped);
         }

@@ -7,5 +7,5 @@
 pub mod claim;
 pub mod plain;
 
-pub use claim::{ClaimSpec, claim};
+pub use claim::{ClaimError, ClaimSpec, claim};
 pub use plain::{EVALUATOR, verify};

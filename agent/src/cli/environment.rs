@@ -1,0 +1,62 @@
+//! `nocturne setup` and `nocturne doctor`.
+
+use comfy_table::{ContentArrangement, Table, presets};
+
+use super::{Fault, ReadArgs, SetupArgs, here};
+use crate::prepare;
+use crate::repo::Repo;
+use crate::setup::{self, State};
+use crate::terminal::Display;
+
+pub(super) async fn setup(args: SetupArgs) -> Result<(), Fault> {
+    let root = Repo::discover(&here()?).map_err(Fault::usage)?.root().to_owned();
+    let mut options = setup::Options::of_process();
+    if args.print_libtorch {
+        // For builds and tests: no corpus, and no room for nights.
+        options.corpus = false;
+        options.repository_space = setup::Bytes(0);
+    }
+    let mut display = Display::new();
+    let ready = prepare::set_up(&root, &options, &mut display).await;
+    display.finish();
+    let environment = ready.map_err(|error| Fault::new(error.exit_code(), error))?;
+    if args.print_libtorch {
+        if let Some(libtorch) = &environment.libtorch {
+            println!("{}", libtorch.link_dir.display());
+        }
+        return Ok(());
+    }
+    match &environment.libtorch {
+        Some(libtorch) => {
+            let kind = if libtorch.cuda { "with CUDA" } else { "for the CPU" };
+            println!("libtorch {} ({kind}): {}", libtorch.version, libtorch.root.display());
+        }
+        None => println!("this repository's trainer needs no libtorch"),
+    }
+    println!("{}", environment.toolchain.rustc.version);
+    println!("Ready. Next: nocturne night experiments/quickstart");
+    Ok(())
+}
+
+pub(super) async fn doctor(args: ReadArgs) -> Result<(), Fault> {
+    let root = Repo::discover(&here()?).map_err(Fault::usage)?.root().to_owned();
+    let findings = setup::doctor(&root, &setup::Options::of_process()).await;
+    let fit = findings.iter().all(|finding| finding.state != State::Fail);
+    if args.json {
+        super::print_json(&serde_json::json!({ "fit": fit, "findings": findings }))?;
+    } else {
+        let mut table = Table::new();
+        table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+        for finding in &findings {
+            let word = match finding.state {
+                State::Ok => "ok",
+                State::Warn => "note",
+                State::Fail => "FAIL",
+            };
+            let remedy = finding.remedy.as_ref().map(|remedy| format!("\n{remedy}")).unwrap_or_default();
+            table.add_row([word.to_owned(), finding.name.to_owned(), format!("{}{remedy}", finding.detail)]);
+        }
+        println!("{table}");
+    }
+    if fit { Ok(()) } else { Err(Fault::environment("this machine is not ready for a night; see what FAILs above")) }
+}

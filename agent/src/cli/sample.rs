@@ -1,0 +1,110 @@
+//! `nocturne sample`.
+
+use std::io::Write as _;
+use std::time::Duration;
+
+use data::prepare::Tokenizer;
+use protocol::{Event, SampleRequest};
+use serde_json::json;
+
+use super::night::last_night;
+use super::read::no_such_experiment;
+use super::{Fault, SampleArgs, campaign_fault, here, open_records, print_json};
+use crate::flow::ExperimentId;
+use crate::night::open;
+use crate::prepare;
+use crate::replay::campaign_of;
+use crate::report::{NightRecords, named};
+use crate::run::Job;
+use crate::terminal::{Display, visible};
+
+/// Seconds that the next token may take.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+pub(super) async fn sample(args: SampleArgs) -> Result<(), Fault> {
+    let (layout, reader) = open_records(&here()?).await?;
+    let latest = last_night(&reader).await?.ok_or_else(|| Fault::usage("there is no trained model yet"))?;
+    let id = match &args.experiment {
+        Some(text) => named(text, Some(&latest))
+            .ok_or_else(|| Fault::usage(format!("{text:?} is not an experiment; write NIGHT/NUMBER")))?,
+        None => {
+            let records = NightRecords::read(&reader, &latest).await.map_err(Fault::failed)?;
+            ExperimentId { night: latest, number: records.champion() }
+        }
+    };
+    let night = reader.night(&id.night).await.map_err(Fault::failed)?.ok_or_else(|| no_such_experiment(&id))?;
+    let trials = reader.trials(&id).await.map_err(Fault::failed)?;
+    let trial = trials
+        .iter()
+        .rfind(|trial| layout.checkpoint(&id, trial.ordinal).exists())
+        .ok_or_else(|| Fault::usage(format!("experiment {id} has no checkpoint")))?;
+    let campaign = campaign_of(&layout, &night).map_err(campaign_fault)?;
+    let mut display = Display::new();
+    let environment = prepare::environment(layout.root(), &campaign, &mut display).await;
+    let environment = environment.map_err(|error| Fault::new(error.exit_code(), error))?;
+    let data = prepare::data(&layout, &campaign, &environment, &mut display).await;
+    display.finish();
+    let data = data.map_err(|error| Fault::new(error.exit_code(), error))?;
+    let tokenizer = Tokenizer::load(&data.manifest.tokenizer_path(&data.folder)).map_err(Fault::failed)?;
+    let mut prompt = vec![data::BOS];
+    prompt.extend(tokenizer.encode(&args.prompt).map_err(Fault::usage)?);
+
+    let device = open::device(&campaign, &environment).map_err(|error| Fault::new(error.exit_code(), error))?;
+    let folder = tempfile::tempdir().map_err(Fault::environment)?;
+    let job = Job {
+        program: layout.trainer(&id),
+        arguments: vec!["sample".to_owned()],
+        environment: Vec::new(),
+        folder: folder.path().to_owned(),
+        nice: 0,
+        grace_seconds: 1.0,
+        log: folder.path().join("log.txt"),
+    };
+    let request = SampleRequest {
+        setting: campaign.setting(campaign.machine.threads, device),
+        checkpoint: layout.checkpoint(&id, trial.ordinal),
+        prompt,
+        tokens: args.tokens,
+        temperature: args.temperature,
+        top_k: args.top_k,
+        seed: args.seed,
+    };
+    let launcher = open::launcher(&layout).map_err(Fault::failed)?;
+    let mut process = launcher.start(&job).await.map_err(Fault::failed)?;
+    process.send(&request).await.map_err(|error| Fault::failed(format!("the trainer does not listen: {error}")))?;
+    let mut tokens = Vec::new();
+    let mut shown = 0;
+    if !args.json {
+        print!("{}", visible(&args.prompt));
+    }
+    loop {
+        let line = tokio::time::timeout(PATIENCE, process.line()).await;
+        let line = line.map_err(|_| Fault::failed("the trainer does not go on"))?;
+        let Some(line) = line.map_err(Fault::failed)? else { break };
+        match protocol::parse::<Event>(&line).map_err(Fault::failed)? {
+            Event::Token { id } => tokens.push(id),
+            Event::Failed { message, .. } => return Err(Fault::failed(visible(&message))),
+            _ => continue,
+        }
+        if !args.json {
+            // Whole characters only: a token may end within one.
+            let text = tokenizer.decode(&tokens);
+            let whole = text.trim_end_matches(char::REPLACEMENT_CHARACTER);
+            if let Some(new) = whole.get(shown..) {
+                print!("{}", visible(new));
+                std::io::stdout().flush().map_err(Fault::failed)?;
+                shown = whole.len();
+            }
+        }
+    }
+    let ended = process.finish(Duration::from_secs(30)).await.map_err(Fault::failed)?;
+    if ended.code != Some(0) {
+        return Err(Fault::failed(format!("the trainer ended badly: {}", visible(&ended.last_words))));
+    }
+    if args.json {
+        let text = tokenizer.decode(&tokens);
+        return print_json(&json!({ "experiment": id.to_string(), "prompt": args.prompt, "text": text }));
+    }
+    println!();
+    Ok(())
+}

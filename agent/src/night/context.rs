@@ -1,0 +1,136 @@
+//! What all effects of one night need, fixed when it begins.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+
+use protocol::Setting;
+
+use crate::build::Builder;
+use crate::campaign::Campaign;
+use crate::edit::Policy;
+use crate::flow::{CommitId, ExperimentId, SourceFile};
+use crate::layout::Layout;
+use crate::propose::Proposer;
+use crate::records::NightRecord;
+use crate::repo::{Repo, RepoError};
+use crate::run::{Job, Launcher};
+use crate::store::Store;
+
+/// The prepared data of a night.
+#[derive(Debug)]
+pub struct NightData {
+    /// Folder of the shards.
+    pub folder: PathBuf,
+    /// Held-out rows that experiments are measured on.
+    pub search_rows: PathBuf,
+    /// Bytes that each target token of those rows stands for, row after row.
+    pub search_bytes: Vec<u16>,
+}
+
+/// Facts of a patch that the records want and the commit does not carry.
+#[derive(Debug, Clone)]
+pub(super) struct PatchFacts {
+    pub digest: String,
+    pub lines_added: u32,
+    pub lines_removed: u32,
+}
+
+/// One night and everything that it works with.
+pub struct Context {
+    /// The night's own record.
+    pub night: NightRecord,
+    /// Its campaign.
+    pub campaign: Campaign,
+    /// Where its files lie.
+    pub layout: Layout,
+    /// The records.
+    pub store: Store,
+    /// Starts processes.
+    pub launcher: Launcher,
+    /// Builds trainers.
+    pub builder: Builder,
+    /// What edits may do.
+    pub policy: Policy,
+    /// What every trainer is built from.
+    pub setting: Setting,
+    /// The data.
+    pub data: NightData,
+    /// Who proposes.
+    pub proposer: Mutex<Box<dyn Proposer>>,
+    /// Facts of the patches committed by this process.
+    pub(super) patches: Mutex<HashMap<CommitId, PatchFacts>>,
+}
+
+impl Context {
+    /// Puts a night's context together.
+    #[expect(clippy::too_many_arguments, reason = "one place, by name")]
+    pub fn new(
+        night: NightRecord,
+        campaign: Campaign,
+        layout: Layout,
+        store: Store,
+        launcher: Launcher,
+        builder: Builder,
+        setting: Setting,
+        data: NightData,
+        proposer: Box<dyn Proposer>,
+    ) -> Self {
+        Self {
+            night,
+            campaign,
+            layout,
+            store,
+            launcher,
+            builder,
+            policy: Policy::default(),
+            setting,
+            data,
+            proposer: Mutex::new(proposer),
+            patches: Mutex::new(HashMap::new()),
+        }
+    }
+
+    /// The experiment of this night with a number.
+    pub fn id(&self, number: u32) -> ExperimentId {
+        ExperimentId { night: self.night.id.clone(), number }
+    }
+
+    /// Opens the repository; cheap, and needed wherever git is touched, because handles are not shared between threads.
+    ///
+    /// # Errors
+    /// See [`RepoError`].
+    pub fn repo(&self) -> Result<Repo, RepoError> {
+        Repo::discover(self.layout.root())
+    }
+
+    /// The candidate files at a commit.
+    ///
+    /// # Errors
+    /// See [`RepoError`].
+    pub fn candidate_files(&self, commit: &CommitId) -> Result<Vec<SourceFile>, RepoError> {
+        self.repo()?.candidate_files(commit)
+    }
+
+    /// The process of a trainer's command for a trial.
+    pub fn trainer_job(&self, executable: PathBuf, command: &str, folder: PathBuf, log: &str) -> Job {
+        Job {
+            program: executable,
+            arguments: vec![command.to_owned()],
+            // The run path leads it to libtorch, and libtorch to its CUDA half: a trainer needs no variables.
+            environment: Vec::new(),
+            log: folder.join(log),
+            folder,
+            nice: 0,
+            grace_seconds: 2.0,
+        }
+    }
+
+    pub(super) fn remember_patch(&self, commit: CommitId, facts: PatchFacts) {
+        self.patches.lock().unwrap_or_else(PoisonError::into_inner).insert(commit, facts);
+    }
+
+    pub(super) fn patch(&self, commit: &CommitId) -> Option<PatchFacts> {
+        self.patches.lock().unwrap_or_else(PoisonError::into_inner).get(commit).cloned()
+    }
+}

@@ -1,0 +1,362 @@
+//! The driver: feeds events to the machine and performs the effects it asks for. Everything it does to the world goes
+//! through [`perform`](super::perform); every effect is journalled before and after.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use super::context::Context;
+use super::live::Watcher;
+use super::machine::{Effect, Ending, Event, Machine};
+use super::perform;
+use crate::flow::{TrialEnd, Verdict};
+use crate::records::{Level, NightEnding};
+use crate::run::StopSignal;
+use crate::run::trial::TrialProgress;
+use crate::terminal::{Current, LiveView, Notice, Stage};
+
+/// How often the watcher is told how things stand.
+const TICK: Duration = Duration::from_millis(250);
+
+/// How a night came to its end.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outcome {
+    /// Why.
+    pub ending: Ending,
+    /// Seconds of this process's part of the night.
+    pub seconds: f64,
+}
+
+/// The journal or the records themselves could not be written; the night cannot go on.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the night's records cannot be written: {0}; what was recorded is safe, mend the cause and run the night again"
+)]
+pub struct DriverError(#[from] crate::store::StoreError);
+
+struct Driver<'a> {
+    context: Arc<Context>,
+    machine: Machine,
+    began: Instant,
+    offset: f64,
+    deadline: Option<f64>,
+    tasks: JoinSet<Done>,
+    progress: mpsc::UnboundedSender<TrialProgress>,
+    stop: watch::Sender<bool>,
+    view: LiveView,
+    watcher: &'a mut dyn Watcher,
+}
+
+/// A performed effect: its journal key and the event it is answered with.
+struct Done {
+    key: String,
+    event: Event,
+}
+
+/// Runs a night to its end. `offset` is how many seconds ago it began, for a resumed one. Each message on `interrupts` is a
+/// wish to stop: the first after this trial, the second at once.
+///
+/// # Errors
+/// [`DriverError`] when the records cannot be written.
+pub async fn drive(
+    context: Arc<Context>,
+    machine: Machine,
+    offset: f64,
+    view: LiveView,
+    watcher: &mut dyn Watcher,
+    mut interrupts: mpsc::Receiver<()>,
+) -> Result<Outcome, DriverError> {
+    let (progress, mut progressed) = mpsc::unbounded_channel();
+    let deadline = context.night.deadline.map(|at| (at - context.night.started_at).get_seconds() as f64);
+    let mut driver = Driver {
+        context,
+        machine,
+        began: Instant::now(),
+        offset,
+        deadline,
+        tasks: JoinSet::new(),
+        progress,
+        stop: watch::Sender::new(false),
+        view,
+        watcher,
+    };
+    let mut tick = tokio::time::interval(TICK);
+    let mut wishes = 0;
+    let mut ending = driver.take(Event::Begin).await?;
+    while ending.is_none() {
+        tokio::select! {
+            Some(done) = driver.tasks.join_next() => {
+                let done = match done {
+                    Ok(done) => done,
+                    // Only a bug in this program gets here; it must not look like a verdict.
+                    Err(error) => Done { key: String::new(), event: Event::Fault(format!("internal error: {error}")) },
+                };
+                ending = driver.done(done).await?;
+            }
+            Some(()) = interrupts.recv() => {
+                wishes += 1;
+                let words = if wishes == 1 {
+                    "stopping after this trial; press Ctrl-C again to stop now"
+                } else {
+                    "stopping now"
+                };
+                driver.watcher.notice(&Notice::Stage { text: words.to_owned() });
+                ending = driver.take(Event::Stop { at_once: wishes > 1 }).await?;
+            }
+            Some(point) = progressed.recv() => {
+                if let Some(current) = &mut driver.view.current {
+                    (current.stage, current.progress) = (Stage::Training, Some(point.fraction));
+                    current.loss = point.point.loss.or(current.loss);
+                }
+            }
+            _ = tick.tick() => driver.show(),
+        }
+    }
+    let ending = ending.unwrap_or(Ending::Stopped);
+    driver.end_tasks().await;
+    driver.show();
+    let (how, detail) = recorded(&ending);
+    driver.context.store.end_night(&driver.context.night.id, how, &detail).await?;
+    Ok(Outcome { ending, seconds: driver.began.elapsed().as_secs_f64() })
+}
+
+/// The machine's ending in the records' words.
+fn recorded(ending: &Ending) -> (NightEnding, String) {
+    match ending {
+        Ending::ExperimentsDone => (NightEnding::ExperimentsDone, String::new()),
+        Ending::Deadline => (NightEnding::Deadline, String::new()),
+        Ending::NothingLeft => (NightEnding::NothingLeft, String::new()),
+        Ending::Stopped => (NightEnding::Stopped, String::new()),
+        Ending::BadStart(why) => (NightEnding::Failed, format!("the night's start cannot be measured: {why}")),
+        Ending::MachineFaults(why) => (NightEnding::Failed, why.clone()),
+    }
+}
+
+impl Driver<'_> {
+    fn now(&self) -> f64 {
+        self.offset + self.began.elapsed().as_secs_f64()
+    }
+
+    /// Journals that an effect is done and hands its answer to the machine.
+    async fn done(&mut self, done: Done) -> Result<Option<Ending>, DriverError> {
+        if !done.key.is_empty() {
+            let outcome = json!({ "event": summary(&done.event) });
+            self.context.store.end_effect(&self.context.night.id, &done.key, &outcome).await?;
+        }
+        self.take(done.event).await
+    }
+
+    /// Hands an event to the machine and starts what it asks for; returns the ending when there is one.
+    async fn take(&mut self, event: Event) -> Result<Option<Ending>, DriverError> {
+        let mut queue = std::collections::VecDeque::from([event]);
+        while let Some(event) = queue.pop_front() {
+            self.tell(&event).await?;
+            let now = self.now();
+            for effect in self.machine.step(event, now) {
+                match effect {
+                    Effect::Finish(ending) => return Ok(Some(ending)),
+                    Effect::Skip { proposal, reason } => {
+                        let champion = self.machine.champion().commit.clone();
+                        let (proposer, key) = (&proposal.author.proposer, &proposal.key);
+                        let night = &self.context.night.id;
+                        self.context.store.record_skip(night, proposer, key, &champion, &reason).await?;
+                    }
+                    // Done here and now: the order of decisions is the order of the records.
+                    Effect::Settle { settled } => {
+                        let key = format!("settle/{}", settled.number);
+                        self.journal(&key, "settle", json!({ "verdict": settled.decision.verdict })).await?;
+                        self.told_settled(&settled).await?;
+                        let number = settled.number;
+                        let champion = self.machine.champion().commit.clone();
+                        let event = perform::settle(Arc::clone(&self.context), *settled, champion).await;
+                        let event = event.unwrap_or_else(Event::Fault);
+                        let outcome = json!({ "event": summary(&event) });
+                        self.context.store.end_effect(&self.context.night.id, &key, &outcome).await?;
+                        if matches!(event, Event::Settled { .. }) && number > 0 {
+                            self.view.done += 1;
+                        }
+                        queue.push_back(event);
+                    }
+                    other => self.start(other).await?,
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    async fn journal(&self, key: &str, kind: &str, payload: Value) -> Result<(), DriverError> {
+        // Begun before (in a part of the night that was cut off) is as good: every effect can be performed again.
+        self.context.store.begin_effect(&self.context.night.id, key, kind, &payload).await?;
+        Ok(())
+    }
+
+    /// Journals an effect and performs it in a task of its own.
+    async fn start(&mut self, effect: Effect) -> Result<(), DriverError> {
+        let context = Arc::clone(&self.context);
+        let stop: StopSignal = self.stop.subscribe();
+        let champion = self.machine.champion().clone();
+        match effect {
+            Effect::Propose { number, turn } => {
+                let key = format!("propose/{number}/{turn}");
+                self.journal(&key, "propose", json!({ "champion": champion.commit })).await?;
+                self.view.next = Some((number, "proposing".to_owned()));
+                self.spawn(key, perform::propose(context, champion.commit, champion.val_bpb, turn, None));
+            }
+            Effect::Repair { number, turn, proposal, setback } => {
+                let key = format!("repair/{number}/{turn}");
+                self.journal(&key, "repair", json!({ "key": proposal.key })).await?;
+                self.view.next = Some((number, "repairing".to_owned()));
+                let repair = Some((*proposal, *setback));
+                self.spawn(key, perform::propose(context, champion.commit, champion.val_bpb, turn, repair));
+            }
+            Effect::Commit { number, proposal, parent } => {
+                let content = crate::hash::sha256(json!(proposal.edits).to_string().as_bytes());
+                let key = format!("commit/{number}/{}/{}", parent.short(), content.get(..12).unwrap_or_default());
+                self.journal(&key, "commit", json!({ "key": proposal.key, "parent": parent })).await?;
+                self.view.next = Some((number, "committing".to_owned()));
+                self.spawn(key, perform::commit(context, number, *proposal, parent));
+            }
+            Effect::Build { number, candidate } => {
+                let key = format!("build/{number}/{}", candidate.commit.short());
+                self.journal(&key, "build", json!({ "commit": candidate.commit, "parent": candidate.parent })).await?;
+                match &mut self.view.next {
+                    Some((next, what)) if *next == number => "building".clone_into(what),
+                    _ => self.view.current = Some(current(number, "", Stage::Building)),
+                }
+                self.spawn(key, perform::build(context, number, candidate, stop));
+            }
+            Effect::Train { launch, trial } => {
+                let key = format!("train/{}/{trial}", launch.number);
+                self.journal(&key, "train", json!({ "commit": launch.candidate.commit })).await?;
+                let title = launch.proposal.as_ref().map_or("", |proposal| proposal.title.as_str());
+                self.view.current = Some(current(launch.number, title, Stage::Starting));
+                self.view.next = self.view.next.take().filter(|(next, _)| *next != launch.number);
+                let progress = self.progress.clone();
+                self.spawn(key, perform::run_trial(context, *launch, trial, stop, progress));
+            }
+            Effect::Evaluate { number, trial } => {
+                let key = format!("evaluate/{number}/{trial}");
+                self.journal(&key, "evaluate", json!({})).await?;
+                if let Some(current) = &mut self.view.current {
+                    (current.stage, current.progress) = (Stage::Evaluating, None);
+                }
+                self.spawn(key, perform::evaluate(context, number, trial, stop));
+            }
+            Effect::Skip { .. } | Effect::Settle { .. } | Effect::Finish(_) => {}
+        }
+        Ok(())
+    }
+
+    fn spawn(&mut self, key: String, effect: impl Future<Output = Result<Event, perform::Fault>> + Send + 'static) {
+        self.tasks.spawn(async move {
+            let event = effect.await.unwrap_or_else(Event::Fault);
+            Done { key, event }
+        });
+    }
+
+    /// Tells people, and the records, what is worth a line.
+    async fn tell(&mut self, event: &Event) -> Result<(), DriverError> {
+        match event {
+            Event::Refused(refusal) => self.record(Level::Debug, "edit", &format!("{refusal:?}")).await,
+            Event::Built { number, result } => {
+                if let Some((next, what)) = &mut self.view.next
+                    && next == number
+                {
+                    if result.is_ok() { "built" } else { "does not compile" }.clone_into(what);
+                }
+                match result {
+                    Ok(_) => Ok(()),
+                    Err(failure) => {
+                        let text = format!("experiment {number}: {} compiler errors", failure.error_count);
+                        self.record(Level::Info, "build", &text).await
+                    }
+                }
+            }
+            Event::Trained(trained) => match &trained.end {
+                TrialEnd::MachineFault { message } => self.warn("train", message).await,
+                _ => Ok(()),
+            },
+            Event::Fault(what) => self.warn("night", what).await,
+            Event::Stop { at_once: false } => {
+                self.view.stopping = true;
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn told_settled(&mut self, settled: &super::machine::Settled) -> Result<(), DriverError> {
+        let decision = &settled.decision;
+        if settled.number == 0 {
+            self.view.baseline = settled.val_bpb;
+        }
+        if decision.verdict == Verdict::Kept {
+            self.view.best = settled.val_bpb;
+        }
+        if self.view.current.as_ref().is_some_and(|current| current.number == settled.number) {
+            self.view.current = None;
+        }
+        let title = settled.proposal.as_ref().map_or("baseline", |proposal| proposal.title.as_str());
+        self.watcher.notice(&Notice::Verdict {
+            number: settled.number,
+            title: title.to_owned(),
+            verdict: decision.verdict,
+            val_bpb: settled.val_bpb,
+            difference: decision.difference,
+            reason: decision.reason.clone(),
+        });
+        let text = format!("experiment {} ({title}): {}: {}", settled.number, decision.verdict, decision.reason);
+        self.record(Level::Info, "decision", &text).await
+    }
+
+    async fn warn(&mut self, stage: &str, text: &str) -> Result<(), DriverError> {
+        self.watcher.notice(&Notice::Warning { text: text.to_owned() });
+        self.record(Level::Warning, stage, text).await
+    }
+
+    async fn record(&self, level: Level, stage: &str, text: &str) -> Result<(), DriverError> {
+        Ok(self.context.store.event(&self.context.night.id, level, stage, text).await?)
+    }
+
+    fn show(&mut self) {
+        let now = self.now();
+        self.view.time_left = self.deadline.map(|deadline| Duration::from_secs_f64((deadline - now).max(0.0)));
+        self.watcher.update(&self.view);
+    }
+
+    /// Ends whatever still runs; processes get the chance to end their trees.
+    async fn end_tasks(&mut self) {
+        // Nobody listening means nothing runs.
+        let _nothing_runs = self.stop.send(true);
+        let all = async { while self.tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(Duration::from_secs(30), all).await.is_err() {
+            self.tasks.abort_all();
+        }
+    }
+}
+
+fn current(number: u32, title: &str, stage: Stage) -> Current {
+    Current { number, title: title.to_owned(), stage, progress: None, loss: None }
+}
+
+/// An event in a word, for the journal.
+fn summary(event: &Event) -> &'static str {
+    match event {
+        Event::Begin => "begin",
+        Event::Proposed(Some(_)) => "proposed",
+        Event::Proposed(None) => "nothing to propose",
+        Event::Committed(_) => "committed",
+        Event::Refused(_) => "refused",
+        Event::Built { result: Ok(_), .. } => "built",
+        Event::Built { result: Err(_), .. } => "not built",
+        Event::Trained(_) => "trained",
+        Event::Evaluated(Ok(_)) => "verified",
+        Event::Evaluated(Err(_)) => "rejected",
+        Event::Settled { .. } => "settled",
+        Event::Fault(_) => "fault",
+        Event::Stop { .. } => "stopped",
+    }
+}

@@ -1,0 +1,439 @@
+//! Opening a night: everything between the person's command and the first effect. All that can be wrong is found out before
+//! anything is installed, written or started.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use protocol::Budget;
+use rustix::fs::FlockOperation;
+
+use super::context::{Context, NightData};
+use super::machine::{Limits, Machine};
+use super::resume;
+use crate::build::Builder;
+use crate::campaign::{self, Campaign, CampaignError, Device, ProposerName};
+use crate::flow::NightId;
+use crate::layout::Layout;
+use crate::prepare::{self, DataError};
+use crate::propose::{Mix, Playbook, ProposeError, Proposer, Tuner};
+use crate::records::{NightEnding, NightRecord};
+use crate::repo::{Repo, RepoError};
+use crate::run::Launcher;
+use crate::seeds::{self, Seeds};
+use crate::setup::{Environment, SetupError};
+use crate::store::{Store, StoreError};
+use crate::terminal::LiveView;
+
+use super::live::Watcher;
+
+/// Training seeds drawn for a night; this version uses the first.
+const SEEDS: usize = 16;
+
+/// What the person asks of a night besides its campaign.
+#[derive(Debug, Clone, Default)]
+pub struct Wishes {
+    /// End after so many hours.
+    pub hours: Option<f64>,
+    /// End at this time of day.
+    pub until: Option<jiff::civil::Time>,
+    /// End after so many experiments.
+    pub experiments: Option<u32>,
+    /// Ask only these proposers.
+    pub proposers: Vec<String>,
+}
+
+/// What to do about a night that was cut off.
+pub enum CutOff<'a> {
+    /// Go on with it.
+    Resume,
+    /// Leave it and begin a new one.
+    Fresh,
+    /// Let the person say; true goes on with it.
+    Ask(&'a mut dyn FnMut(&NightRecord) -> bool),
+}
+
+/// A night ready to be driven.
+pub struct Opened {
+    /// All that it works with.
+    pub context: Arc<Context>,
+    /// Its state.
+    pub machine: Machine,
+    /// What a person sees of it at the beginning.
+    pub view: LiveView,
+    /// Seconds since it began, for a resumed one.
+    pub offset: f64,
+    /// Whether it was resumed.
+    pub resumed: bool,
+    /// Held while the night runs.
+    _lock: Lock,
+}
+
+/// Why a night did not begin.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The repository is not fit.
+    #[error(transparent)]
+    Repo(#[from] RepoError),
+    /// The campaign is not.
+    #[error(transparent)]
+    Campaign(#[from] CampaignError),
+    /// The machine is not.
+    #[error(transparent)]
+    Setup(#[from] SetupError),
+    /// The data is not.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The records are not.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A proposer is not.
+    #[error(transparent)]
+    Propose(#[from] ProposeError),
+    /// No such proposer.
+    #[error("there is no proposer {name:?}; there are {known}")]
+    NoSuchProposer {
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        known: String,
+    },
+    /// Another night runs in this repository.
+    #[error("another night is running in this repository (it holds {}); `nocturne status` shows it", .0.display())]
+    Running(PathBuf),
+    /// A file of ours cannot be used.
+    #[error("cannot {action} {}: {source}; check permissions and space", path.display())]
+    File {
+        /// What was tried.
+        action: &'static str,
+        /// Which file.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// The start could not be found or mended.
+    #[error("cannot go on with night {night}: {why}")]
+    Resume {
+        /// Which night.
+        night: NightId,
+        /// Why.
+        why: String,
+    },
+    /// A GPU was asked for that is not there.
+    #[error("the campaign asks for {asked}, but this machine has {found} usable GPUs; set `device` in campaign.toml")]
+    NoSuchDevice {
+        /// What was asked for.
+        asked: String,
+        /// How many there are.
+        found: usize,
+    },
+    /// No random numbers, no calendar.
+    #[error("cannot name the night or draw its seeds: {0}")]
+    Lots(String),
+}
+
+impl OpenError {
+    /// The process's exit code: 2 for bad input, 3 for an unfit environment, 1 for the rest.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            OpenError::Campaign(_) | OpenError::NoSuchProposer { .. } | OpenError::Repo(_) => 2,
+            OpenError::Setup(error) => error.exit_code(),
+            OpenError::Data(error) => error.exit_code(),
+            OpenError::Running(_) | OpenError::File { .. } | OpenError::NoSuchDevice { .. } | OpenError::Lots(_) => 3,
+            OpenError::Store(_) | OpenError::Propose(_) | OpenError::Resume { .. } => 1,
+        }
+    }
+}
+
+/// An exclusive lock on `.nocturne/lock`, let go when the process ends, however it ends.
+#[derive(Debug)]
+pub(crate) struct Lock(#[expect(dead_code, reason = "held, not read")] File);
+
+impl Lock {
+    /// Takes the lock. The folder must be there.
+    pub(crate) fn take(path: &Path) -> Result<Self, OpenError> {
+        let file = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(path)
+            .map_err(|source| OpenError::File { action: "open the lock", path: path.to_owned(), source })?;
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Self(file)),
+            Err(rustix::io::Errno::WOULDBLOCK) => Err(OpenError::Running(path.to_owned())),
+            Err(error) => Err(OpenError::File { action: "lock", path: path.to_owned(), source: error.into() }),
+        }
+    }
+}
+
+/// Whether a night runs in the repository now.
+///
+/// # Errors
+/// When the lock cannot be looked at.
+pub fn is_running(layout: &Layout) -> Result<bool, OpenError> {
+    if !layout.lock().exists() {
+        return Ok(false);
+    }
+    match Lock::take(&layout.lock()) {
+        Ok(_) => Ok(false),
+        Err(OpenError::Running(_)) => Ok(true),
+        Err(error) => Err(error),
+    }
+}
+
+/// Opens a night in the repository around `here`.
+///
+/// # Errors
+/// See [`OpenError`]; nothing has begun then.
+pub async fn open(
+    here: &Path,
+    campaign: &Path,
+    wishes: &Wishes,
+    cut_off: CutOff<'_>,
+    watcher: &mut dyn Watcher,
+) -> Result<Opened, OpenError> {
+    let repo = Repo::discover(here)?;
+    let start = repo.start()?;
+    let root = repo.root().to_owned();
+    let campaign = campaign::load(&campaign::locate(&root, campaign)?)?;
+    let proposer = proposer(&campaign, wishes)?;
+    let layout = Layout::new(&root);
+    if is_running(&layout)? {
+        return Err(OpenError::Running(layout.lock()));
+    }
+    let changes = repo.uncommitted_changes()?;
+    drop(repo);
+    if !changes.is_empty() {
+        watcher.notice(&crate::terminal::Notice::Warning {
+            text: format!(
+                "changes under trainer/ that are not committed ({}) are not part of this night, which starts from {}",
+                changes.join(", "),
+                start.commit.short()
+            ),
+        });
+    }
+
+    let environment = prepare::environment(&root, &campaign, watcher).await?;
+    let device = device(&campaign, &environment)?;
+
+    let store = Store::open_in(&layout).await?;
+    let lock = Lock::take(&layout.lock())?;
+    let launcher = launcher(&layout)?;
+    let ended = launcher.end_leftovers();
+    if ended > 0 {
+        let text = format!("ended {ended} processes that a night which was cut off had left running");
+        watcher.notice(&crate::terminal::Notice::Warning { text });
+    }
+    let data = prepare::data(&layout, &campaign, &environment, watcher).await?;
+
+    let (night, resumed) = match wanted_resume(&store, &campaign, cut_off).await? {
+        Some(night) => (night, true),
+        None => (new_night(&store, &campaign, wishes, start.commit, &environment).await?, false),
+    };
+    let builder =
+        Builder::new(launcher.clone(), environment.cargo().to_owned(), environment.build_env(), layout.slots());
+    let setting = campaign.setting(campaign.machine.threads, device);
+    let limits = limits(&campaign, &night);
+    let context = Arc::new(Context::new(
+        night,
+        campaign,
+        layout,
+        store,
+        launcher,
+        builder,
+        setting,
+        NightData { folder: data.folder, search_rows: data.search_rows, search_bytes: data.search_bytes },
+        proposer,
+    ));
+    let start = if resumed {
+        resume::where_it_was(&context)
+            .await
+            .map_err(|why| OpenError::Resume { night: context.night.id.clone(), why })?
+    } else {
+        resume::at_the_start(&context)
+    };
+    let baseline = match resumed {
+        true => context.store.trials(&context.id(0)).await?.iter().rev().find_map(|trial| trial.val_bpb()),
+        false => None,
+    };
+    let view = LiveView {
+        done: start.settled,
+        limit: limits.experiments,
+        baseline,
+        best: start.champion.val_bpb,
+        ..LiveView::default()
+    };
+    let began = context.night.started_at;
+    let offset = if resumed { jiff::Timestamp::now().duration_since(began).as_secs_f64().max(0.0) } else { 0.0 };
+    Ok(Opened { context, machine: Machine::new(limits, start), view, offset, resumed, _lock: lock })
+}
+
+/// Starts helpers of this very executable.
+///
+/// # Errors
+/// When the system does not say where it lies.
+pub fn launcher(layout: &Layout) -> Result<Launcher, OpenError> {
+    let own = std::env::current_exe().map_err(|source| OpenError::File {
+        action: "find",
+        path: PathBuf::from("/proc/self/exe"),
+        source,
+    })?;
+    Ok(Launcher::new(own, &layout.lock()))
+}
+
+/// `cpu` or `cuda:N`, as the campaign asks and the machine has it.
+///
+/// # Errors
+/// [`OpenError::NoSuchDevice`].
+pub fn device(campaign: &Campaign, environment: &Environment) -> Result<String, OpenError> {
+    let found = environment.gpus.len();
+    match campaign.machine.device {
+        Device::Auto if found == 0 => Ok("cpu".to_owned()),
+        Device::Auto => Ok("cuda:0".to_owned()),
+        Device::Cpu => Ok("cpu".to_owned()),
+        Device::Cuda(index) if (index as usize) < found => Ok(format!("cuda:{index}")),
+        Device::Cuda(index) => Err(OpenError::NoSuchDevice { asked: format!("cuda:{index}"), found }),
+    }
+}
+
+fn proposer(campaign: &Campaign, wishes: &Wishes) -> Result<Box<dyn Proposer>, OpenError> {
+    let mut names = campaign.night.proposers.clone();
+    if !wishes.proposers.is_empty() {
+        names.clear();
+        for name in &wishes.proposers {
+            let found = ProposerName::ALL.into_iter().find(|known| known.name() == name);
+            names.push(found.ok_or_else(|| OpenError::NoSuchProposer {
+                name: name.clone(),
+                known: ProposerName::ALL.map(ProposerName::name).join(", "),
+            })?);
+        }
+    }
+    let mut proposers: Vec<Box<dyn Proposer>> = Vec::new();
+    for name in names {
+        proposers.push(match name {
+            ProposerName::Playbook => Box::new(Playbook::load()?),
+            ProposerName::Tuner => Box::new(Tuner),
+        });
+    }
+    Ok(Box::new(Mix::new(proposers)))
+}
+
+/// The night to go on with, if there is one and the person wants it. One that is not wanted is ended.
+async fn wanted_resume(
+    store: &Store,
+    campaign: &Campaign,
+    cut_off: CutOff<'_>,
+) -> Result<Option<NightRecord>, OpenError> {
+    let Some(night) = store.unfinished_night(campaign.name.as_str()).await? else { return Ok(None) };
+    let wanted = match cut_off {
+        CutOff::Resume => true,
+        CutOff::Fresh => false,
+        CutOff::Ask(ask) => ask(&night),
+    };
+    if wanted {
+        return Ok(Some(night));
+    }
+    store.end_night(&night.id, NightEnding::Abandoned, "given up for a new night").await?;
+    Ok(None)
+}
+
+async fn new_night(
+    store: &Store,
+    campaign: &Campaign,
+    wishes: &Wishes,
+    start_commit: crate::flow::CommitId,
+    environment: &Environment,
+) -> Result<NightRecord, OpenError> {
+    let lots = Seeds::draw(SEEDS).map_err(|error| OpenError::Lots(error.to_string()))?;
+    let now = jiff::Zoned::now();
+    let id = loop {
+        let random = seeds::random().map_err(|error| OpenError::Lots(error.to_string()))?;
+        let id = seeds::night_id(now.date(), random).map_err(|error| OpenError::Lots(error.to_string()))?;
+        if store.night(&id).await?.is_none() {
+            break id;
+        }
+    };
+    let file = campaign.folder.join("campaign.toml");
+    let campaign_text = std::fs::read_to_string(&file).map_err(|source| OpenError::File {
+        action: "read",
+        path: file.clone(),
+        source,
+    })?;
+    let started_at = super::perform::now();
+    let night = NightRecord {
+        id,
+        campaign: campaign.name.to_string(),
+        start_commit,
+        program_sha256: campaign.program_sha256.clone(),
+        campaign_sha256: campaign.campaign_sha256.clone(),
+        campaign_text,
+        started_at,
+        deadline: deadline(&now, campaign, wishes)?,
+        experiment_limit: wishes.experiments.or(if wishes.hours.is_some() || wishes.until.is_some() {
+            None
+        } else {
+            campaign.night.experiments
+        }),
+        seeds: lots.training().to_vec(),
+        proposer_seed: lots.proposer(),
+        machine: machine_facts(environment),
+        end: None,
+    };
+    store.begin_night(&night).await?;
+    Ok(night)
+}
+
+/// When the night has to end: the person's word before the campaign's.
+fn deadline(now: &jiff::Zoned, campaign: &Campaign, wishes: &Wishes) -> Result<Option<jiff::Timestamp>, OpenError> {
+    let calendar = |error: jiff::Error| OpenError::Lots(error.to_string());
+    if let Some(time) = wishes.until {
+        let today = now.with().time(time).build().map_err(calendar)?;
+        let next = if today > *now { today } else { today.tomorrow().map_err(calendar)? };
+        return Ok(Some(next.timestamp()));
+    }
+    // A number of experiments asked for on the command line is not cut short by the campaign's usual hours.
+    let usual = campaign.night.hours.filter(|_| wishes.experiments.is_none());
+    let Some(hours) = wishes.hours.or(usual) else { return Ok(None) };
+    let span = jiff::SignedDuration::try_from_secs_f64(hours * 3600.0).map_err(calendar)?;
+    let at = now.timestamp().checked_add(span).map_err(calendar)?;
+    Ok(Some(at.round(jiff::Unit::Millisecond).map_err(calendar)?))
+}
+
+fn limits(campaign: &Campaign, night: &NightRecord) -> Limits {
+    let budget = match campaign.budget() {
+        Budget::Seconds(seconds) => seconds,
+        // Not known before the first trial.
+        Budget::Tokens(_) => 0.0,
+    };
+    Limits {
+        experiments: night.experiment_limit,
+        seconds: night.deadline.map(|at| at.duration_since(night.started_at).as_secs_f64()),
+        expected_trial_seconds: budget * 1.2 + 2.0,
+        repair_rounds: campaign.rules.repair_rounds,
+    }
+}
+
+/// What the machine is, for the record.
+fn machine_facts(environment: &Environment) -> BTreeMap<String, String> {
+    let mut facts = BTreeMap::new();
+    let mut note = |name: &str, value: Option<String>| {
+        if let Some(value) = value {
+            facts.insert(name.to_owned(), value);
+        }
+    };
+    let first = |path: &str, key: &str| {
+        let text = std::fs::read_to_string(path).ok()?;
+        let line = text.lines().find(|line| line.starts_with(key))?;
+        Some(line.split_once(':')?.1.trim().to_owned())
+    };
+    note("cpu", first("/proc/cpuinfo", "model name"));
+    note("cores", std::thread::available_parallelism().ok().map(|cores| cores.to_string()));
+    note("memory", first("/proc/meminfo", "MemTotal"));
+    note("libtorch", environment.libtorch.as_ref().map(|libtorch| libtorch.version.clone()));
+    let gpus: Vec<&str> = environment.gpus.iter().map(|gpu| gpu.name.as_str()).collect();
+    note("gpus", (!gpus.is_empty()).then(|| gpus.join(", ")));
+    note("rustc", Some(environment.toolchain.rustc.version.clone()));
+    facts
+}

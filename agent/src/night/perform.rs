@@ -1,0 +1,449 @@
+//! Performing effects: each function does what one [`Effect`](super::Effect) asks for and answers with the event it calls
+//! for. What goes wrong with the machine becomes [`Event::Fault`]; what goes wrong with an experiment is an answer.
+
+use std::sync::{Arc, PoisonError};
+
+use protocol::{EvaluateRequest, Go, TrainRequest};
+use serde_json::json;
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::context::{Context, PatchFacts};
+use super::machine::{Attempt, Event, Launch, Refusal, Setback, Settled};
+use crate::build::{BuildError, Order};
+use crate::edit::{CheckedPatch, Class};
+use crate::flow::{Brief, Candidate, CommitId, ExperimentId, Proposal, Trained, TrialEnd, Verdict};
+use crate::propose::Failure;
+use crate::records::{
+    ArtifactRecord, AttemptKind, AttemptOutcome, AttemptRecord, CandidateRecord, Level, baseline_proposal,
+};
+use crate::repo;
+use crate::run::trial::TrialProgress;
+use crate::run::{StopSignal, TrialSpec, train};
+use crate::verify::{ClaimError, ClaimSpec, claim, verify};
+
+/// Niceness of builds, so that the trial that runs beside them keeps the processor.
+const BUILD_NICE: i32 = 15;
+
+/// Largest evaluation batch; small enough for the logits of the largest vocabulary to fit anywhere.
+pub const EVALUATION_ROWS: usize = 16;
+
+/// Anything that stops the night.
+pub(super) type Fault = String;
+
+fn fault(what: &str) -> impl Fn(&dyn std::fmt::Display) -> Fault + '_ {
+    move |error| format!("{what}: {error}")
+}
+
+/// Runs blocking work (git, proposers) away from the runtime's threads.
+async fn blocking<T: Send + 'static>(
+    what: &'static str,
+    work: impl FnOnce() -> Result<T, Fault> + Send + 'static,
+) -> Result<T, Fault> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| format!("{what}: {error}"))?
+}
+
+/// Asks for a proposal, or for the repair of one.
+pub(super) async fn propose(
+    context: Arc<Context>,
+    champion: CommitId,
+    champion_val_bpb: Option<f64>,
+    turn: u64,
+    repair: Option<(Proposal, Setback)>,
+) -> Result<Event, Fault> {
+    let history = context.store.history(context.campaign.name.as_str()).await;
+    let history = history.map_err(|error| fault("cannot read the history")(&error))?;
+    let proposal = blocking("the proposer", move || {
+        let brief = Brief {
+            goal: context.campaign.goal.clone(),
+            scale: context.campaign.scale,
+            champion_files: context
+                .candidate_files(&champion)
+                .map_err(|error| fault("cannot read the champion's files")(&error))?,
+            champion_val_bpb,
+            history: history.into_iter().map(|entry| entry.for_brief(&champion)).collect(),
+            champion,
+            turn,
+            proposer_seed: context.night.proposer_seed,
+        };
+        let mut proposer = context.proposer.lock().unwrap_or_else(PoisonError::into_inner);
+        match repair {
+            None => proposer.propose(&brief),
+            Some((proposal, setback)) => proposer.repair(&brief, &proposal, &as_failure(setback)),
+        }
+        .map_err(|error| fault("the proposer failed")(&error))
+    })
+    .await?;
+    Ok(Event::Proposed(proposal.map(Box::new)))
+}
+
+fn as_failure(setback: Setback) -> Failure {
+    match setback {
+        Setback::Refused(Refusal::Policy(why)) => Failure::Policy(why),
+        Setback::Refused(Refusal::DoesNotApply(why) | Refusal::Duplicate(why)) => Failure::Edit(why),
+        Setback::Build(failure) => Failure::Build(failure),
+    }
+}
+
+/// Checks a proposal's edits and commits them.
+pub(super) async fn commit(
+    context: Arc<Context>,
+    number: u32,
+    proposal: Proposal,
+    parent: CommitId,
+) -> Result<Event, Fault> {
+    let seen = context.store.digests_seen(context.campaign.name.as_str()).await;
+    let seen = seen.map_err(|error| fault("cannot read which edits were tried")(&error))?;
+    blocking("committing", move || {
+        let files =
+            context.candidate_files(&parent).map_err(|error| fault("cannot read the champion's files")(&error))?;
+        let patch = match CheckedPatch::check(&proposal, &files, &context.policy) {
+            Ok(patch) => patch,
+            Err(error) => {
+                let words = error.to_string();
+                return Ok(Event::Refused(match error.class() {
+                    Class::BreaksRule => Refusal::Policy(words),
+                    Class::ChangesNothing => Refusal::Duplicate(words),
+                    Class::DoesNotFit => Refusal::DoesNotApply(words),
+                }));
+            }
+        };
+        if seen.contains(patch.digest()) {
+            let words = "the same files, up to white space, were an experiment of this campaign before".to_owned();
+            return Ok(Event::Refused(Refusal::Duplicate(words)));
+        }
+        let message = repo::commit_message(&context.id(number), &proposal);
+        let candidate = context
+            .repo()
+            .and_then(|repo| repo.commit_patch(&parent, &patch, &message, now()))
+            .map_err(|error| fault("cannot commit")(&error))?;
+        let count = |lines: usize| u32::try_from(lines).unwrap_or(u32::MAX);
+        context.remember_patch(
+            candidate.commit.clone(),
+            PatchFacts {
+                digest: patch.digest().to_owned(),
+                lines_added: count(patch.lines_added()),
+                lines_removed: count(patch.lines_removed()),
+            },
+        );
+        Ok(Event::Committed(candidate))
+    })
+    .await
+}
+
+/// Builds a candidate, or the night's start when its number is 0.
+pub(super) async fn build(
+    context: Arc<Context>,
+    number: u32,
+    candidate: Candidate,
+    stop: StopSignal,
+) -> Result<Event, Fault> {
+    let folder = context.layout.experiment(&context.id(number));
+    std::fs::create_dir_all(&folder).map_err(|error| fault("cannot create the experiment's folder")(&error))?;
+    let executable = context.layout.trainer(&context.id(number));
+    let log = folder.join("build.log");
+    let order = Order { executable: &executable, log: &log, nice: if number == 0 { 0 } else { BUILD_NICE } };
+    let export = {
+        let context = Arc::clone(&context);
+        let commit = candidate.commit;
+        move |to: &std::path::Path| {
+            context.repo().and_then(|repo| repo.export(&commit, to)).map(drop).map_err(|error| error.to_string())
+        }
+    };
+    let built = if number == 0 {
+        context.builder.build_start(order, export, stop).await
+    } else {
+        context.builder.build(order, export, stop).await
+    };
+    match built {
+        Ok(result) => Ok(Event::Built { number, result }),
+        Err(BuildError::Stopped) => Ok(Event::Stop { at_once: true }),
+        Err(error) => Err(fault("cannot build")(&error)),
+    }
+}
+
+/// Writes down who is about to be tested: row, then branch. A row without its branch is mended when the night is resumed.
+async fn enlist(context: &Arc<Context>, launch: &Launch) -> Result<(), Fault> {
+    let id = context.id(launch.number);
+    let store = &context.store;
+    let recording = fault("cannot record the experiment");
+    let (digest, lines_added, lines_removed) = match context.patch(&launch.candidate.commit) {
+        Some(facts) => (facts.digest, facts.lines_added, facts.lines_removed),
+        // The night's start, or a resumed experiment, whose row is there already.
+        None => (launch.candidate.commit.as_str().to_owned(), 0, 0),
+    };
+    let known = store.experiment(&id).await.map_err(|error| recording(&error))?;
+    if known.is_none() {
+        let proposal = launch.proposal.clone().unwrap_or_else(baseline_proposal);
+        store
+            .record_experiment(&id, &proposal, &digest, &launch.candidate.parent)
+            .await
+            .map_err(|error| recording(&error))?;
+        record_attempts(context, &id, &launch.attempts).await?;
+        let branch = branch_name(context, launch.number, &proposal);
+        let candidate = CandidateRecord {
+            commit: launch.candidate.commit.clone(),
+            parent: launch.candidate.parent.clone(),
+            branch,
+            lines_added,
+            lines_removed,
+        };
+        store.record_candidate(&id, &candidate).await.map_err(|error| recording(&error))?;
+    }
+    let artifact =
+        ArtifactRecord { sha256: launch.artifact.sha256.clone(), build_seconds: launch.artifact.build_seconds };
+    if known.is_none_or(|known| known.artifact.is_none()) {
+        store.record_artifact(&id, &artifact).await.map_err(|error| recording(&error))?;
+    }
+    if launch.number > 0 {
+        let title = launch.proposal.as_ref().map_or("", |proposal| proposal.title.as_str());
+        create_branch(context, launch.number, title, launch.candidate.commit.clone()).await?;
+    }
+    Ok(())
+}
+
+/// The branch of an experiment; the night's start has the champion's.
+fn branch_name(context: &Context, number: u32, proposal: &Proposal) -> String {
+    let campaign = &context.campaign.name;
+    if number == 0 {
+        repo::champion_name(campaign, &context.night.id)
+    } else {
+        repo::branch_name(campaign, &context.id(number), &repo::slug(&proposal.title))
+    }
+}
+
+/// Creates an experiment's branch; one that is there already at this commit is fine.
+pub(super) async fn create_branch(
+    context: &Arc<Context>,
+    number: u32,
+    title: &str,
+    commit: CommitId,
+) -> Result<(), Fault> {
+    let (context, slug) = (Arc::clone(context), repo::slug(title));
+    blocking("creating the branch", move || {
+        context
+            .repo()
+            .and_then(|repo| repo.create_branch(&context.id(number), &context.campaign.name, &slug, &commit))
+            .map_err(|error| fault("cannot create the branch")(&error))
+            .map(drop)
+    })
+    .await
+}
+
+async fn record_attempts(context: &Arc<Context>, id: &ExperimentId, attempts: &[Attempt]) -> Result<(), Fault> {
+    for (ordinal, attempt) in (1..).zip(attempts) {
+        let (kind, outcome, evidence, seconds) = match &attempt.setback {
+            None => (AttemptKind::Build, AttemptOutcome::Succeeded, String::new(), 0.0),
+            Some(Setback::Refused(Refusal::DoesNotApply(why) | Refusal::Policy(why) | Refusal::Duplicate(why))) => {
+                (AttemptKind::Edit, AttemptOutcome::Failed, why.clone(), 0.0)
+            }
+            Some(Setback::Build(failure)) => {
+                (AttemptKind::Build, AttemptOutcome::Failed, failure.errors.join("\n"), failure.build_seconds)
+            }
+        };
+        let commit = attempt.candidate.as_ref().map(|candidate| candidate.commit.clone());
+        let record = AttemptRecord {
+            ordinal,
+            kind,
+            edits: attempt.proposal.edits.clone(),
+            patch_digest: commit.as_ref().and_then(|commit| context.patch(commit)).map(|facts| facts.digest),
+            commit,
+            outcome,
+            evidence,
+            seconds,
+            at: now(),
+        };
+        context.store.record_attempt(id, &record).await.map_err(|error| fault("cannot record the attempts")(&error))?;
+    }
+    Ok(())
+}
+
+/// The present, to the millisecond, as the records keep it.
+pub(super) fn now() -> jiff::Timestamp {
+    let now = jiff::Timestamp::now();
+    now.round(jiff::Unit::Millisecond).unwrap_or(now)
+}
+
+/// Trains one trial. Every trial of a night has the same seed, so that candidate and champion are compared on the same
+/// initial values and data order.
+pub(super) async fn run_trial(
+    context: Arc<Context>,
+    launch: Launch,
+    trial: u32,
+    stop: StopSignal,
+    progress: UnboundedSender<TrialProgress>,
+) -> Result<Event, Fault> {
+    enlist(&context, &launch).await?;
+    let id = context.id(launch.number);
+    let recording = fault("cannot record the trial");
+    let seed = *context.night.seeds.first().ok_or("the night has no seeds; its record is damaged")?;
+    let budget = context.campaign.budget();
+    context
+        .store
+        .begin_trial(&id, trial, seed, budget, &launch.artifact.sha256)
+        .await
+        .map_err(|error| recording(&error))?;
+    let folder = context.layout.trial(&id, trial);
+    std::fs::create_dir_all(&folder).map_err(|error| fault("cannot create the trial's folder")(&error))?;
+    let grace_seconds = context.campaign.machine.grace_seconds;
+    let spec = TrialSpec {
+        job: context.trainer_job(launch.artifact.path.clone(), "train", folder, "log.txt"),
+        request: TrainRequest { setting: context.setting.clone(), seed, resume_from: None },
+        go: Go {
+            data: context.data.folder.clone(),
+            budget,
+            checkpoint: context.layout.checkpoint(&id, trial),
+            stop_after_steps: None,
+        },
+        curve: context.layout.curve(&id, trial),
+        grace_seconds,
+        most_seconds: 24.0 * 3600.0,
+    };
+    let trained = match train(&context.launcher, &spec, stop, |point| {
+        // Nobody watching is no reason to stop.
+        let _unwatched = progress.send(point);
+    })
+    .await
+    {
+        Ok(trained) => trained,
+        Err(error) => Trained {
+            end: TrialEnd::MachineFault { message: error.to_string() },
+            seed,
+            budget,
+            steps: 0,
+            tokens: 0,
+            parameters: 0,
+            training_seconds: 0.0,
+            start_seconds: 0.0,
+            peak_memory_bytes: 0,
+            final_loss: None,
+            checkpoint_sha256: None,
+        },
+    };
+    context.store.end_trial(&id, trial, &trained).await.map_err(|error| recording(&error))?;
+    Ok(Event::Trained(Box::new(trained)))
+}
+
+/// Evaluates the checkpoint of a trial.
+pub(super) async fn evaluate(context: Arc<Context>, number: u32, trial: u32, stop: StopSignal) -> Result<Event, Fault> {
+    let id = context.id(number);
+    let folder = context.layout.trial(&id, trial);
+    let spec = ClaimSpec {
+        job: context.trainer_job(context.layout.trainer(&id), "evaluate", folder, "evaluate.log"),
+        request: EvaluateRequest {
+            setting: context.setting.clone(),
+            checkpoint: context.layout.checkpoint(&id, trial),
+            rows: context.data.search_rows.clone(),
+            claim: context.layout.claim(&id, trial),
+            batch_rows: EVALUATION_ROWS,
+        },
+        expected: context.data.search_bytes.len(),
+        // A model that trains at all evaluates faster than it trains; this is for the ones that hang.
+        most_seconds: 1800.0,
+    };
+    let result = match claim(&context.launcher, &spec, stop).await {
+        Ok(Ok((nats, seconds))) => verify(&nats, &context.data.search_bytes, seconds),
+        Ok(Err(rejected)) => Err(rejected),
+        Err(ClaimError::Stopped) => return Ok(Event::Stop { at_once: true }),
+        Err(error) => return Err(fault("cannot evaluate")(&error)),
+    };
+    let recorded = match result.clone() {
+        Ok(verified) => context.store.record_evaluation(&id, trial, verified).await,
+        Err(rejected) => context.store.record_evaluation(&id, trial, rejected).await,
+    };
+    recorded.map_err(|error| fault("cannot record the evaluation")(&error))?;
+    Ok(Event::Evaluated(result))
+}
+
+/// Records a decision and what follows from it: the champion's branch, the note.
+pub(super) async fn settle(context: Arc<Context>, settled: Settled, champion: CommitId) -> Result<Event, Fault> {
+    let id = context.id(settled.number);
+    let store = &context.store;
+    let recording = fault("cannot record the decision");
+    if store.experiment(&id).await.map_err(|error| recording(&error))?.is_none() {
+        // It never got as far as a trial.
+        let Some(proposal) = &settled.proposal else { return Err("the night's start has no record".to_owned()) };
+        let parent = settled.candidate.as_ref().map_or_else(|| champion.clone(), |c| c.parent.clone());
+        let facts = settled.candidate.as_ref().and_then(|candidate| context.patch(&candidate.commit));
+        let digest = facts.as_ref().map_or_else(|| unapplied_digest(proposal), |facts| facts.digest.clone());
+        store.record_experiment(&id, proposal, &digest, &parent).await.map_err(|error| recording(&error))?;
+        record_attempts(&context, &id, &settled.attempts).await?;
+        if let (Some(candidate), Some(facts)) = (&settled.candidate, facts) {
+            let record = CandidateRecord {
+                commit: candidate.commit.clone(),
+                parent: candidate.parent.clone(),
+                branch: branch_name(&context, settled.number, proposal),
+                lines_added: facts.lines_added,
+                lines_removed: facts.lines_removed,
+            };
+            store.record_candidate(&id, &record).await.map_err(|error| recording(&error))?;
+            create_branch(&context, settled.number, &proposal.title, candidate.commit.clone()).await?;
+        }
+    }
+    store.record_decision(&id, &settled.decision).await.map_err(|error| recording(&error))?;
+    if let Some(candidate) = &settled.candidate {
+        if settled.decision.verdict == Verdict::Kept {
+            crown(&context, settled.number, candidate).await?;
+        }
+        if settled.number > 0 {
+            let note = note(&settled.decision, settled.val_bpb);
+            annotate(&context, candidate.commit.clone(), note).await?;
+        }
+    }
+    Ok(Event::Settled { number: settled.number })
+}
+
+/// Stands for the digest of edits that never applied; hashes what was proposed, so that no two are taken for one.
+fn unapplied_digest(proposal: &Proposal) -> String {
+    let words = json!({ "unapplied": proposal.edits, "key": proposal.key }).to_string();
+    crate::hash::sha256(words.as_bytes())
+}
+
+/// Moves the champion's branch and records the move.
+pub(super) async fn crown(context: &Arc<Context>, number: u32, candidate: &Candidate) -> Result<(), Fault> {
+    let (to, from) = (candidate.commit.clone(), (number > 0).then(|| candidate.parent.clone()));
+    let (mover, id) = (Arc::clone(context), context.id(number));
+    let commit = to.clone();
+    blocking("moving the champion", move || {
+        mover
+            .repo()
+            .and_then(|repo| repo.advance_champion(&mover.campaign.name, &mover.night.id, from.as_ref(), &to))
+            .map_err(|error| fault("cannot move the champion's branch")(&error))
+            .map(drop)
+    })
+    .await?;
+    context.store.move_champion(&id, &commit).await.map_err(|error| fault("cannot record the new champion")(&error))
+}
+
+async fn annotate(context: &Arc<Context>, commit: CommitId, text: String) -> Result<(), Fault> {
+    let annotator = Arc::clone(context);
+    let noted = blocking("writing the note", move || {
+        annotator
+            .repo()
+            .and_then(|repo| repo.add_note(&commit, &text, now()))
+            .map_err(|error| fault("cannot write the git note")(&error))
+            .map(drop)
+    })
+    .await;
+    // The note repeats what the database holds; without it the night can go on.
+    match noted {
+        Ok(()) => Ok(()),
+        Err(why) => context
+            .store
+            .event(&context.night.id, Level::Warning, "git", &why)
+            .await
+            .map_err(|error| fault("cannot record a warning")(&error)),
+    }
+}
+
+/// The text of an experiment's git note: trailers, so that `git log --notes=nocturne` and scripts can read them.
+pub(super) fn note(decision: &crate::flow::Decision, val_bpb: Option<f64>) -> String {
+    let mut text = format!("Verdict: {}\n", decision.verdict);
+    if let Some(val_bpb) = val_bpb {
+        text.push_str(&format!("Val-Bpb: {val_bpb:.6}\n"));
+    }
+    if let Some(difference) = decision.difference {
+        text.push_str(&format!("Difference: {difference:+.6}\n"));
+    }
+    text.push_str(&format!("Rule: {}\nReason: {}\n", decision.rule, decision.reason.replace('\n', " ")));
+    text
+}

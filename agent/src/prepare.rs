@@ -1,0 +1,164 @@
+//! From a campaign to a machine and data that a night can begin on: set-up, download, token shards. Shows its progress and
+//! does nothing twice.
+
+use std::path::{Path, PathBuf};
+
+use data::Manifest;
+use data::prepare::{Options, PrepareError, Source};
+
+use crate::campaign::{Campaign, DataSource, Device};
+use crate::layout::Layout;
+use crate::night::Watcher;
+use crate::setup::{self, Bytes, Environment, GpuWish, SetupError};
+use crate::terminal::{Notice, Unit};
+
+/// Why there is no data.
+#[derive(Debug, thiserror::Error)]
+pub enum DataError {
+    /// The text cannot be made into shards.
+    #[error(transparent)]
+    Prepare(#[from] PrepareError),
+    /// Prepared data cannot be read back.
+    #[error(transparent)]
+    Read(#[from] data::DataError),
+    /// The embedded corpus is made from libtorch's wheel, which is not there.
+    #[error(
+        "the embedded corpus is made from the Python sources of libtorch's wheel, and this repository's trainer needs no \
+         libtorch; name text files of your own in campaign.toml ([data] files = [...])"
+    )]
+    NoCorpus,
+    /// A thread of this program was lost.
+    #[error("internal error: {0}")]
+    Internal(#[from] tokio::task::JoinError),
+}
+
+impl DataError {
+    /// The process's exit code: 2 for input that cannot be used, 3 where the machine is at fault.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            DataError::Prepare(
+                PrepareError::Read { .. }
+                | PrepareError::Write { .. }
+                | PrepareError::DiskFull { .. }
+                | PrepareError::Occupied { .. }
+                | PrepareError::Damaged(_),
+            )
+            | DataError::Read(_) => 3,
+            DataError::Prepare(_) | DataError::NoCorpus => 2,
+            DataError::Internal(_) => 1,
+        }
+    }
+}
+
+/// Data that is ready.
+#[derive(Debug)]
+pub struct Prepared {
+    /// Folder of the shards.
+    pub folder: PathBuf,
+    /// What is in it.
+    pub manifest: Manifest,
+    /// Held-out rows that experiments are measured on.
+    pub search_rows: PathBuf,
+    /// Bytes that each target token of those rows stands for.
+    pub search_bytes: Vec<u16>,
+}
+
+/// Makes the machine ready for a campaign.
+///
+/// # Errors
+/// See [`SetupError`].
+pub async fn environment(
+    root: &Path,
+    campaign: &Campaign,
+    watcher: &mut dyn Watcher,
+) -> Result<Environment, SetupError> {
+    let mut options = setup::Options::of_process();
+    options.gpu = match campaign.machine.device {
+        Device::Cpu => GpuWish::No,
+        Device::Auto => GpuWish::IfThere,
+        Device::Cuda(_) => GpuWish::Yes,
+    };
+    options.corpus = campaign.data_source() == DataSource::LibtorchPython;
+    options.repository_space = Bytes(setup::REPOSITORY_SPACE.0.max(gigabytes(campaign.machine.disk_reserve_gb)));
+    set_up(root, &options, watcher).await
+}
+
+fn gigabytes(count: f64) -> u64 {
+    // Saturates; campaign files are checked to hold sensible numbers.
+    (count * 1e9) as u64
+}
+
+/// Runs set-up and shows how far it is.
+///
+/// # Errors
+/// See [`SetupError`].
+pub async fn set_up(
+    root: &Path,
+    options: &setup::Options,
+    watcher: &mut dyn Watcher,
+) -> Result<Environment, SetupError> {
+    let mut stage = String::new();
+    let mut show = |event: setup::Event| match event {
+        setup::Event::Stage(text) => {
+            stage.clone_from(&text);
+            watcher.notice(&Notice::Stage { text });
+        }
+        setup::Event::Amount { done, expected } => watcher.notice(&Notice::Progress {
+            what: stage.clone(),
+            done: done.0,
+            total: Some(expected.0),
+            unit: Unit::Bytes,
+        }),
+        setup::Event::Note(text) => watcher.notice(&Notice::Warning { text }),
+    };
+    setup::ensure(root, options, &mut show).await
+}
+
+/// Makes a campaign's data ready, or finds it ready.
+///
+/// # Errors
+/// See [`DataError`].
+pub async fn data(
+    layout: &Layout,
+    campaign: &Campaign,
+    environment: &Environment,
+    watcher: &mut dyn Watcher,
+) -> Result<Prepared, DataError> {
+    let source = source(campaign, environment)?;
+    let (data, folder) = (&campaign.data, layout.data());
+    let mut options = Options::for_source(&source, data.vocabulary, data.context);
+    options.search_rows = data.search_rows;
+    options.sealed_rows = data.sealed_rows;
+    options.max_train_bytes = data.max_train_bytes;
+    options.tokenizer_bytes = data.tokenizer_sample_bytes;
+
+    // The work is on a thread that may block; what it says of its progress comes back here.
+    let (say, mut said) = tokio::sync::mpsc::unbounded_channel();
+    let work = tokio::task::spawn_blocking(move || {
+        let folder = folder.join(data::prepare::key(&source, &options));
+        let manifest = data::prepare::prepare(&source, &options, &folder, &mut |progress| {
+            // Nobody listening is no reason to stop.
+            let _unheard = say.send(progress);
+        })?;
+        let search_rows = folder.join("search.rows");
+        let search_bytes = manifest.token_bytes(&folder)?.scored(&manifest.search_rows(&folder)?)?;
+        Ok::<_, DataError>(Prepared { folder, manifest, search_rows, search_bytes })
+    });
+    while let Some(progress) = said.recv().await {
+        let unit = match progress.stage {
+            data::prepare::Stage::Tokenizer => Unit::Things("tokens"),
+            _ => Unit::Bytes,
+        };
+        let what = format!("Preparing data: {}", progress.stage.name());
+        watcher.notice(&Notice::Progress { what, done: progress.done, total: Some(progress.total), unit });
+    }
+    work.await?
+}
+
+fn source(campaign: &Campaign, environment: &Environment) -> Result<Source, DataError> {
+    Ok(match campaign.data_source() {
+        DataSource::LibtorchPython => Source::python(environment.corpus.as_deref().ok_or(DataError::NoCorpus)?)?,
+        DataSource::Files { files, text_field } => Source::files(&files, &text_field)?,
+        DataSource::Hub { .. } => return Err(DataError::NoCorpus),
+    })
+}

@@ -1,0 +1,220 @@
+//! Whole nights with a pretended trainer.
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use support::Fixture;
+
+/// Everything of a checkout that belongs to the person: files, index, HEAD, references that are not ours.
+fn belongings(fixture: &Fixture) -> BTreeMap<String, Vec<u8>> {
+    fn walk(folder: &Path, root: &Path, found: &mut BTreeMap<String, Vec<u8>>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.strip_prefix(root).unwrap().to_string_lossy().into_owned();
+            if name == ".git" || name == ".nocturne" || name.ends_with("/nights") {
+                continue;
+            }
+            if path.is_dir() {
+                walk(&path, root, found);
+            } else {
+                found.insert(name, fs::read(&path).unwrap());
+            }
+        }
+    }
+    let mut found = BTreeMap::new();
+    let root = fixture.root();
+    walk(&root, &root, &mut found);
+    found.insert("HEAD".to_owned(), fs::read(root.join(".git/HEAD")).unwrap());
+    found.insert("index".to_owned(), fs::read(root.join(".git/index")).unwrap());
+    let references = fixture.git(&["for-each-ref", "--format=%(refname) %(objectname)"]);
+    let theirs: Vec<&str> = references.lines().filter(|line| !line.contains("nocturne")).collect();
+    found.insert("references".to_owned(), theirs.join("\n").into_bytes());
+    found.insert("status".to_owned(), fixture.git(&["status", "--porcelain"]).into_bytes());
+    found
+}
+
+#[test]
+fn a_night_leaves_branches_notes_records_plots_and_nothing_else() {
+    let fixture = Fixture::new();
+    // Staged, unstaged and untracked changes, in the trainer too.
+    fixture.write("staged.txt", "staged\n");
+    fixture.git(&["add", "staged.txt"]);
+    fixture.write("experiments/pretend/program.md", "Pretend to lower the loss. Unstaged.\n");
+    fixture.write("untracked.txt", "untracked\n");
+    fixture.replace("trainer/src/candidate/recipe.rs", "softcap: 15.0", "softcap: 99.0");
+    let before = belongings(&fixture);
+
+    let night = fixture.json(&["night", "experiments/pretend", "--json"]);
+    let after = belongings(&fixture);
+    for (name, content) in &before {
+        assert!(after.get(name) == Some(content), "{name} was changed");
+    }
+    assert_eq!(before.len(), after.len(), "files appeared");
+    fixture.assert_no_process_left();
+
+    let experiments = night["experiments"].as_array().unwrap();
+    assert_eq!(experiments.len(), 3);
+    assert_eq!(night["ended"], "experiments-done");
+    let baseline = night["baseline"]["val_bpb"].as_f64().unwrap();
+    let champion = night["champion"]["val_bpb"].as_f64().unwrap();
+    assert!(champion <= baseline);
+    assert!(night["seconds"]["training"].as_f64().unwrap() >= 4.0 * 0.3);
+
+    // The night started from the commit, not from the uncommitted softcap.
+    let head = fixture.git(&["rev-parse", "HEAD"]).trim().to_owned();
+    assert_eq!(night["baseline"]["commit"], head.as_str());
+    assert!(fixture.git(&["show", &format!("{head}:trainer/src/candidate/recipe.rs")]).contains("softcap: 15.0"));
+
+    let name = night["night"].as_str().unwrap();
+    let champion_branch = format!("nocturne/pretend/{name}/champion");
+    assert_eq!(fixture.git(&["rev-parse", &champion_branch]).trim(), night["champion"]["commit"].as_str().unwrap());
+    let mut best = (head, baseline);
+    for experiment in experiments {
+        let branch = experiment["branch"].as_str().unwrap();
+        let commit = experiment["commit"].as_str().unwrap();
+        assert_eq!(fixture.git(&["rev-parse", branch]).trim(), commit);
+        assert!(branch.starts_with(&format!("nocturne/pretend/{name}/00")), "{branch}");
+        // One commit on top of the champion of its time, with the trailers.
+        assert_eq!(fixture.git(&["rev-parse", &format!("{commit}^")]).trim(), best.0);
+        let message = fixture.git(&["show", "--no-patch", "--format=%B", commit]);
+        assert!(message.contains(&format!("Nocturne-Experiment: {}", experiment["id"].as_str().unwrap())), "{message}");
+        assert!(message.contains("Nocturne-Proposer: tuner"), "{message}");
+        let verdict = experiment["verdict"].as_str().unwrap();
+        let note = fixture.git(&["notes", "--ref", "nocturne", "show", commit]);
+        assert!(note.contains(&format!("Verdict: {verdict}")), "{note}");
+        let val_bpb = experiment["val_bpb"].as_f64().unwrap();
+        assert_eq!(verdict == "kept", val_bpb < best.1, "{experiment}");
+        if verdict == "kept" {
+            best = (commit.to_owned(), val_bpb);
+        }
+    }
+
+    let reports = fixture.root().join(format!("experiments/pretend/nights/{name}"));
+    for file in
+        ["report.html", "progress.svg", "progress.png", "loss-tokens.svg", "loss-time.png", "experiment-001.png"]
+    {
+        assert!(fs::metadata(reports.join(file)).unwrap().len() > 1_000, "{file} is all but empty");
+    }
+    let table = fs::read_to_string(reports.join("results.tsv")).unwrap();
+    assert_eq!(table.lines().count(), 5, "{table}");
+
+    // What the reading commands say agrees.
+    let status = fixture.json(&["status", "--json"]);
+    assert_eq!((status["running"].as_bool(), status["night"].as_str()), (Some(false), Some(name)));
+    assert_eq!(fixture.json(&["list", "--json"]).as_array().unwrap().len(), 1);
+    let shown = fixture.json(&["show", "1", "--json"]);
+    assert!(shown["diff"].as_str().unwrap().contains("trainer/src/candidate/recipe.rs"), "{shown}");
+    assert_eq!(shown["trials"][0]["trained"]["end"], "finished");
+
+    // A lost database comes back from the files.
+    let database = fixture.root().join(".nocturne/nocturne.db");
+    let listed = fixture.json(&["list", name, "--json"]);
+    for suffix in ["", "-wal", "-shm"] {
+        let file = database.with_file_name(format!("nocturne.db{suffix}"));
+        if file.exists() {
+            fs::remove_file(file).unwrap();
+        }
+    }
+    fixture.json(&["rebuild", "--json"]);
+    assert_eq!(fixture.json(&["list", name, "--json"]), listed);
+
+    // Replayed under its seed, the pretended trainer claims the very same.
+    let replayed = fixture.json(&["replay", "1", "--json"]);
+    assert_eq!(replayed["then"], replayed["now"]);
+
+    // A second night goes on where ideas are left and never runs the same edit again.
+    let second = fixture.json(&["night", "experiments/pretend", "--experiments", "2", "--json"]);
+    for experiment in second["experiments"].as_array().unwrap() {
+        let title = &experiment["title"];
+        assert!(experiments.iter().all(|earlier| earlier["title"] != *title), "{title} was run twice");
+    }
+}
+
+#[test]
+fn bad_experiments_are_recorded_with_their_evidence_and_the_night_goes_on() {
+    // What every experiment of the night does, and what must be said of it.
+    for (name, code, verdict, reason) in [
+        ("crash", "std::process::abort()", "crashed", "signal 6"),
+        ("exit", "std::process::exit(0)", "crashed", "exit code 0"),
+        ("panic", "panic!(\"so sorry\")", "crashed", "so sorry"),
+        (
+            "hang",
+            "loop { std::thread::sleep(std::time::Duration::from_secs(1)) }",
+            "crashed",
+            "still running after its budget",
+        ),
+    ] {
+        let fixture = Fixture::new();
+        // The start is good; whatever changes the recipe is bad.
+        fixture.write(
+            "trainer/src/candidate/training.rs",
+            &format!(
+                "//! Bad.\n\n/// Bad where the recipe was edited.\npub fn misbehave() {{\n    let start = super::recipe::Recipe::of(\"cpu\");\n    \
+                 if (start.loss() - 2.0 - {START}).abs() > 1e-9 {{\n        {code};\n    }}\n}}\n"
+            ),
+        );
+        fixture.commit("Plant a fault");
+        let night = fixture.json(&["night", "experiments/pretend", "--experiments", "1", "--json"]);
+        let experiment = &night["experiments"][0];
+        assert_eq!(experiment["verdict"], verdict, "{name}: {experiment}");
+        assert!(experiment["reason"].as_str().unwrap().contains(reason), "{name}: {experiment}");
+        assert_eq!(night["champion"]["number"], 0, "{name}");
+        let shown = fixture.json(&["show", "1", "--json"]);
+        assert_eq!(shown["trials"].as_array().unwrap().len(), 1, "{name}");
+        fixture.assert_no_process_left();
+    }
+}
+
+/// What the pretended recipe adds to its floor of 2.0, as committed.
+const START: &str = "((0.04_f64 / 0.06).ln().powi(2) + (0.6_f64 / 0.4).ln().powi(2) + (15.0_f64 / 20.0).ln().powi(2) \
+                     + (0.5_f64 / 0.6).ln().powi(2))";
+
+#[test]
+fn a_start_that_does_not_build_ends_the_night_with_the_compilers_words() {
+    let fixture = Fixture::new();
+    fixture.write("trainer/src/candidate/model.rs", "this is not Rust\n");
+    fixture.commit("Break it");
+    let output = fixture.run(&["night", "experiments/pretend", "--json"]);
+    assert_eq!(output.status.code(), Some(1));
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(errors.contains("does not build") && errors.contains("error"), "{errors}");
+    assert_eq!(fixture.git(&["branch", "--list", "nocturne/*"]), "");
+}
+
+#[test]
+fn what_cannot_work_is_said_before_anything_is_done() {
+    let fixture = Fixture::new();
+    let refused = |fixture: &Fixture, arguments: &[&str], code: i32, words: &[&str]| {
+        let output = fixture.run(arguments);
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {errors}");
+        for word in words {
+            assert!(errors.contains(word), "{arguments:?} does not say {word:?}: {errors}");
+        }
+        assert!(!fixture.root().join(".nocturne").exists(), "{arguments:?} left something behind");
+    };
+    refused(&fixture, &["night", "experiments/pretnd"], 2, &["did you mean", "pretend"]);
+    refused(&fixture, &["night", "experiments/pretend", "--proposer", "oracle"], 2, &["oracle", "playbook", "tuner"]);
+    refused(&fixture, &["night", "experiments/pretend", "--hours", "0"], 2, &["--hours"]);
+
+    fixture.replace("experiments/pretend/campaign.toml", "seconds = 0.3", "secnds = 0.3");
+    refused(&fixture, &["night", "experiments/pretend"], 2, &["campaign.toml:5:1", "secnds", "seconds"]);
+    fixture.replace("experiments/pretend/campaign.toml", "secnds = 0.3", "seconds = 0.3");
+
+    fixture.git(&["checkout", "--quiet", "--detach"]);
+    refused(&fixture, &["night", "experiments/pretend"], 2, &["detached", "git switch"]);
+    fixture.git(&["switch", "--quiet", "main"]);
+
+    fixture.write("Cargo.lock", "version = 4\n\n[[package]]\nname = \"torch-sys\"\nversion = \"0.24.0\"\n\n[[package]]\nname = \"trainer\"\nversion = \"0.1.0\"\n");
+    let output = fixture.nocturne(&["night", "experiments/pretend"]).env("LIBTORCH", "/nowhere").output().unwrap();
+    assert_eq!(output.status.code(), Some(3));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("/nowhere"));
+    fixture.git(&["checkout", "--quiet", "--", "Cargo.lock"]);
+
+    let output = fixture.nocturne(&["night", "experiments/pretend"]).env("PATH", "/nowhere").output().unwrap();
+    assert_eq!(output.status.code(), Some(3), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(!fixture.root().join(".nocturne").exists());
+}

@@ -1,0 +1,175 @@
+//! A repository with a pretended trainer, for nights that take seconds: real compiler, real git, real SQLite, real processes.
+#![allow(dead_code, reason = "each test file uses its own part")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+const CAMPAIGN: &str = r#"title = "A pretended campaign"
+scale = "cpu"
+
+[budget]
+seconds = 0.3
+
+[night]
+experiments = 3
+proposers = ["tuner"]
+
+[data]
+files = ["text"]
+vocabulary = 300
+context = 16
+search_rows = 8
+sealed_rows = 8
+
+[machine]
+device = "cpu"
+grace_seconds = 2
+disk_reserve_gb = 0.1
+"#;
+
+/// A repository in a temporary folder.
+pub struct Fixture {
+    folder: tempfile::TempDir,
+}
+
+impl Fixture {
+    /// With a campaign `pretend` and a first commit.
+    pub fn new() -> Self {
+        let fixture = Self { folder: tempfile::tempdir().unwrap() };
+        let root = fixture.root();
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/trainer");
+        copy(&source.join("src"), &root.join("trainer/src"));
+        fs::copy(source.join("Cargo.toml.txt"), root.join("trainer/Cargo.toml")).unwrap();
+        fixture.write(
+            "Cargo.toml",
+            "[workspace]\nresolver = \"3\"\nmembers = [\"trainer\"]\n\n[profile.trainer]\ninherits = \"release\"\nincremental = true\n",
+        );
+        fixture.write("Cargo.lock", "version = 4\n\n[[package]]\nname = \"trainer\"\nversion = \"0.1.0\"\n");
+        fixture.write(".gitignore", "/target\n/.nocturne\nexperiments/*/nights/\n");
+        fixture.write("experiments/pretend/campaign.toml", CAMPAIGN);
+        fixture.write("experiments/pretend/program.md", "Pretend to lower the loss.\n");
+        for number in 0..400 {
+            let words: Vec<String> = (0..60).map(|i| format!("word{}", (number * 31 + i * i * 7) % 97)).collect();
+            fixture.write(
+                &format!("experiments/pretend/text/{number:03}.txt"),
+                &format!("{} {number}\n", words.join(" ")),
+            );
+        }
+        fixture.git(&["init", "--quiet", "--initial-branch", "main"]);
+        fixture.git(&["add", "--all"]);
+        fixture.git(&["commit", "--quiet", "--message", "Begin"]);
+        fixture
+    }
+
+    /// The repository's root.
+    pub fn root(&self) -> PathBuf {
+        self.folder.path().join("repository")
+    }
+
+    /// Writes a file below the root.
+    pub fn write(&self, path: &str, text: &str) {
+        let path = self.root().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    /// Replaces text that must be there in a file below the root.
+    pub fn replace(&self, path: &str, from: &str, to: &str) {
+        let text = fs::read_to_string(self.root().join(path)).unwrap();
+        assert!(text.contains(from), "{path} has no {from:?}");
+        self.write(path, &text.replace(from, to));
+    }
+
+    /// Commits everything.
+    pub fn commit(&self, message: &str) {
+        self.git(&["add", "--all"]);
+        self.git(&["commit", "--quiet", "--message", message]);
+    }
+
+    /// Runs git, which must succeed, and returns what it prints.
+    pub fn git(&self, arguments: &[&str]) -> String {
+        let output = Command::new("git")
+            .args(["-c", "user.name=A Person", "-c", "user.email=person@example.org"])
+            .args(arguments)
+            .current_dir(self.root())
+            .env("GIT_CONFIG_GLOBAL", "/dev/null")
+            .env("GIT_CONFIG_SYSTEM", "/dev/null")
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// `nocturne` with arguments, in the repository, with a cache of its own and no configuration of ours.
+    pub fn nocturne(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_nocturne"));
+        command
+            .args(arguments)
+            .current_dir(self.root())
+            .env("NOCTURNE_CACHE", self.folder.path().join("cache"))
+            .env("GIT_CONFIG_GLOBAL", "/dev/null")
+            .env("GIT_CONFIG_SYSTEM", "/dev/null")
+            .env_remove("LIBTORCH")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    /// Runs `nocturne` to its end.
+    pub fn run(&self, arguments: &[&str]) -> Output {
+        self.nocturne(arguments).output().unwrap()
+    }
+
+    /// Runs `nocturne`, which must succeed, and parses what it prints.
+    pub fn json(&self, arguments: &[&str]) -> Value {
+        let output = self.run(arguments);
+        assert!(output.status.success(), "nocturne {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
+            panic!("nocturne {arguments:?} printed no JSON ({error}): {}", String::from_utf8_lossy(&output.stdout))
+        })
+    }
+
+    /// Process ids of whatever a night of this repository started and that still lives.
+    pub fn alive(&self) -> Vec<u32> {
+        let needle = format!("NOCTURNE_RUN={}", self.root().join(".nocturne/lock").display());
+        let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+        entries
+            .flatten()
+            .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok())
+            .filter(|pid| {
+                let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+                environment.split(|byte| *byte == 0).any(|variable| variable == needle.as_bytes())
+            })
+            .collect()
+    }
+
+    /// Waits until nothing that a night started lives any more; fails after 30 seconds.
+    pub fn assert_no_process_left(&self) {
+        let give_up = Instant::now() + Duration::from_secs(30);
+        loop {
+            let left = self.alive();
+            if left.is_empty() {
+                return;
+            }
+            assert!(Instant::now() < give_up, "still there: {left:?}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &to.join(entry.file_name()));
+        } else {
+            fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+        }
+    }
+}

@@ -1,0 +1,4 @@
+pub mod model;
+pub mod optimizer;
+pub mod recipe;
+pub mod training;

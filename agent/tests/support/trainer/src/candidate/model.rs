@@ -1,0 +1,1 @@
+//! Empty: the pretended trainer has no model.
