@@ -220,7 +220,12 @@ pub(super) fn locate(
 ) -> Result<Option<Found>, SetupError> {
     match &surroundings.libtorch {
         Some(folder) => LibTorch::from_variable(folder, cache).map(Some),
-        None => Ok(pins.and_then(|pins| LibTorch::installed(cache, pins)).map(Found::whole)),
+        None => {
+            // One with CUDA's half serves the CPU as well; better that than another half gigabyte.
+            let fuller = pins.filter(|pins| !pins.cuda).and_then(|pins| Pins::of(pins.architecture, true));
+            let found = pins.into_iter().chain(&fuller).find_map(|pins| LibTorch::installed(cache, pins));
+            Ok(found.map(Found::whole))
+        }
     }
 }
 

@@ -250,8 +250,14 @@ async fn a_gpu_brings_the_cuda_half_and_an_old_driver_does_not() {
     let environment = run(&machine).await.unwrap();
     let libtorch = environment.libtorch.unwrap();
     assert!(libtorch.cuda && libtorch.root.starts_with(install_folder(&machine.cache, true)));
-    let without = ensure(&repository(&machine), &Options { gpu: GpuWish::No, ..options(&machine) }, &mut Silent).await;
-    assert!(!without.unwrap().libtorch.unwrap().cuda);
+
+    let cpu = Options { gpu: GpuWish::No, ..options(&machine) };
+    let without = async || ensure(&repository(&machine), &cpu, &mut Silent).await.unwrap().libtorch.unwrap();
+    assert!(!without().await.cuda, "the one that the first set-up installed is still there");
+    std::fs::remove_dir_all(install_folder(&machine.cache, false)).unwrap();
+    let before = calls(&machine);
+    assert!(without().await.cuda, "the full one serves the CPU too");
+    assert_eq!(calls(&machine), before);
 }
 
 #[tokio::test]
