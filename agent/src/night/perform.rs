@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, PoisonError};
 
-use protocol::{EvaluateRequest, Go, TrainRequest};
+use protocol::{Budget, EvaluateRequest, Go, TrainRequest};
 use serde_json::json;
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -305,22 +305,27 @@ pub(super) async fn run_trial(
     .await
     {
         Ok(trained) => trained,
-        Err(error) => Trained {
-            end: TrialEnd::MachineFault { message: error.to_string() },
-            seed,
-            budget,
-            steps: 0,
-            tokens: 0,
-            parameters: 0,
-            training_seconds: 0.0,
-            start_seconds: 0.0,
-            peak_memory_bytes: 0,
-            final_loss: None,
-            checkpoint_sha256: None,
-        },
+        Err(error) => unmeasured(TrialEnd::MachineFault { message: error.to_string() }, seed, budget),
     };
     context.store.end_trial(&id, trial, &trained).await.map_err(|error| recording(&error))?;
     Ok(Event::Trained(Box::new(trained)))
+}
+
+/// A trial of which nothing was seen but its end.
+pub(super) fn unmeasured(end: TrialEnd, seed: u64, budget: Budget) -> Trained {
+    Trained {
+        end,
+        seed,
+        budget,
+        steps: 0,
+        tokens: 0,
+        parameters: 0,
+        training_seconds: 0.0,
+        start_seconds: 0.0,
+        peak_memory_bytes: 0,
+        final_loss: None,
+        checkpoint_sha256: None,
+    }
 }
 
 /// Evaluates the checkpoint of a trial.

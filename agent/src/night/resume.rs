@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::context::Context;
 use super::machine::{Champion, Start, Unsettled};
 use super::perform::{self, Fault};
-use crate::flow::{Candidate, Verdict};
+use crate::flow::{Candidate, TrialEnd, Verdict};
 use crate::records::{ExperimentRecord, TrialRecord};
 
 /// Where a new night begins.
@@ -51,6 +51,10 @@ pub async fn where_it_was(context: &Arc<Context>) -> Result<Start, Fault> {
             perform::create_branch(context, number, title, candidate.commit.clone()).await?;
         }
         let trials = store.trials(&experiment.id).await.map_err(reading)?;
+        for trial in trials.iter().filter(|trial| trial.trained.is_none()) {
+            let cut_off = perform::unmeasured(TrialEnd::Stopped, trial.seed, trial.budget);
+            store.end_trial(&experiment.id, trial.ordinal, &cut_off).await.map_err(reading)?;
+        }
         match &experiment.decision {
             Some(decision) => {
                 if number > 0 {

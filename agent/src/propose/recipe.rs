@@ -187,7 +187,8 @@ fn number_end(bytes: &[u8], mut i: usize) -> usize {
         let b = at(i);
         let exponent_sign = matches!(b, b'+' | b'-') && matches!(at(i - 1), b'e' | b'E');
         // `1..2` is a range and `1.max(2)` a call; `1.` is a float.
-        let dot = b == b'.' && !fraction && at(i + 1) != b'.' && !(at(i + 1).is_ascii_alphabetic() || at(i + 1) == b'_');
+        let dot =
+            b == b'.' && !fraction && at(i + 1) != b'.' && !(at(i + 1).is_ascii_alphabetic() || at(i + 1) == b'_');
         if !(b.is_ascii_alphanumeric() || b == b'_' || dot || exponent_sign) {
             return i;
         }

@@ -28,7 +28,9 @@ impl<'a> Tried<'a> {
             tried.keys.insert((&proposal.author.proposer, &proposal.key), past);
             tried.edits.insert(&proposal.edits, past);
             // Other edits to the same champion may make the same files.
-            if past.same_champion && let Ok(files) = apply(tried.files, &proposal.edits) {
+            if past.same_champion
+                && let Ok(files) = apply(tried.files, &proposal.edits)
+            {
                 tried.results.insert(content_digest(&files), past);
             }
         }

@@ -128,7 +128,8 @@ impl Tuner {
         };
         let past: Vec<&Step<'_>> = steps.iter().filter(|step| step.name == constant.name).collect();
         match past.last() {
-            None => hypothesis.push_str("Not varied in this campaign so far; a step shows whether its optimum lies this way."),
+            None => hypothesis
+                .push_str("Not varied in this campaign so far; a step shows whether its optimum lies this way."),
             Some(last) => {
                 hypothesis.push_str(&format!("Of {} earlier steps the last: {}. ", past.len(), last.told()));
                 let same = last.direction() == if to > constant.value { Direction::Up } else { Direction::Down };

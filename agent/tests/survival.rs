@@ -1,0 +1,165 @@
+//! Nights that are killed, interrupted and resumed.
+
+mod support;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+
+use nocturne::layout::Layout;
+use nocturne::records::ExperimentRecord;
+use nocturne::store::Reader;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use serde_json::Value;
+use support::Fixture;
+
+/// How many times nights are killed without warning.
+const KILLS: usize = 30;
+
+fn signal(child: &Child, signal: &str) {
+    let status = Command::new("kill").arg(signal).arg(child.id().to_string()).status().unwrap();
+    assert!(status.success());
+}
+
+/// Branches of all nights by name, the champions' left out.
+fn branches(fixture: &Fixture) -> BTreeMap<String, String> {
+    let listed = fixture.git(&["for-each-ref", "--format=%(refname:short) %(objectname)", "refs/heads/nocturne"]);
+    let pairs = listed.lines().filter_map(|line| line.split_once(' '));
+    pairs.filter(|(name, _)| !name.ends_with("/champion")).map(|(n, c)| (n.to_owned(), c.to_owned())).collect()
+}
+
+/// The records as they are on disk, after a look at the database's integrity.
+async fn records(fixture: &Fixture) -> Vec<ExperimentRecord> {
+    let layout = Layout::new(fixture.root());
+    if !layout.database().exists() {
+        return Vec::new();
+    }
+    let reader = Reader::open(&layout.database()).await.unwrap();
+    assert_eq!(reader.integrity_check().await.unwrap(), Vec::<String>::new());
+    let mut all = Vec::new();
+    for night in reader.nights().await.unwrap() {
+        all.extend(reader.experiments(&night.id).await.unwrap());
+    }
+    reader.close().await;
+    all
+}
+
+#[tokio::test]
+async fn killed_at_any_moment_a_night_loses_at_most_the_trial_in_flight() {
+    let fixture = Fixture::new();
+    let mut random = ChaCha8Rng::seed_from_u64(20_260_308);
+    let mut decided: BTreeMap<String, Value> = BTreeMap::new();
+    let mut kills = 0;
+    while kills < KILLS {
+        let mut child =
+            fixture.nocturne(&["night", "experiments/pretend", "--experiments", "6", "--json"]).spawn().unwrap();
+        let until = Instant::now() + Duration::from_millis(random.random_range(20..4_000));
+        while Instant::now() < until && child.try_wait().unwrap().is_none() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        if child.try_wait().unwrap().is_none() {
+            child.kill().unwrap();
+            kills += 1;
+        }
+        let output = child.wait_with_output().unwrap();
+        if let Some(code) = output.status.code() {
+            assert_eq!(code, 0, "{}", String::from_utf8_lossy(&output.stderr));
+        }
+        fixture.assert_no_process_left();
+
+        // The database is whole, and what was decided before is what it was.
+        let experiments = records(&fixture).await;
+        for experiment in &experiments {
+            if let Some(decision) = &experiment.decision {
+                let facts = serde_json::to_value((decision, &experiment.candidate)).unwrap();
+                let before = decided.entry(experiment.id.to_string()).or_insert_with(|| facts.clone());
+                assert_eq!(*before, facts, "the record of {} changed", experiment.id);
+            }
+        }
+        let known: BTreeSet<String> = experiments.iter().map(|e| e.id.to_string()).collect();
+        assert!(decided.keys().all(|id| known.contains(id)), "an experiment was lost");
+        // No branch without its record, and none at another commit.
+        let recorded: BTreeMap<String, String> = experiments
+            .iter()
+            .filter(|experiment| experiment.id.number > 0)
+            .filter_map(|experiment| experiment.candidate.as_ref())
+            .map(|candidate| (candidate.branch.clone(), candidate.commit.to_string()))
+            .collect();
+        for (branch, commit) in branches(&fixture) {
+            assert_eq!(recorded.get(&branch), Some(&commit), "branch {branch} is not as recorded");
+        }
+    }
+
+    // The last night is brought to its end: everything recorded is on its branch, the champion's branch is the champion's.
+    let night = fixture.json(&["night", "experiments/pretend", "--experiments", "6", "--json"]);
+    let name = night["night"].as_str().unwrap();
+    assert_eq!(night["experiments"].as_array().unwrap().len(), 6);
+    assert!(night["experiments"].as_array().unwrap().iter().all(|experiment| !experiment["verdict"].is_null()));
+    let champion = fixture.git(&["rev-parse", &format!("nocturne/pretend/{name}/champion")]);
+    assert_eq!(champion.trim(), night["champion"]["commit"].as_str().unwrap());
+    let there = branches(&fixture);
+    let of_night = records(&fixture).await.into_iter().filter(|e| e.id.night.as_str() == name && e.id.number > 0);
+    for candidate in of_night.filter_map(|experiment| experiment.candidate) {
+        assert_eq!(there.get(&candidate.branch).map(String::as_str), Some(candidate.commit.as_str()));
+    }
+    fixture.git(&["fsck", "--no-dangling"]);
+    fixture.assert_no_process_left();
+}
+
+/// Waits until the night trains an experiment.
+fn wait_for_training(fixture: &Fixture) {
+    let give_up = Instant::now() + Duration::from_secs(120);
+    let nights = fixture.root().join(".nocturne/nights");
+    let curve = || {
+        let night = std::fs::read_dir(&nights).ok()?.flatten().next()?.path();
+        night.join("1/trial-1/curve.jsonl").exists().then_some(())
+    };
+    while curve().is_none() {
+        assert!(Instant::now() < give_up, "the night does not begin to train");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn one_interrupt_finishes_the_trial_and_writes_the_report() {
+    let fixture = Fixture::new();
+    fixture.replace("experiments/pretend/campaign.toml", "seconds = 0.3", "seconds = 1.5");
+    fixture.commit("Longer trials");
+    let child = fixture.nocturne(&["night", "experiments/pretend", "--experiments", "50", "--json"]).spawn().unwrap();
+    wait_for_training(&fixture);
+    signal(&child, "-INT");
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let night: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(night["ended"], "stopped");
+    let experiments = night["experiments"].as_array().unwrap();
+    assert_eq!(experiments.len(), 1, "{night}");
+    assert!(experiments[0]["val_bpb"].is_number(), "the trial was not finished: {night}");
+    let report = format!("experiments/pretend/nights/{}/report.html", night["night"].as_str().unwrap());
+    assert!(fixture.root().join(report).exists());
+    fixture.assert_no_process_left();
+}
+
+#[test]
+fn two_interrupts_stop_at_once_and_leave_no_process() {
+    let fixture = Fixture::new();
+    fixture.replace("experiments/pretend/campaign.toml", "seconds = 0.3", "seconds = 3600");
+    fixture.replace("experiments/pretend/campaign.toml", "grace_seconds = 2", "grace_seconds = 1");
+    fixture.commit("Endless trials");
+    let child = fixture.nocturne(&["night", "experiments/pretend", "--experiments", "5", "--json"]).spawn().unwrap();
+    let give_up = Instant::now() + Duration::from_secs(120);
+    while fixture.alive().is_empty() {
+        assert!(Instant::now() < give_up, "the night does not begin");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    signal(&child, "-INT");
+    std::thread::sleep(Duration::from_millis(200));
+    let at = Instant::now();
+    signal(&child, "-INT");
+    let output = child.wait_with_output().unwrap();
+    assert!(at.elapsed() < Duration::from_secs(60), "it took {:?} to stop now", at.elapsed());
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(serde_json::from_slice::<Value>(&output.stdout).unwrap()["ended"], "stopped");
+    fixture.assert_no_process_left();
+}
