@@ -5,6 +5,7 @@ mod disk;
 mod doctor;
 mod error;
 mod gpu;
+pub mod hub;
 mod libtorch;
 mod manifest;
 mod pins;

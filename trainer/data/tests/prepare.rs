@@ -238,7 +238,7 @@ fn files_of_a_hub_keep_their_names_and_order() {
     let path: PathBuf = dir.path().join("corpus.jsonl");
     let cached = dir.path().join("0123abcd");
     fs::rename(&path, &cached).unwrap();
-    let file = HubFile { name: "data/part-1.jsonl".into(), path: cached };
+    let file = HubFile { name: "data/part-1.jsonl".into(), path: cached, sha256: None };
     let source = Source::hub("someone/texts", "f00", &[file], "text").unwrap();
     assert_eq!(source.to_string(), "data set someone/texts at f00, 1 files");
     let manifest = run(&source, &options(), &dir.path().join("out")).unwrap();
