@@ -52,7 +52,9 @@ pub fn answer(title: &str, command: &mut Command) -> Result<String, String> {
 
 /// Builds the agent (the usual, unoptimised way) and returns the program.
 pub fn agent() -> Result<PathBuf, String> {
-    run("Build the agent", cargo()?.args(["build", "--quiet", "--locked", "--package", "nocturne"]))?;
+    // `--workspace` chooses the features of the dependencies, the same ones as the tests have, so that hardly any of them is
+    // compiled twice; `--bin` chooses what is built, which needs no libtorch.
+    run("Build the agent", cargo()?.args(["build", "--quiet", "--locked", "--workspace", "--bin", "nocturne"]))?;
     let target = match std::env::var_os("CARGO_TARGET_DIR") {
         Some(folder) => root()?.join(folder),
         None => root()?.join("target"),
