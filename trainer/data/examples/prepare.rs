@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use data::prepare::{Options, Source, key, prepare};
+use data::{Packer, Shards};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -29,5 +30,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("{:#?}", manifest.splits);
     let (empty, copies, unused) = (manifest.empty_documents, manifest.duplicate_documents, manifest.unused_documents);
     println!("{empty} empty, {copies} copies, {unused} unused");
+    let shards = Shards::open(&out)?;
+    let mut packer = Packer::new(&shards, options.context, 1);
+    let (packing, mut rows, mut row) = (Instant::now(), 0u64, Vec::new());
+    while packer.position().epoch == 0 {
+        row.clear();
+        packer.next_row(&mut row);
+        rows += 1;
+    }
+    let kept = (rows * packer.row_tokens() as u64) as f64 / manifest.splits.train.tokens as f64;
+    println!("one epoch: {rows} rows, {:.1} % of the tokens, packed in {:?}", 100.0 * kept, packing.elapsed());
     Ok(())
 }
