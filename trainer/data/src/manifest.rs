@@ -95,7 +95,7 @@ impl Manifest {
     /// Their content is not read; see [`Manifest::verify`].
     pub fn open(dir: &Path) -> Result<Manifest, DataError> {
         let path = dir.join(files::MANIFEST);
-        let text = fs::read_to_string(&path).map_err(DataError::io("read", &path))?;
+        let text = fs::read_to_string(&path).map_err(missing_or("read", &path))?;
         let manifest: Manifest = serde_json::from_str(&text)
             .map_err(|error| DataError::damaged(&path, format!("it does not parse: {error}")))?;
         if manifest.format != Manifest::FORMAT {
@@ -105,7 +105,7 @@ impl Manifest {
         }
         for (name, record) in &manifest.files {
             let file = dir.join(name);
-            let bytes = fs::metadata(&file).map_err(DataError::io("find", &file))?.len();
+            let bytes = fs::metadata(&file).map_err(missing_or("inspect", &file))?.len();
             if bytes != record.bytes {
                 let reason = format!("it has {bytes} bytes, and the manifest says {}", record.bytes);
                 return Err(DataError::damaged(&file, reason));
@@ -145,6 +145,14 @@ impl Manifest {
     /// Where the tokenizer is.
     pub fn tokenizer_path(&self, dir: &Path) -> PathBuf {
         dir.join(files::TOKENIZER)
+    }
+}
+
+/// A file that is not there is damage to the folder, which has a remedy; other errors are the system's.
+fn missing_or<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> DataError + 'a {
+    move |error| match error.kind() {
+        io::ErrorKind::NotFound => DataError::damaged(path, "it is missing"),
+        _ => DataError::io(action, path)(error),
     }
 }
 
@@ -211,7 +219,9 @@ mod tests {
         fs::write(&rows, [0; 4]).unwrap();
         assert!(Manifest::open(dir.path()).unwrap_err().to_string().contains("4 bytes"));
         fs::remove_file(&rows).unwrap();
-        assert!(Manifest::open(dir.path()).unwrap_err().to_string().contains("cannot find"));
+        assert!(
+            Manifest::open(dir.path()).unwrap_err().to_string().contains("search.rows is not usable: it is missing")
+        );
         let path = dir.path().join(files::MANIFEST);
         fs::write(&path, fs::read_to_string(&path).unwrap().replace("\"format\":1", "\"format\":9")).unwrap();
         assert!(Manifest::open(dir.path()).unwrap_err().to_string().contains("format 9"));
