@@ -204,6 +204,10 @@ fn what_cannot_work_is_said_before_anything_is_done() {
     refused(&fixture, &["night", "experiments/pretend"], 2, &["campaign.toml:5:1", "secnds", "seconds"]);
     fixture.replace("experiments/pretend/campaign.toml", "secnds = 0.3", "seconds = 0.3");
 
+    fixture.replace("experiments/pretend/campaign.toml", "disk_reserve_gb = 0.1", "disk_reserve_gb = 900000");
+    refused(&fixture, &["night", "experiments/pretend"], 3, &["available"]);
+    fixture.replace("experiments/pretend/campaign.toml", "disk_reserve_gb = 900000", "disk_reserve_gb = 0.1");
+
     fixture.git(&["checkout", "--quiet", "--detach"]);
     refused(&fixture, &["night", "experiments/pretend"], 2, &["detached", "git switch"]);
     fixture.git(&["switch", "--quiet", "main"]);
@@ -217,4 +221,17 @@ fn what_cannot_work_is_said_before_anything_is_done() {
     let output = fixture.nocturne(&["night", "experiments/pretend"]).env("PATH", "/nowhere").output().unwrap();
     assert_eq!(output.status.code(), Some(3), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(!fixture.root().join(".nocturne").exists());
+}
+
+#[test]
+fn checkpoints_of_what_was_not_kept_are_removed_and_those_of_the_kept_stay() {
+    let fixture = Fixture::new();
+    let night = fixture.json(&["night", "experiments/pretend", "--experiments", "4", "--json"]);
+    let folder = fixture.root().join(".nocturne/nights").join(night["night"].as_str().unwrap());
+    for experiment in night["experiments"].as_array().unwrap() {
+        let trial = folder.join(experiment["number"].to_string()).join("trial-1");
+        assert!(trial.join("curve.jsonl").exists());
+        assert_eq!(trial.join("checkpoint.safetensors").exists(), experiment["verdict"] == "kept", "{experiment}");
+    }
+    assert!(folder.join("0/trial-1/checkpoint.safetensors").exists());
 }

@@ -272,6 +272,7 @@ pub(super) async fn run_trial(
     stop: StopSignal,
     progress: UnboundedSender<TrialProgress>,
 ) -> Result<Event, Fault> {
+    check_disk(&context)?;
     enlist(&context, &launch).await?;
     let id = context.id(launch.number);
     let recording = fault("cannot record the trial");
@@ -309,6 +310,22 @@ pub(super) async fn run_trial(
     };
     context.store.end_trial(&id, trial, &trained).await.map_err(|error| recording(&error))?;
     Ok(Event::Trained(Box::new(trained)))
+}
+
+/// No trial begins that could fill the disk: whoever shares it, and the database, come first.
+fn check_disk(context: &Context) -> Result<(), Fault> {
+    let folder = context.layout.state();
+    let space = crate::setup::space_at(&folder).map_err(|error| fault("cannot tell how full the disk is")(&error))?;
+    let reserve = context.campaign.machine.disk_reserve_gb;
+    let free = space.available.0 as f64 / 1e9;
+    if free < reserve {
+        return Err(format!(
+            "the disk of {} has {free:.1} GB left, less than the {reserve} GB that the campaign reserves; free some, or \
+             lower disk_reserve_gb in campaign.toml, and run the night again",
+            folder.display()
+        ));
+    }
+    Ok(())
 }
 
 /// A trial of which nothing was seen but its end.
@@ -388,6 +405,8 @@ pub(super) async fn settle(context: Arc<Context>, settled: Settled, champion: Co
     if let Some(candidate) = &settled.candidate {
         if settled.decision.verdict == Verdict::Kept {
             crown(&context, settled.number, candidate).await?;
+        } else {
+            drop_checkpoints(&context, &id).await?;
         }
         if settled.number > 0 {
             let note = note(&settled.decision, settled.val_bpb);
@@ -395,6 +414,22 @@ pub(super) async fn settle(context: Arc<Context>, settled: Settled, champion: Co
         }
     }
     Ok(Event::Settled { number: settled.number })
+}
+
+/// A night of checkpoints fills a disk. Those of experiments that were not kept are removed: their hashes are recorded, and
+/// `nocturne replay` makes them again.
+async fn drop_checkpoints(context: &Arc<Context>, id: &ExperimentId) -> Result<(), Fault> {
+    let trials = context.store.trials(id).await.map_err(|error| fault("cannot read the trials")(&error))?;
+    for trial in trials {
+        let path = context.layout.checkpoint(id, trial.ordinal);
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(format!("cannot remove {}: {error}", path.display()));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Stands for the digest of edits that never applied; hashes what was proposed, so that no two are taken for one.
