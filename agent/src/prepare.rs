@@ -1,14 +1,15 @@
-//! From a campaign to a machine and data that a night can begin on: set-up, download, token shards. Shows its progress and
-//! does nothing twice.
+//! From a campaign to a machine and data that a night can begin on: set-up, download, token shards. Shows its progress and does
+//! nothing twice.
 
 use std::path::{Path, PathBuf};
 
 use data::Manifest;
-use data::prepare::{Options, PrepareError, Source};
+use data::prepare::{HubFile, Options, PrepareError, Source};
 
 use crate::campaign::{Campaign, DataSource, Device};
 use crate::layout::Layout;
 use crate::night::Watcher;
+use crate::setup::hub::{self, DataSet, Hub, HubError};
 use crate::setup::{self, Bytes, Environment, GpuWish, SetupError};
 use crate::terminal::{Notice, Unit};
 
@@ -27,6 +28,9 @@ pub enum DataError {
          libtorch; name text files of your own in campaign.toml ([data] files = [...])"
     )]
     NoCorpus,
+    /// The hub's files cannot be had.
+    #[error(transparent)]
+    Hub(#[from] HubError),
     /// A thread of this program was lost.
     #[error("internal error: {0}")]
     Internal(#[from] tokio::task::JoinError),
@@ -43,7 +47,8 @@ impl DataError {
                 | PrepareError::Occupied { .. }
                 | PrepareError::Damaged(_),
             )
-            | DataError::Read(_) => 3,
+            | DataError::Read(_)
+            | DataError::Hub(_) => 3,
             DataError::Prepare(_) | DataError::NoCorpus => 2,
             DataError::Internal(_) => 1,
         }
@@ -97,8 +102,13 @@ pub async fn set_up(
     options: &setup::Options,
     watcher: &mut dyn Watcher,
 ) -> Result<Environment, SetupError> {
+    setup::ensure(root, options, &mut shown(watcher)).await
+}
+
+/// Shows set-up's events to whoever watches.
+fn shown(watcher: &mut dyn Watcher) -> impl FnMut(setup::Event) + Send + '_ {
     let mut stage = String::new();
-    let mut show = |event: setup::Event| match event {
+    move |event| match event {
         setup::Event::Stage(text) => {
             stage.clone_from(&text);
             watcher.notice(&Notice::Stage { text });
@@ -110,8 +120,7 @@ pub async fn set_up(
             unit: Unit::Bytes,
         }),
         setup::Event::Note(text) => watcher.notice(&Notice::Warning { text }),
-    };
-    setup::ensure(root, options, &mut show).await
+    }
 }
 
 /// Makes a campaign's data ready, or finds it ready.
@@ -124,17 +133,18 @@ pub async fn data(
     environment: &Environment,
     watcher: &mut dyn Watcher,
 ) -> Result<Prepared, DataError> {
-    let source = source(campaign, environment)?;
-    let (data, folder) = (&campaign.data, layout.data());
-    let mut options = Options::for_source(&source, data.vocabulary, data.context);
-    options.search_rows = data.search_rows;
-    options.sealed_rows = data.sealed_rows;
-    options.max_train_bytes = data.max_train_bytes;
-    options.tokenizer_bytes = data.tokenizer_sample_bytes;
+    let text = text(campaign, environment, watcher).await?;
+    let (data, folder) = (campaign.data.clone(), layout.data());
 
     // The work is on a thread that may block; what it says of its progress comes back here.
     let (say, mut said) = tokio::sync::mpsc::unbounded_channel();
     let work = tokio::task::spawn_blocking(move || {
+        let source = text.source()?;
+        let mut options = Options::for_source(&source, data.vocabulary, data.context);
+        options.search_rows = data.search_rows;
+        options.sealed_rows = data.sealed_rows;
+        options.max_train_bytes = data.max_train_bytes;
+        options.tokenizer_bytes = data.tokenizer_sample_bytes;
         let folder = folder.join(data::prepare::key(&source, &options));
         let manifest = data::prepare::prepare(&source, &options, &folder, &mut |progress| {
             // Nobody listening is no reason to stop.
@@ -155,10 +165,34 @@ pub async fn data(
     work.await?
 }
 
-fn source(campaign: &Campaign, environment: &Environment) -> Result<Source, DataError> {
+/// A campaign's text, on this machine.
+enum Text {
+    Python(PathBuf),
+    Files { files: Vec<PathBuf>, text_field: String },
+    Hub { repo: String, revision: String, files: Vec<HubFile>, text_field: String },
+}
+
+impl Text {
+    /// Looks at the files; may hash them.
+    fn source(&self) -> Result<Source, PrepareError> {
+        match self {
+            Text::Python(folder) => Source::python(folder),
+            Text::Files { files, text_field } => Source::files(files, text_field),
+            Text::Hub { repo, revision, files, text_field } => Source::hub(repo, revision, files, text_field),
+        }
+    }
+}
+
+/// Finds the text, or fetches it.
+async fn text(campaign: &Campaign, environment: &Environment, watcher: &mut dyn Watcher) -> Result<Text, DataError> {
     Ok(match campaign.data_source() {
-        DataSource::LibtorchPython => Source::python(environment.corpus.as_deref().ok_or(DataError::NoCorpus)?)?,
-        DataSource::Files { files, text_field } => Source::files(&files, &text_field)?,
-        DataSource::Hub { .. } => return Err(DataError::NoCorpus),
+        DataSource::LibtorchPython => Text::Python(environment.corpus.clone().ok_or(DataError::NoCorpus)?),
+        DataSource::Files { files, text_field } => Text::Files { files, text_field },
+        DataSource::Hub { repo, revision, files, text_field } => {
+            let data_set = DataSet::new(&repo, &revision)?;
+            let files =
+                hub::fetch(&Hub::of_process()?, &data_set, &files, &environment.cache, &mut shown(watcher)).await?;
+            Text::Hub { repo, revision, files, text_field }
+        }
     })
 }

@@ -1,4 +1,5 @@
 //! Whole nights with a pretended trainer.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that fails may panic")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! The helper process against commands that do not want to end.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that fails may panic")]
 
 use std::path::Path;
 use std::process::{Command, Stdio};

@@ -1,4 +1,5 @@
 //! Nights that are killed, interrupted and resumed.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that fails may panic")]
 
 mod support;
 

@@ -1,5 +1,6 @@
 //! A repository with a pretended trainer, for nights that take seconds: real compiler, real git, real SQLite, real processes.
 #![allow(dead_code, reason = "each test file uses its own part")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that fails may panic")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
