@@ -35,7 +35,7 @@ fn no_position_sees_a_later_token() {
         let before = tch::no_grad(|| candidate.logits(&tokens));
         for position in [1, 13, 31] {
             let changed = tokens.copy();
-            let _ = changed.get(0).get(position).copy_(&((tokens.get(0).get(position) + 1).remainder(97)));
+            changed.get(0).get(position).copy_(&((tokens.get(0).get(position) + 1).remainder(97)));
             let after = tch::no_grad(|| candidate.logits(&changed));
             let row = |logits: &Tensor, start, length| logits.get(0).narrow(0, start, length);
             assert!(row(&before, 0, position) == row(&after, 0, position), "{precision:?}: {position} leaks backwards");
@@ -59,7 +59,7 @@ fn a_short_window_looks_back_half_the_context_and_no_further() {
     }
     let tokens = random_tokens(1, 32, 97);
     let changed = tokens.copy();
-    let _ = changed.get(0).get(4).copy_(&((tokens.get(0).get(4) + 1).remainder(97)));
+    changed.get(0).get(4).copy_(&((tokens.get(0).get(4) + 1).remainder(97)));
     let (before, after) = tch::no_grad(|| (candidate.logits(&tokens).get(0), candidate.logits(&changed).get(0)));
     assert!(before.get(4 + 16) != after.get(4 + 16));
     assert!(before.narrow(0, 4 + 17, 32 - 21) == after.narrow(0, 4 + 17, 32 - 21));

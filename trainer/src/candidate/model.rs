@@ -216,7 +216,7 @@ impl Model {
         let mut value = heads(&self.linear(x, &block.value));
         if let Some(ValueEmbedding { table, gate }) = &block.value_embedding {
             let gate = self.linear(&x.narrow(-1, 0, self.gate_channels), gate).sigmoid() * 2.0; // [batch, time, heads]
-            value = value + gate.unsqueeze(-1) * heads(&self.lookup(table, tokens));
+            value = &value + gate.unsqueeze(-1) * heads(&self.lookup(table, tokens));
         }
         let (query, key) = (norm(&self.rotate(&query)), norm(&self.rotate(&key)));
         let mask = (!block.long).then(|| self.short_window.narrow(0, 0, time).narrow(1, 0, time));
