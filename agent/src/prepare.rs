@@ -47,8 +47,14 @@ impl DataError {
                 | PrepareError::Occupied { .. }
                 | PrepareError::Damaged(_),
             )
-            | DataError::Read(_)
-            | DataError::Hub(_) => 3,
+            | DataError::Read(_) => 3,
+            DataError::Hub(error) => {
+                if error.is_of_the_campaign() {
+                    2
+                } else {
+                    3
+                }
+            }
             DataError::Prepare(_) | DataError::NoCorpus => 2,
             DataError::Internal(_) => 1,
         }

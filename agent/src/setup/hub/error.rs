@@ -120,6 +120,14 @@ pub enum HubError {
 }
 
 impl HubError {
+    /// Whether the campaign names something that is not there or not allowed, rather than the machine or the hub being at fault.
+    pub fn is_of_the_campaign(&self) -> bool {
+        matches!(
+            self,
+            HubError::Name { .. } | HubError::NotFound { .. } | HubError::Denied { .. } | HubError::NoFile { .. }
+        )
+    }
+
     /// For `map_err`: an operating system's error with the file it is about.
     pub(super) fn disk<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> HubError + 'a {
         move |source| HubError::Disk { action, path: path.to_path_buf(), source }
