@@ -252,7 +252,7 @@ fn date(at: jiff::Timestamp) -> String {
 
 fn budget(budget: protocol::Budget) -> String {
     match budget {
-        protocol::Budget::Seconds(seconds) => format!("{seconds} s of training"),
+        protocol::Budget::Seconds(seconds) => format!("{seconds} s"),
         protocol::Budget::Tokens(tokens) => format!("{:.1} million tokens", tokens as f64 / 1e6),
     }
 }
