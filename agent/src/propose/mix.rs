@@ -70,3 +70,61 @@ impl Proposer for Mix {
         self.proposers.iter().flat_map(|proposer| proposer.skipped(brief)).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+    use crate::flow::Verdict;
+    use crate::propose::fixture::{baseline, brief, remember};
+    use crate::propose::{Playbook, Tuner};
+
+    fn mix() -> Mix {
+        Mix::new(vec![Box::new(Playbook::load().unwrap()), Box::new(Tuner)])
+    }
+
+    /// How often each proposer is asked first over some turns.
+    fn shares(brief: &mut Brief) -> HashMap<usize, usize> {
+        let mix = mix();
+        let mut shares = HashMap::new();
+        for turn in 0..100 {
+            brief.turn = turn;
+            *shares.entry(mix.order(brief)[0]).or_default() += 1;
+        }
+        shares
+    }
+
+    #[test]
+    fn both_have_a_say_and_the_one_that_gains_has_more() {
+        let mut brief = brief(baseline());
+        let even = shares(&mut brief);
+        assert!(even[&0] > 25 && even[&1] > 25, "{even:?}");
+        for (proposer, verdict, difference) in
+            [("playbook", Verdict::Discarded, 0.004), ("tuner", Verdict::Kept, -0.004)].repeat(3)
+        {
+            let mut proposal = mix().propose(&brief).unwrap().unwrap();
+            proposal.author.proposer = proposer.to_owned();
+            remember(&mut brief, proposal, Some(verdict), Some(difference));
+        }
+        let learnt = shares(&mut brief);
+        assert!(learnt[&1] > 65, "{learnt:?}");
+    }
+
+    #[test]
+    fn the_same_brief_gives_the_same_proposal() {
+        let brief = brief(baseline());
+        assert_eq!(mix().propose(&brief).unwrap(), mix().propose(&brief).unwrap());
+    }
+
+    #[test]
+    fn when_one_has_nothing_the_other_is_asked() {
+        let mut brief = brief(baseline());
+        for file in &mut brief.champion_files {
+            file.text.clear();
+        }
+        assert!(mix().propose(&brief).unwrap().is_none());
+        let all = Playbook::load().unwrap().ideas().len();
+        assert_eq!(mix().skipped(&brief).len(), all + 1);
+    }
+}

@@ -104,18 +104,12 @@ impl Playbook {
         &self.ideas
     }
 
-    /// Each idea with what speaks against it for this brief.
-    fn assess<'a>(&'a self, brief: &'a Brief) -> impl Iterator<Item = (&'a Idea, Proposal, Option<String>)> {
-        let tried = Tried::of(brief);
-        self.ideas.iter().map(move |idea| {
-            let proposal = idea.proposal();
-            let objection = if idea.scales.contains(&brief.scale) {
-                tried.objection(&proposal)
-            } else {
-                Some(format!("not for the {} scale", brief.scale))
-            };
-            (idea, proposal, objection)
-        })
+    /// What speaks against an idea for this brief.
+    fn objection(idea: &Idea, brief: &Brief, tried: &Tried<'_>) -> Option<String> {
+        if !idea.scales.contains(&brief.scale) {
+            return Some(format!("not for the {} scale", brief.scale));
+        }
+        tried.objection(&idea.proposal())
     }
 }
 
@@ -133,18 +127,18 @@ impl Proposer for Playbook {
         }
         let spread = bandit::spread(brief);
         let mut random = bandit::random(brief, 1);
-        let mut best: Option<(f64, Proposal)> = None;
-        for (idea, proposal, objection) in self.assess(brief) {
+        let draws = self.ideas.iter().map(|idea| {
             let mut arm = Arm::new(-idea.predicted_effect, PREDICTION_WEIGHT);
             if let Some(&(tries, gain)) = families.get(idea.family.as_str()) {
                 arm.observe(gain / tries, tries);
             }
-            let draw = arm.draw(spread, &mut random);
-            if objection.is_none() && best.as_ref().is_none_or(|(highest, _)| draw > *highest) {
-                best = Some((draw, proposal));
-            }
-        }
-        Ok(best.map(|(_, proposal)| proposal))
+            (arm.draw(spread, &mut random), idea)
+        });
+        let mut draws: Vec<(f64, &Idea)> = draws.collect();
+        draws.sort_by(|a, b| b.0.total_cmp(&a.0));
+        let tried = Tried::of(brief);
+        let first = draws.into_iter().find(|(_, idea)| Self::objection(idea, brief, &tried).is_none());
+        Ok(first.map(|(_, idea)| idea.proposal()))
     }
 
     /// A curated idea that does not build is given up: there is nothing to learn from in its place.
@@ -153,9 +147,12 @@ impl Proposer for Playbook {
     }
 
     fn skipped(&self, brief: &Brief) -> Vec<Skipped> {
-        self.assess(brief)
-            .filter_map(|(idea, _, objection)| Some(Skipped { key: idea.id.clone(), reason: objection? }))
-            .collect()
+        let tried = Tried::of(brief);
+        let skipped = self
+            .ideas
+            .iter()
+            .filter_map(|idea| Some(Skipped { key: idea.id.clone(), reason: Self::objection(idea, brief, &tried)? }));
+        skipped.collect()
     }
 }
 
@@ -223,21 +220,100 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
-    use crate::edit::{CheckedPatch, Policy};
-    use crate::propose::fixture;
+    use crate::edit::{CheckedPatch, Policy, apply};
+    use crate::flow::Verdict;
+    use crate::propose::fixture::{baseline, brief, remember};
 
     #[test]
-    fn every_idea_applies_to_the_baseline() {
-        let files = fixture::baseline();
-        let failures: Vec<String> = Playbook::load()
-            .unwrap()
-            .ideas()
-            .iter()
-            .filter_map(|idea| {
-                let error = CheckedPatch::check(&idea.proposal(), &files, &Policy::default()).err()?;
-                Some(format!("{}: {error}", idea.id))
-            })
-            .collect();
-        assert!(failures.is_empty(), "{} ideas do not apply:\n{}", failures.len(), failures.join("\n"));
+    fn every_idea_applies_to_the_baseline_and_no_two_are_the_same() {
+        let files = baseline();
+        let playbook = Playbook::load().unwrap();
+        let mut results = HashSet::new();
+        let mut failures = String::new();
+        for idea in playbook.ideas() {
+            match CheckedPatch::check(&idea.proposal(), &files, &Policy::default()) {
+                Ok(patch) if results.insert(patch.digest().to_owned()) => {}
+                Ok(_) => failures += &format!("{}: another idea makes the same code\n", idea.id),
+                Err(error) => failures += &format!("{}: {error}\n", idea.id),
+            }
+        }
+        assert!(failures.is_empty(), "{failures}");
+        assert!(playbook.ideas().len() >= 55);
+    }
+
+    #[test]
+    fn every_idea_is_told_in_full() {
+        for Idea { id, title, hypothesis, source, predicted_effect, .. } in Playbook::load().unwrap().ideas() {
+            assert!(id.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-'), "{id}");
+            assert!((10..=72).contains(&title.chars().count()) && !title.ends_with('.'), "{id}: {title}");
+            assert!(hypothesis.matches(['.', '?']).count() >= 2, "{id}: {hypothesis}");
+            assert!(source.len() > 10, "{id}: {source}");
+            assert!(predicted_effect.abs() <= 0.02, "{id}: {predicted_effect} is not modest");
+        }
+    }
+
+    #[test]
+    fn each_idea_is_proposed_once_and_the_end_is_said() {
+        let mut playbook = Playbook::load().unwrap();
+        let mut brief = brief(baseline());
+        let mut keys = HashSet::new();
+        while let Some(proposal) = playbook.propose(&brief).unwrap() {
+            assert!(keys.insert(proposal.key.clone()), "{} again", proposal.key);
+            remember(&mut brief, proposal, Some(Verdict::Discarded), Some(0.001));
+            brief.history.iter_mut().for_each(|past| past.same_champion = false);
+        }
+        assert_eq!(keys.len(), playbook.ideas().len());
+        assert_eq!(playbook.skipped(&brief).len(), keys.len());
+    }
+
+    #[test]
+    fn ideas_that_fit_no_more_are_skipped_with_the_reason() {
+        let mut playbook = Playbook::load().unwrap();
+        let mut brief = brief(baseline());
+        let gelu = playbook.ideas().iter().find(|idea| idea.id == "gelu").unwrap().proposal();
+        brief.champion_files = apply(&brief.champion_files, &gelu.edits).unwrap();
+        remember(&mut brief, gelu, Some(Verdict::Kept), Some(-0.01));
+        let skipped = playbook.skipped(&brief);
+        let reason = |key: &str| &skipped.iter().find(|skipped| skipped.key == key).unwrap().reason;
+        assert_eq!(reason("gelu"), "tried in experiment 2026-03-08-k4/1: kept");
+        assert!(reason("relu").starts_with("does not fit the champion: edit 1 of 1"), "{}", reason("relu"));
+        assert!(playbook.propose(&brief).unwrap().is_some_and(|proposal| proposal.family != "activation"));
+    }
+
+    #[test]
+    fn the_same_code_is_not_proposed_under_another_name() {
+        let playbook = Playbook::load().unwrap();
+        let mut brief = brief(baseline());
+        let mut proposal = playbook.ideas().iter().find(|idea| idea.id == "matrix-rate-higher").unwrap().proposal();
+        proposal.key = "cpu/matrix_rate/0.04/0.06".to_owned();
+        proposal.author.proposer = "tuner".to_owned();
+        proposal.edits[0].search = "matrix_rate: 0.04,".to_owned();
+        proposal.edits[0].replace = "matrix_rate: 0.06,".to_owned();
+        remember(&mut brief, proposal, Some(Verdict::Discarded), Some(0.0));
+        let skipped = playbook.skipped(&brief);
+        assert_eq!(skipped.len(), 1, "{skipped:?}");
+        assert!(skipped[0].reason.contains("tried the same code"), "{skipped:?}");
+    }
+
+    #[test]
+    fn a_family_that_disappoints_waits() {
+        let mut playbook = Playbook::load().unwrap();
+        let mut brief = brief(baseline());
+        let first = playbook.propose(&brief).unwrap().unwrap();
+        let family = first.family.clone();
+        remember(&mut brief, first, Some(Verdict::Discarded), Some(0.01));
+        let mut later = HashSet::new();
+        for _ in 0..6 {
+            let proposal = playbook.propose(&brief).unwrap().unwrap();
+            later.insert(proposal.family.clone());
+            remember(&mut brief, proposal, Some(Verdict::Discarded), Some(0.01));
+        }
+        assert!(later.len() >= 4, "after {family}: {later:?}");
+    }
+
+    #[test]
+    fn a_mistake_in_a_file_is_told_with_its_place() {
+        let error = parse("family = \"x\"\n[[idea]]\nid = \"a\"\ntitel = \"b\"\n").unwrap_err();
+        assert!(error.contains("line 4") && error.contains("titel"), "{error}");
     }
 }

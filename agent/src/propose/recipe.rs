@@ -1,5 +1,5 @@
 //! Finds the numbers of a recipe in its source text: the fields that the constructor of a scale sets to plain literals,
-//! and those it takes over from the constructor it builds on (`..Self::base()`).
+//! and those that the constructors it calls set (`Recipe::base(..)`).
 //!
 //! A small tokenizer, not a compiler: what it does not understand (arithmetic, strings, calls, negative numbers, literals
 //! with a type) it leaves alone, and it never fails on any text.
@@ -28,14 +28,17 @@ pub fn constants(text: &str, scale: Scale) -> Vec<Constant> {
     let mut found = Vec::new();
     let mut hidden = HashSet::new();
     let mut visited = HashSet::new();
-    let mut function = Some(scale.name());
-    while let Some(name) = function.filter(|name| visited.insert(*name)) {
+    let mut functions = vec![scale.name()];
+    while let Some(name) = functions.pop() {
+        if !visited.insert(name) {
+            continue;
+        }
         let body = body(&tokens, text, name);
         let fields = fields(body, text);
         found.extend(fields.iter().filter(|(field, _)| !hidden.contains(field)).flat_map(|(_, c)| c.clone()));
         // What a constructor sets itself hides what it builds on.
         hidden.extend(fields.into_iter().map(|(field, _)| field));
-        function = base(body, text);
+        functions.extend(calls(body, text));
     }
     found
 }
@@ -281,11 +284,10 @@ fn numbers(field: &str, value: &[Token], text: &str) -> Vec<Constant> {
     constants.collect()
 }
 
-/// The constructor named in `..Self::base()`, if the body ends in one.
-fn base<'a>(body: &[Token], text: &'a str) -> Option<&'a str> {
-    let dots = body.windows(3).position(|w| w[0].is(b'.') && w[1].is(b'.') && w[2].kind == Kind::Word)?;
-    let call = body[dots + 2..].windows(2).find(|w| w[1].is(b'('))?;
-    (call[0].kind == Kind::Word).then(|| call[0].text(text))
+/// The names of what the body calls, last first: a constructor may build on others, as in `Recipe::base(..)`.
+fn calls<'a>(body: &[Token], text: &'a str) -> Vec<&'a str> {
+    let calls = body.windows(2).filter(|w| w[0].kind == Kind::Word && w[1].is(b'('));
+    calls.map(|w| w[0].text(text)).rev().collect()
 }
 
 #[cfg(test)]
@@ -318,7 +320,7 @@ mod tests {
             }
 
             pub fn gpu() -> Self {
-                Self { depth: 6, ..Self::base() }
+                Recipe::base(Shape { depth: 6 })
             }
 
             fn base() -> Self {
@@ -360,6 +362,21 @@ mod tests {
         assert_eq!(meaning(RECIPE, "depth").as_deref(), Some("Layers of the decoder"));
         assert_eq!(meaning(RECIPE, "window"), None);
         assert_eq!(meaning(RECIPE, "nothing"), None);
+    }
+
+    #[test]
+    fn the_baseline_is_read_whole() {
+        let files = crate::propose::fixture::baseline();
+        let text = &files.iter().find(|file| file.path.ends_with("/recipe.rs")).unwrap().text;
+        for scale in Scale::ALL {
+            let found = seen(text, scale);
+            let value = |name: &str| found.iter().find(|(n, _, _)| n == name).map(|(_, value, _)| *value);
+            assert!(value("depth").is_some_and(|depth| depth >= 4.0), "{scale}");
+            assert!(value("tokens_per_step").is_some(), "{scale}");
+            assert_eq!(value("matrix_rate"), Some(0.04), "{scale}");
+            assert!(found.len() > 35, "{scale}: only {} numbers found", found.len());
+            assert!(meaning(text, "matrix_rate").is_some());
+        }
     }
 
     #[test]

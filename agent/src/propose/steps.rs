@@ -20,30 +20,55 @@ pub(super) enum Direction {
 enum Kind {
     /// Any positive number: rates, scales.
     Positive,
+    /// Any positive number, of which only the order of magnitude matters.
+    Magnitude,
     /// From 0 to 1: a part of something.
     Fraction,
     /// A decay just below 1, of which the distance to 1 matters.
     Decay,
+    /// 0, to be tried at this value and others near it.
+    Start(f64),
     /// A positive multiple of this unit.
     Multiple(f64),
+    /// A count, at most this.
+    Count(f64),
     /// Half or double, and a divisor of this number.
     Divisor(f64),
-    /// Too small or too odd to matter.
+    /// Left alone.
     Fixed,
 }
 
+/// What numbers that are 0 in the recipe are first tried at; other zeros are left alone.
+const STARTS: [(&str, f64); 5] = [
+    ("adam_weight_decay", 0.002),
+    ("final_rate", 0.1),
+    ("final_weight_decay", 0.5),
+    ("output_std", 0.3),
+    ("warmup", 0.05),
+];
+
 fn kind(constant: &Constant, all: &[Constant], scale: Scale) -> Kind {
-    let name = constant.name.as_str();
+    let (name, value) = (constant.name.as_str(), constant.value);
     let has = |part: &str| name.contains(part);
     let other = |name: &str| all.iter().find(|other| other.name == name).map(|other| other.value);
+    if value <= 0.0 {
+        return STARTS.iter().find(|(start, _)| *start == name).map_or(Kind::Fixed, |(_, start)| Kind::Start(*start));
+    }
     match name {
         "head_dim" => other("dim").map_or(Kind::Fixed, Kind::Divisor),
         "dim" => Kind::Multiple(other("head_dim").unwrap_or(128.0)),
-        "tokens_per_step" => Kind::Multiple(scale.context() as f64),
-        _ if has("eps") || constant.value <= 0.0 => Kind::Fixed,
+        "tokens_per_step" => Kind::Multiple(scale.context() as f64 * other("micro_batch_rows").unwrap_or(1.0)),
+        // Memory and speed only, and another one may not divide the rows of a step.
+        "micro_batch_rows" => Kind::Fixed,
+        "gate_channels" => Kind::Multiple(8.0),
+        // There are coefficients for five.
+        "muon_iterations" => Kind::Count(5.0),
+        "rotary_base" => Kind::Magnitude,
+        "short_window" | "warmup" | "warmdown" | "final_rate" | "final_weight_decay" => Kind::Fraction,
         _ if constant.integer => Kind::Multiple(1.0),
-        _ if (has("beta") || has("momentum") || has("decay")) && (0.5..1.0).contains(&constant.value) => Kind::Decay,
-        _ if has("fraction") || has("beta") || has("momentum") => Kind::Fraction,
+        _ if has("epsilon") => Kind::Magnitude,
+        _ if (has("beta") || has("momentum") || has("decay")) && (0.5..1.0).contains(&value) => Kind::Decay,
+        _ if (has("beta") || has("momentum") || has("fraction")) && value <= 1.0 => Kind::Fraction,
         _ => Kind::Positive,
     }
 }
@@ -62,6 +87,9 @@ pub(super) fn step(
     let to = match kind(constant, all, scale) {
         Kind::Fixed => return None,
         Kind::Positive => scaled(value, up),
+        Kind::Magnitude => two_digits(value * if up { factor.powi(3) } else { factor.powi(-3) }),
+        Kind::Start(start) if up => two_digits(start * factor / STEPS[0]),
+        Kind::Start(_) => return None,
         Kind::Fraction => scaled(value, up).min(1.0),
         // Rounded, because 1 - 0.08 is not 0.92.
         Kind::Decay => ((1.0 - scaled(1.0 - value, !up)) * 1e9).round() / 1e9,
@@ -70,6 +98,7 @@ pub(super) fn step(
             let to = (scaled(value, up) / unit).round() * unit;
             if up { to.max(least) } else { to.min(least) }
         }
+        Kind::Count(most) => if up { value + 1.0 } else { value - 1.0 }.min(most),
         Kind::Divisor(whole) => {
             let to = if up { value * 2.0 } else { value / 2.0 };
             // Rotary embeddings turn pairs, and tiny heads cannot tell positions apart.
@@ -122,7 +151,7 @@ mod tests {
             [Direction::Up, Direction::Down].map(|d| step(&constant, &all, Scale::Cpu, d, factor))
         };
         assert_eq!(both("matrix_lr", 0.04, false, 1.5), [Some(0.06), Some(0.027)]);
-        assert_eq!(both("warmdown_fraction", 0.9, false, 1.5), [Some(1.0), Some(0.6)]);
+        assert_eq!(both("warmdown", 0.9, false, 1.5), [Some(1.0), Some(0.6)]);
         assert_eq!(both("beta2", 0.95, false, 1.5), [Some(0.967), Some(0.925)]);
         assert_eq!(both("depth", 4.0, true, 1.1), [Some(5.0), Some(3.0)]);
         assert_eq!(both("depth", 1.0, true, 1.5), [Some(2.0), None]);
@@ -130,8 +159,12 @@ mod tests {
         assert_eq!(both("dim", 256.0, true, 1.5), [Some(384.0), Some(192.0)]);
         assert_eq!(both("head_dim", 64.0, true, 1.5), [Some(128.0), Some(32.0)]);
         assert_eq!(both("tokens_per_step", 4096.0, true, 1.5), [Some(6144.0), Some(2816.0)]);
-        assert_eq!(both("adam_eps", 1e-10, false, 1.5), [None, None]);
-        assert_eq!(both("warmup_fraction", 0.0, false, 1.5), [None, None]);
+        assert_eq!(both("muon_iterations", 5.0, true, 1.5), [Some(5.0), Some(4.0)]);
+        assert_eq!(both("muon_momentum_steps", 300.0, false, 1.5), [Some(450.0), Some(200.0)]);
+        assert_eq!(both("rotary_base", 10_000.0, false, 1.5), [Some(34_000.0), Some(3_000.0)]);
+        assert_eq!(both("warmup", 0.0, false, 1.5), [Some(0.05), None]);
+        assert_eq!(both("unknown", 0.0, false, 1.5), [None, None]);
+        assert_eq!(both("micro_batch_rows", 16.0, true, 1.5), [None, None]);
     }
 
     #[test]
