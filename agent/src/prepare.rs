@@ -31,6 +31,9 @@ pub enum DataError {
     /// The hub's files cannot be had.
     #[error(transparent)]
     Hub(#[from] HubError),
+    /// A file of the campaign is not there.
+    #[error("{} is not there; campaign.toml names it under [data] files", .0.display())]
+    NoFile(PathBuf),
     /// A thread of this program was lost.
     #[error("internal error: {0}")]
     Internal(#[from] tokio::task::JoinError),
@@ -55,7 +58,7 @@ impl DataError {
                     3
                 }
             }
-            DataError::Prepare(_) | DataError::NoCorpus => 2,
+            DataError::Prepare(_) | DataError::NoCorpus | DataError::NoFile(_) => 2,
             DataError::Internal(_) => 1,
         }
     }
@@ -72,6 +75,19 @@ pub struct Prepared {
     pub search_rows: PathBuf,
     /// Bytes that each target token of those rows stands for.
     pub search_bytes: Vec<u16>,
+}
+
+/// Whether the local files that a campaign names are there; what can be said of them before anything is installed.
+///
+/// # Errors
+/// [`DataError::NoFile`].
+pub fn check_files(campaign: &Campaign) -> Result<(), DataError> {
+    match campaign.data_source() {
+        DataSource::Files { files, .. } => {
+            files.into_iter().find(|file| !file.exists()).map_or(Ok(()), |file| Err(DataError::NoFile(file)))
+        }
+        DataSource::LibtorchPython | DataSource::Hub { .. } => Ok(()),
+    }
 }
 
 /// Makes the machine ready for a campaign.

@@ -124,7 +124,7 @@ pub async fn replay(
     // Never sent: Ctrl-C ends this program, and with it everything it started.
     let (_never, stop) = watch::channel(false);
     let executable = folder.join("trainer");
-    let order = Order { executable: &executable, log: &folder.join("build.log"), nice: 0 };
+    let order = Order { executable: &executable, log: &folder.join("build.log"), nice: 0, most_seconds: 3.0 * 3600.0 };
     let export = |commit: CommitId| {
         let root = Arc::new(layout.root().to_owned());
         move |to: &std::path::Path| {

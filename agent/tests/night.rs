@@ -206,7 +206,7 @@ fn what_cannot_work_is_said_before_anything_is_done() {
     fixture.replace("experiments/pretend/campaign.toml", "secnds = 0.3", "seconds = 0.3");
 
     fixture.replace("experiments/pretend/campaign.toml", "disk_reserve_gb = 0.1", "disk_reserve_gb = 900000");
-    refused(&fixture, &["night", "experiments/pretend"], 3, &["available"]);
+    refused(&fixture, &["night", "experiments/pretend"], 3, &["not enough disk"]);
     fixture.replace("experiments/pretend/campaign.toml", "disk_reserve_gb = 900000", "disk_reserve_gb = 0.1");
 
     fixture.git(&["checkout", "--quiet", "--detach"]);

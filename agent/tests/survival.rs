@@ -46,6 +46,39 @@ async fn records(fixture: &Fixture) -> Vec<ExperimentRecord> {
     all
 }
 
+/// The loss that the pretended trainer claims follows from its recipe: every measured experiment must have its own commit's.
+async fn check_figures(fixture: &Fixture, experiments: &[ExperimentRecord]) {
+    let layout = Layout::new(fixture.root());
+    for experiment in experiments {
+        let Some(candidate) = &experiment.candidate else { continue };
+        let recipe = fixture.git(&["show", &format!("{}:trainer/src/candidate/recipe.rs", candidate.commit)]);
+        let number = |name: &str| -> f64 {
+            let line =
+                recipe.lines().find_map(|line| line.trim().strip_prefix(&format!("{name}: "))?.strip_suffix(','));
+            line.unwrap().parse().unwrap()
+        };
+        let off = |name: &str, best: f64| (number(name) / best).ln().powi(2);
+        let loss = 2.0
+            + off("matrix_rate", 0.06)
+            + off("embedding_rate", 0.4)
+            + off("softcap", 20.0)
+            + off("warmdown", 0.6)
+            + (number("depth") * number("dim") / 1024.0).ln().powi(2)
+            + off("tokens_per_step", 4096.0)
+            + off("micro_batch_rows", 16.0) * 0.01
+            + off("head_dim", 64.0) * 0.01;
+        for ordinal in 1..10 {
+            let checkpoint = layout.checkpoint(&experiment.id, ordinal);
+            if let Ok(claimed) = std::fs::read_to_string(checkpoint)
+                && !claimed.is_empty()
+            {
+                let claimed: f64 = claimed.parse().unwrap();
+                assert!((claimed - loss).abs() < 1e-9, "{} claims {claimed}, its commit {loss}", experiment.id);
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn killed_at_any_moment_a_night_loses_at_most_the_trial_in_flight() {
     let fixture = Fixture::new();
@@ -78,6 +111,8 @@ async fn killed_at_any_moment_a_night_loses_at_most_the_trial_in_flight() {
                 assert_eq!(*before, facts, "the record of {} changed", experiment.id);
             }
         }
+        // What was measured is what the commit claims, not what another commit's executable does.
+        check_figures(&fixture, &experiments).await;
         let known: BTreeSet<String> = experiments.iter().map(|e| e.id.to_string()).collect();
         assert!(decided.keys().all(|id| known.contains(id)), "an experiment was lost");
         // No branch without its record, and none at another commit.

@@ -73,6 +73,11 @@ impl Messages {
             (true, Some(101)) if !said.contains("--frozen") => {
                 Ok(BuildFailure { errors: vec![said], error_count: 1, build_seconds })
             }
+            // A compiler that runs out of memory or stack is killed; with what it was given to compile, that is.
+            (true, Some(code)) if code > 128 => {
+                let words = format!("the compiler was ended by signal {}: {said}", code - 128);
+                Ok(BuildFailure { errors: vec![words], error_count: 1, build_seconds })
+            }
             (true, code) => {
                 let code = code.map_or_else(|| "no exit code".to_owned(), |code| format!("exit code {code}"));
                 Err(format!("cargo ended with {code}: {said}"))
@@ -105,12 +110,14 @@ mod tests {
     }
 
     #[test]
-    fn a_full_disk_and_a_killed_cargo_are_not_the_codes_fault() {
+    fn a_full_disk_and_a_cargo_that_cannot_work_are_not_the_codes_fault() {
         let mut messages = Messages::default();
         messages.take(ERROR.as_bytes());
         assert!(messages.failure(&ended(101, "error: No space left on device (os error 28)"), 1.0).is_err());
-        assert!(Messages::default().failure(&ended(137, ""), 1.0).is_err());
+        assert!(Messages::default().failure(&ended(2, "unknown profile"), 1.0).is_err());
         assert!(Messages::default().failure(&ended(101, "cannot update with --frozen"), 1.0).is_err());
         assert!(Messages::default().failure(&ended(101, "build script failed"), 1.0).is_ok());
+        let killed = Messages::default().failure(&ended(137, ""), 1.0).unwrap();
+        assert!(killed.errors[0].contains("signal 9"));
     }
 }

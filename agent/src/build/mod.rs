@@ -62,12 +62,19 @@ pub struct Order<'a> {
     pub log: &'a Path,
     /// Added to the build's niceness.
     pub nice: i32,
+    /// Seconds after which the build is ended: edited code can keep a compiler busy for ever.
+    pub most_seconds: f64,
 }
 
 impl Builder {
     /// `slots` is the folder of all slots; `environment` is all that cargo gets to see.
     pub fn new(launcher: Launcher, cargo: PathBuf, environment: Vec<(String, String)>, slots: PathBuf) -> Self {
         Self { launcher, cargo, environment, slots }
+    }
+
+    /// Whether the pristine slot is there to be copied.
+    pub fn has_start(&self) -> bool {
+        self.slots.join("pristine/target").join(PROFILE).join("trainer").exists()
     }
 
     /// Builds the night's start in the pristine slot; `export` writes its files into a folder, changed files only.
@@ -143,8 +150,15 @@ impl Builder {
                 messages.take(&line);
             }
         };
+        let deadline = std::time::Duration::from_secs_f64(order.most_seconds);
         tokio::select! {
             () = read => {}
+            () = tokio::time::sleep(deadline) => {
+                process.stop().await?;
+                let errors = vec![format!("the compiler was still at work after {} seconds", order.most_seconds)];
+                let build_seconds = began.elapsed().as_secs_f64();
+                return Ok(Err(BuildFailure { errors, error_count: 1, build_seconds }));
+            }
             () = stopped(&mut stop) => {
                 process.stop().await?;
                 return Err(BuildError::Stopped);

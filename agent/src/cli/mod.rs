@@ -260,7 +260,12 @@ pub fn main() -> ExitCode {
         .with_writer(std::io::stderr)
         .init();
     let outcome = match tokio::runtime::Runtime::new() {
-        Ok(runtime) => runtime.block_on(run(command)),
+        Ok(runtime) => {
+            let outcome = runtime.block_on(run(command));
+            // A thread that is reading a corpus is not waited for.
+            runtime.shutdown_background();
+            outcome
+        }
         Err(error) => Err(Fault::environment(format!("cannot start the runtime: {error}"))),
     };
     match outcome {

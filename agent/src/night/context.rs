@@ -1,6 +1,6 @@
 //! What all effects of one night need, fixed when it begins.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
@@ -58,6 +58,8 @@ pub struct Context {
     pub data: NightData,
     /// Who proposes.
     pub proposer: Mutex<Box<dyn Proposer>>,
+    /// Champions that a brief was written for.
+    briefed: Mutex<HashSet<CommitId>>,
     /// Facts of the patches committed by this process.
     pub(super) patches: Mutex<HashMap<CommitId, PatchFacts>>,
 }
@@ -87,6 +89,7 @@ impl Context {
             setting,
             data,
             proposer: Mutex::new(proposer),
+            briefed: Mutex::new(HashSet::new()),
             patches: Mutex::new(HashMap::new()),
         }
     }
@@ -124,6 +127,11 @@ impl Context {
             nice: 0,
             grace_seconds: 2.0,
         }
+    }
+
+    /// Whether nobody has asked this about the champion before.
+    pub(super) fn first_brief_of(&self, champion: &CommitId) -> bool {
+        self.briefed.lock().unwrap_or_else(PoisonError::into_inner).insert(champion.clone())
     }
 
     pub(super) fn remember_patch(&self, commit: CommitId, facts: PatchFacts) {

@@ -43,6 +43,9 @@ struct Driver<'a> {
     began: Instant,
     offset: f64,
     deadline: Option<f64>,
+    /// Effects journalled by earlier parts of the night, and by this one: every key is new, also after a restart.
+    part: usize,
+    journalled: usize,
     tasks: JoinSet<Done>,
     progress: mpsc::UnboundedSender<TrialProgress>,
     stop: watch::Sender<bool>,
@@ -71,12 +74,15 @@ pub async fn drive(
 ) -> Result<Outcome, DriverError> {
     let (progress, mut progressed) = mpsc::unbounded_channel();
     let deadline = context.night.deadline.map(|at| (at - context.night.started_at).get_seconds() as f64);
+    let part = context.store.effects(&context.night.id).await?.len();
     let mut driver = Driver {
         context,
         machine,
         began: Instant::now(),
         offset,
         deadline,
+        part,
+        journalled: 0,
         tasks: JoinSet::new(),
         progress,
         stop: watch::Sender::new(false),
@@ -112,27 +118,31 @@ pub async fn drive(
                     current.loss = point.point.loss.or(current.loss);
                 }
             }
-            _ = tick.tick() => driver.show(),
+            _ = tick.tick() => {
+                driver.show();
+                ending = driver.take(Event::Tick).await?;
+            }
         }
     }
     let ending = ending.unwrap_or(Ending::Stopped);
     driver.end_tasks().await;
     driver.show();
-    let (how, detail) = recorded(&ending);
-    driver.context.store.end_night(&driver.context.night.id, how, &detail).await?;
+    if let Some((how, detail)) = recorded(&ending) {
+        driver.context.store.end_night(&driver.context.night.id, how, &detail).await?;
+    }
     Ok(Outcome { ending, seconds: driver.began.elapsed().as_secs_f64() })
 }
 
-/// The machine's ending in the records' words.
-fn recorded(ending: &Ending) -> (NightEnding, String) {
-    match ending {
+/// The machine's ending in the records' words; `None` leaves the night to be gone on with, once the machine is mended.
+fn recorded(ending: &Ending) -> Option<(NightEnding, String)> {
+    Some(match ending {
         Ending::ExperimentsDone => (NightEnding::ExperimentsDone, String::new()),
         Ending::Deadline => (NightEnding::Deadline, String::new()),
         Ending::NothingLeft => (NightEnding::NothingLeft, String::new()),
         Ending::Stopped => (NightEnding::Stopped, String::new()),
         Ending::BadStart(why) => (NightEnding::Failed, format!("the night's start cannot be measured: {why}")),
-        Ending::MachineFaults(why) => (NightEnding::Failed, why.clone()),
-    }
+        Ending::MachineFaults(_) => return None,
+    })
 }
 
 impl Driver<'_> {
@@ -166,8 +176,8 @@ impl Driver<'_> {
                     }
                     // Done here and now: the order of decisions is the order of the records.
                     Effect::Settle { settled } => {
-                        let key = format!("settle/{}", settled.number);
-                        self.journal(&key, "settle", json!({ "verdict": settled.decision.verdict })).await?;
+                        let payload = json!({ "verdict": settled.decision.verdict });
+                        let key = self.journal(&format!("settle/{}", settled.number), "settle", payload).await?;
                         self.told_settled(&settled).await?;
                         let number = settled.number;
                         let champion = self.machine.champion().commit.clone();
@@ -180,66 +190,94 @@ impl Driver<'_> {
                         }
                         queue.push_back(event);
                     }
-                    other => self.start(other).await?,
+                    other => queue.extend(self.start(other).await?),
                 }
             }
         }
         Ok(None)
     }
 
-    async fn journal(&self, key: &str, kind: &str, payload: Value) -> Result<(), DriverError> {
-        // Begun before (in a part of the night that was cut off) is as good: every effect can be performed again.
-        self.context.store.begin_effect(&self.context.night.id, key, kind, &payload).await?;
-        Ok(())
+    /// Writes down that an effect begins; returns its key.
+    async fn journal(&mut self, what: &str, kind: &str, payload: Value) -> Result<String, DriverError> {
+        self.journalled += 1;
+        let key = format!("{}.{}/{what}", self.part, self.journalled);
+        self.context.store.begin_effect(&self.context.night.id, &key, kind, &payload).await?;
+        Ok(key)
     }
 
-    /// Journals an effect and performs it in a task of its own.
-    async fn start(&mut self, effect: Effect) -> Result<(), DriverError> {
+    /// Journals an effect and performs it in a task of its own; what fails before that is the answer.
+    async fn start(&mut self, effect: Effect) -> Result<Option<Event>, DriverError> {
         let context = Arc::clone(&self.context);
         let stop: StopSignal = self.stop.subscribe();
         let champion = self.machine.champion().clone();
         match effect {
             Effect::Propose { number, turn } => {
-                let key = format!("propose/{number}/{turn}");
-                self.journal(&key, "propose", json!({ "champion": champion.commit })).await?;
+                let key = self
+                    .journal(&format!("propose/{number}/{turn}"), "propose", json!({ "champion": champion.commit }))
+                    .await?;
                 self.view.next = Some((number, "proposing".to_owned()));
-                self.spawn(key, perform::propose(context, champion.commit, champion.val_bpb, turn, None));
+                self.spawn_making(
+                    key,
+                    number,
+                    perform::propose(context, champion.commit, champion.val_bpb, turn, None),
+                );
             }
             Effect::Repair { number, turn, proposal, setback } => {
-                let key = format!("repair/{number}/{turn}");
-                self.journal(&key, "repair", json!({ "key": proposal.key })).await?;
+                let key =
+                    self.journal(&format!("repair/{number}/{turn}"), "repair", json!({ "key": proposal.key })).await?;
                 self.view.next = Some((number, "repairing".to_owned()));
                 let repair = Some((*proposal, *setback));
-                self.spawn(key, perform::propose(context, champion.commit, champion.val_bpb, turn, repair));
+                self.spawn_making(
+                    key,
+                    number,
+                    perform::propose(context, champion.commit, champion.val_bpb, turn, repair),
+                );
             }
             Effect::Commit { number, proposal, parent } => {
-                let content = crate::hash::sha256(json!(proposal.edits).to_string().as_bytes());
-                let key = format!("commit/{number}/{}/{}", parent.short(), content.get(..12).unwrap_or_default());
-                self.journal(&key, "commit", json!({ "key": proposal.key, "parent": parent })).await?;
+                let key = self
+                    .journal(
+                        &format!("commit/{number}/{}", parent.short()),
+                        "commit",
+                        json!({ "key": proposal.key, "parent": parent }),
+                    )
+                    .await?;
                 self.view.next = Some((number, "committing".to_owned()));
-                self.spawn(key, perform::commit(context, number, *proposal, parent));
+                self.spawn_making(key, number, perform::commit(context, number, *proposal, parent));
             }
             Effect::Build { number, candidate } => {
-                let key = format!("build/{number}/{}", candidate.commit.short());
-                self.journal(&key, "build", json!({ "commit": candidate.commit, "parent": candidate.parent })).await?;
+                let key = self
+                    .journal(
+                        &format!("build/{number}/{}", candidate.commit.short()),
+                        "build",
+                        json!({ "commit": candidate.commit, "parent": candidate.parent }),
+                    )
+                    .await?;
                 match &mut self.view.next {
                     Some((next, what)) if *next == number => "building".clone_into(what),
                     _ => self.view.current = Some(current(number, "", Stage::Building)),
                 }
-                self.spawn(key, perform::build(context, number, candidate, stop));
+                self.spawn_making(key, number, perform::build(context, number, candidate, stop));
             }
             Effect::Train { launch, trial } => {
-                let key = format!("train/{}/{trial}", launch.number);
-                self.journal(&key, "train", json!({ "commit": launch.candidate.commit })).await?;
+                let key = self
+                    .journal(
+                        &format!("train/{}/{trial}", launch.number),
+                        "train",
+                        json!({ "commit": launch.candidate.commit }),
+                    )
+                    .await?;
                 let title = launch.proposal.as_ref().map_or("", |proposal| proposal.title.as_str());
                 self.view.current = Some(current(launch.number, title, Stage::Starting));
                 self.view.next = self.view.next.take().filter(|(next, _)| *next != launch.number);
+                // Before anything else is begun: the next proposal is made in the knowledge of this one.
+                if let Err(what) = perform::enlist(&context, &launch).await {
+                    return Ok(Some(Event::Fault(what)));
+                }
                 let progress = self.progress.clone();
                 self.spawn(key, perform::run_trial(context, *launch, trial, stop, progress));
             }
             Effect::Evaluate { number, trial } => {
-                let key = format!("evaluate/{number}/{trial}");
-                self.journal(&key, "evaluate", json!({})).await?;
+                let key = self.journal(&format!("evaluate/{number}/{trial}"), "evaluate", json!({})).await?;
                 if let Some(current) = &mut self.view.current {
                     (current.stage, current.progress) = (Stage::Evaluating, None);
                 }
@@ -247,12 +285,26 @@ impl Driver<'_> {
             }
             Effect::Skip { .. } | Effect::Settle { .. } | Effect::Finish(_) => {}
         }
-        Ok(())
+        Ok(None)
     }
 
+    /// Performs an effect of the testing lane: what goes wrong there beyond a trial's own faults ends the night.
     fn spawn(&mut self, key: String, effect: impl Future<Output = Result<Event, perform::Fault>> + Send + 'static) {
         self.tasks.spawn(async move {
             let event = effect.await.unwrap_or_else(Event::Fault);
+            Done { key, event }
+        });
+    }
+
+    /// Performs an effect of the making lane: what goes wrong there costs one candidate.
+    fn spawn_making(
+        &mut self,
+        key: String,
+        number: u32,
+        effect: impl Future<Output = Result<Event, perform::Fault>> + Send + 'static,
+    ) {
+        self.tasks.spawn(async move {
+            let event = effect.await.unwrap_or_else(|what| Event::MakingFault { number, what });
             Done { key, event }
         });
     }
@@ -279,6 +331,8 @@ impl Driver<'_> {
                 TrialEnd::MachineFault { message } => self.warn("train", message).await,
                 _ => Ok(()),
             },
+            Event::MakingFault { what, .. } => self.warn("make", what).await,
+            Event::TrialFault(what) => self.warn("evaluate", what).await,
             Event::Fault(what) => self.warn("night", what).await,
             Event::Stop { at_once: false } => {
                 self.view.stopping = true;
@@ -356,6 +410,9 @@ fn summary(event: &Event) -> &'static str {
         Event::Evaluated(Ok(_)) => "verified",
         Event::Evaluated(Err(_)) => "rejected",
         Event::Settled { .. } => "settled",
+        Event::TrialFault(_) => "trial fault",
+        Event::MakingFault { .. } => "making fault",
+        Event::Tick => "tick",
         Event::Fault(_) => "fault",
         Event::Stop { .. } => "stopped",
     }

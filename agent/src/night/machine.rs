@@ -11,8 +11,15 @@ use crate::flow::{
 };
 use crate::stats;
 
-/// Trials of one experiment that may end in a fault of the machine before the night gives up.
-const MACHINE_FAULTS_BEFORE_GIVING_UP: u32 = 3;
+/// Trials in a row that may end in a fault of the machine before the experiment is left alone.
+const FAULTS_BEFORE_LEAVING_IT: u32 = 3;
+
+/// Experiments in a row that may be left alone for that reason before the night gives up. One alone may be to blame itself,
+/// whatever it looks like from outside.
+const LEFT_ALONE_BEFORE_GIVING_UP: u32 = 2;
+
+/// Faults in a row in making candidates before the night gives up.
+const MAKING_FAULTS_BEFORE_GIVING_UP: u32 = 3;
 
 /// Proposals in a row that may come to nothing before the making lane rests until the champion moves.
 const FRUITLESS_PROPOSALS_BEFORE_RESTING: u32 = 200;
@@ -114,8 +121,19 @@ pub enum Event {
         /// The experiment's number.
         number: u32,
     },
-    /// An effect could not be performed for a reason that lies in the machine; says which and why.
+    /// The trial in flight could not be trained or evaluated, for a reason that lies in the machine.
+    TrialFault(String),
+    /// A candidate could not be made, for a reason that lies in the machine or in a proposer.
+    MakingFault {
+        /// The number that it would have had.
+        number: u32,
+        /// What happened.
+        what: String,
+    },
+    /// The night cannot go on, for a reason that lies in the machine; says which.
     Fault(String),
+    /// Time has passed.
+    Tick,
     /// The person wants the night to end: after this trial, or at once.
     Stop {
         /// Do not wait for the trial in flight.
@@ -278,6 +296,8 @@ pub struct Unsettled {
     pub candidate: Candidate,
     /// Trials it has had.
     pub trials: u32,
+    /// The executable of its last trial, if that finished and waits for its evaluation.
+    pub trained: Option<Artifact>,
 }
 
 /// Where a night begins, or goes on from.
@@ -305,6 +325,8 @@ pub struct Machine {
     settled: u32,
     fruitless: u32,
     faults: u32,
+    left_alone: u32,
+    making_faults: u32,
     trials_before: u32,
     making: Making,
     testing: Testing,
@@ -326,6 +348,8 @@ impl Machine {
             settled: start.settled,
             fruitless: 0,
             faults: 0,
+            left_alone: 0,
+            making_faults: 0,
             trials_before: 0,
             making: Making::Idle,
             testing: Testing::Idle,
@@ -363,6 +387,9 @@ impl Machine {
             Event::Trained(trained) => self.trained(&trained, now, &mut effects),
             Event::Evaluated(result) => self.evaluated(result, now, &mut effects),
             Event::Settled { number } => self.settled(number),
+            Event::TrialFault(what) => self.trial_fault(&what, now, &mut effects),
+            Event::MakingFault { number, what } => self.making_fault(number, &what, &mut effects),
+            Event::Tick => {}
             Event::Fault(what) => self.finish(Ending::MachineFaults(what), &mut effects),
             Event::Stop { at_once: true } => self.finish(Ending::Stopped, &mut effects),
             Event::Stop { at_once: false } => self.stopping = true,
@@ -379,9 +406,14 @@ impl Machine {
                 proposal: None,
                 candidate: Candidate { commit: self.champion.commit.clone(), parent: self.champion.commit.clone() },
                 trials: 0,
+                trained: None,
             })
         });
-        if let Some(first) = first {
+        if let Some(Unsettled { number, proposal, candidate, trials, trained: Some(artifact) }) = first {
+            let launch = Box::new(Launch { number, proposal, candidate, artifact, attempts: Vec::new() });
+            effects.push(Effect::Evaluate { number, trial: trials });
+            self.testing = Testing::Evaluating { launch, trial: trials };
+        } else if let Some(first) = first {
             self.trials_before = first.trials;
             effects.push(Effect::Build { number: first.number, candidate: first.candidate.clone() });
             self.testing =
@@ -525,6 +557,7 @@ impl Machine {
         let Making::Building { proposal, candidate, mut attempts } = self.making.clone() else { return };
         match result {
             Ok(artifact) => {
+                (self.fruitless, self.making_faults) = (0, 0);
                 attempts.push(Attempt {
                     proposal: proposal.clone(),
                     candidate: Some(candidate.clone()),
@@ -549,14 +582,13 @@ impl Machine {
         let number = launch.number;
         let failure = match &trained.end {
             TrialEnd::Finished => {
-                self.faults = 0;
                 effects.push(Effect::Evaluate { number, trial });
                 self.testing = Testing::Evaluating { launch, trial };
                 return;
             }
             TrialEnd::Stopped => return self.finish(Ending::Stopped, effects),
             TrialEnd::MachineFault { message } => {
-                return self.machine_fault(launch, trial, message, now, effects);
+                return self.trial_fault(message, now, effects);
             }
             TrialEnd::TimedOut => "it was still running after its budget and the grace period".to_owned(),
             TrialEnd::NotFinite => "its loss was not finite".to_owned(),
@@ -571,18 +603,43 @@ impl Machine {
         self.settle_launch(*launch, decision, None, effects);
     }
 
-    fn machine_fault(&mut self, launch: Box<Launch>, trial: u32, message: &str, now: f64, effects: &mut Vec<Effect>) {
+    /// A fault of the machine is no verdict: the trial is run again. An experiment with which the machine fails again and
+    /// again is left alone, and a machine that does so with the next one as well is not fit for a night.
+    fn trial_fault(&mut self, message: &str, now: f64, effects: &mut Vec<Effect>) {
+        let (Testing::Training { launch, trial } | Testing::Evaluating { launch, trial }) = self.testing.clone() else {
+            return;
+        };
         self.faults += 1;
-        if self.faults >= MACHINE_FAULTS_BEFORE_GIVING_UP {
-            let why = format!("{} trials in a row ended in a fault of the machine, the last: {message}", self.faults);
+        if self.faults < FAULTS_BEFORE_LEAVING_IT {
+            return self.launch(launch, trial + 1, now, effects);
+        }
+        let why = format!("{} trials in a row ended in a fault of the machine, the last: {message}", self.faults);
+        self.faults = 0;
+        self.left_alone += 1;
+        if launch.number == 0 || self.left_alone >= LEFT_ALONE_BEFORE_GIVING_UP {
             self.finish(Ending::MachineFaults(why), effects);
         } else {
-            self.launch(launch, trial + 1, now, effects);
+            self.settle_launch(*launch, stats::untested(Verdict::Inconclusive, why), None, effects);
+        }
+    }
+
+    /// Nothing is known of the candidate; another is made.
+    fn making_fault(&mut self, number: u32, what: &str, effects: &mut Vec<Effect>) {
+        if matches!(self.testing, Testing::Rebuilding { number: rebuilding, .. } if rebuilding == number) {
+            return self.finish(Ending::MachineFaults(what.to_owned()), effects);
+        }
+        self.making = Making::Idle;
+        self.fruitless += 1;
+        self.making_faults += 1;
+        if self.making_faults >= MAKING_FAULTS_BEFORE_GIVING_UP {
+            let why = format!("{} candidates in a row could not be made, the last: {what}", self.making_faults);
+            self.finish(Ending::MachineFaults(why), effects);
         }
     }
 
     fn evaluated(&mut self, result: Result<Verified, Rejected>, now: f64, effects: &mut Vec<Effect>) {
         let Testing::Evaluating { launch, .. } = self.testing.clone() else { return };
+        (self.faults, self.left_alone) = (0, 0);
         let took = now - self.trial_began;
         self.longest_trial = Some(self.longest_trial.map_or(took, |longest| longest.max(took)));
         match result {
@@ -602,8 +659,7 @@ impl Machine {
                 if launch.number == 0 {
                     return self.finish(Ending::BadStart(why), effects);
                 }
-                let mut decision = stats::untested(Verdict::Invalid, why);
-                decision.trials = 1;
+                let decision = stats::rejected(&rejected);
                 self.settle_launch(*launch, decision, None, effects);
             }
         }
@@ -708,7 +764,10 @@ impl Machine {
     /// the first build warms the slots, and a bad start ends the night.
     fn worth_making(&self) -> bool {
         let in_flight = u32::from(self.testing != Testing::Idle);
+        // One compiler at a time.
+        let rebuilding = matches!(self.testing, Testing::Rebuilding { .. });
         !self.stopping
+            && !rebuilding
             && self.champion.val_bpb.is_some()
             && self.limits.experiments.is_none_or(|most| self.settled + in_flight < most)
     }

@@ -124,6 +124,7 @@ impl World {
                 0 if launch.number > 0 => trained(TrialEnd::NotFinite),
                 1 if launch.number > 0 => trained(TrialEnd::TimedOut),
                 2 => trained(TrialEnd::MachineFault { message: "disk".to_owned() }),
+                3 => Event::TrialFault("device".to_owned()),
                 _ => trained(TrialEnd::Finished),
             },
             Effect::Evaluate { number, .. } => match self.draw(8) {
@@ -252,12 +253,37 @@ fn an_interrupted_trial_is_run_again_first() {
         next_number: 5,
         turn: 9,
         settled: 3,
-        unsettled: Some(Unsettled { number: 4, proposal: Some(proposal("x")), candidate, trials: 1 }),
+        unsettled: Some(Unsettled { number: 4, proposal: Some(proposal("x")), candidate, trials: 1, trained: None }),
     };
-    let mut machine = Machine::new(Limits { experiments: Some(9), ..limits() }, start);
-    let effects = machine.step(Event::Begin, 0.0);
-    assert!(matches!(&effects[0], Effect::Build { number: 4, .. }), "{effects:?}");
-    assert!(matches!(&effects[1..], [Effect::Propose { number: 5, turn: 9 }]), "{effects:?}");
+    let limits = Limits { experiments: Some(9), ..limits() };
+    let mut machine = Machine::new(limits, start.clone());
+    // Nothing is made beside it: there is one compiler.
+    assert!(matches!(machine.step(Event::Begin, 0.0).as_slice(), [Effect::Build { number: 4, .. }]));
+    let effects = machine.step(built(4), 1.0);
+    assert!(
+        matches!(effects.as_slice(), [Effect::Train { trial: 2, .. }, Effect::Propose { number: 5, turn: 9 }]),
+        "{effects:?}"
+    );
+
+    // One that had finished its training is only evaluated.
+    let mut waiting = start;
+    waiting.unsettled.as_mut().unwrap().trained = Some(artifact());
+    let effects = Machine::new(limits, waiting).step(Event::Begin, 0.0);
+    assert!(matches!(effects.first(), Some(Effect::Evaluate { number: 4, trial: 1 })), "{effects:?}");
+}
+
+#[test]
+fn a_proposer_that_fails_is_asked_again_and_ends_the_night_the_third_time_in_a_row() {
+    let mut machine = Machine::new(limits(), start());
+    machine.step(Event::Begin, 0.0);
+    machine.step(built(0), 1.0);
+    machine.step(trained(TrialEnd::Finished), 2.0);
+    machine.step(evaluated(2.0), 3.0);
+    machine.step(Event::Settled { number: 0 }, 4.0);
+    let fault = || Event::MakingFault { number: 1, what: "so sorry".to_owned() };
+    assert!(matches!(machine.step(fault(), 5.0).as_slice(), [Effect::Propose { number: 1, .. }]));
+    assert!(matches!(machine.step(fault(), 6.0).as_slice(), [Effect::Propose { number: 1, .. }]));
+    assert!(matches!(machine.step(fault(), 7.0).as_slice(), [Effect::Finish(Ending::MachineFaults(_))]));
 }
 
 #[test]
@@ -269,6 +295,47 @@ fn three_machine_faults_in_a_row_end_the_night_and_none_is_a_verdict() {
     assert!(matches!(machine.step(fault(), 2.0).as_slice(), [Effect::Train { trial: 2, .. }]));
     assert!(matches!(machine.step(fault(), 3.0).as_slice(), [Effect::Train { trial: 3, .. }]));
     assert!(matches!(machine.step(fault(), 4.0).as_slice(), [Effect::Finish(Ending::MachineFaults(_))]));
+}
+
+#[test]
+fn an_experiment_with_which_the_machine_fails_is_left_alone_and_a_second_one_ends_the_night() {
+    let mut machine = Machine::new(Limits { experiments: None, ..limits() }, start());
+    machine.step(Event::Begin, 0.0);
+    machine.step(built(0), 1.0);
+    machine.step(trained(TrialEnd::Finished), 2.0);
+    machine.step(evaluated(2.0), 3.0);
+    machine.step(Event::Settled { number: 0 }, 4.0);
+    let fault = || Event::TrialFault("no such device".to_owned());
+    for number in [1_u32, 2] {
+        machine.step(Event::Proposed(Some(Box::new(proposal("idea")))), 5.0);
+        let candidate = Candidate { commit: commit(u64::from(number)), parent: START.parse().unwrap() };
+        machine.step(Event::Committed(candidate), 5.0);
+        machine.step(built(number), 6.0);
+        // In training as in evaluation.
+        machine.step(fault(), 7.0);
+        machine.step(trained(TrialEnd::Finished), 8.0);
+        machine.step(fault(), 9.0);
+        let effects = machine.step(fault(), 10.0);
+        if number == 1 {
+            let [Effect::Settle { settled }] = effects.as_slice() else { panic!("{effects:?}") };
+            assert_eq!(settled.decision.verdict, Verdict::Inconclusive);
+            machine.step(Event::Settled { number }, 11.0);
+        } else {
+            assert!(matches!(effects.as_slice(), [Effect::Finish(Ending::MachineFaults(_))]), "{effects:?}");
+        }
+    }
+}
+
+#[test]
+fn a_night_that_waits_for_a_proposer_ends_at_its_deadline() {
+    let mut machine = Machine::new(Limits { experiments: None, seconds: Some(100.0), ..limits() }, start());
+    machine.step(Event::Begin, 0.0);
+    machine.step(built(0), 1.0);
+    machine.step(trained(TrialEnd::Finished), 2.0);
+    machine.step(evaluated(2.0), 3.0);
+    assert!(matches!(machine.step(Event::Settled { number: 0 }, 4.0).as_slice(), [Effect::Propose { .. }]));
+    assert!(machine.step(Event::Tick, 50.0).is_empty());
+    assert!(matches!(machine.step(Event::Tick, 99.5).as_slice(), [Effect::Finish(Ending::Deadline)]));
 }
 
 #[test]

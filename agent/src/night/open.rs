@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use protocol::Budget;
 use rustix::fs::FlockOperation;
@@ -20,12 +21,13 @@ use crate::layout::Layout;
 use crate::prepare::{self, DataError};
 use crate::propose::{Mix, Playbook, ProposeError, Proposer, Tuner};
 use crate::records::{NightEnding, NightRecord};
+use crate::replay;
 use crate::repo::{Repo, RepoError};
 use crate::run::Launcher;
 use crate::seeds::{self, Seeds};
 use crate::setup::{Environment, SetupError};
 use crate::store::{Store, StoreError};
-use crate::terminal::LiveView;
+use crate::terminal::{LiveView, Notice};
 
 use super::live::Watcher;
 
@@ -43,6 +45,12 @@ pub struct Wishes {
     pub experiments: Option<u32>,
     /// Ask only these proposers.
     pub proposers: Vec<String>,
+}
+
+impl Wishes {
+    fn limit_time(&self) -> bool {
+        self.hours.is_some() || self.until.is_some()
+    }
 }
 
 /// What to do about a night that was cut off.
@@ -160,10 +168,19 @@ impl Lock {
             .write(true)
             .open(path)
             .map_err(|source| OpenError::File { action: "open the lock", path: path.to_owned(), source })?;
-        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Self(file)),
-            Err(rustix::io::Errno::WOULDBLOCK) => Err(OpenError::Running(path.to_owned())),
-            Err(error) => Err(OpenError::File { action: "lock", path: path.to_owned(), source: error.into() }),
+        // `nocturne status` holds it for an instant, to see whether anybody does.
+        let give_up = Instant::now() + Duration::from_secs(1);
+        loop {
+            match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => return Ok(Self(file)),
+                Err(rustix::io::Errno::WOULDBLOCK) if Instant::now() < give_up => {
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+                Err(rustix::io::Errno::WOULDBLOCK) => return Err(OpenError::Running(path.to_owned())),
+                Err(error) => {
+                    return Err(OpenError::File { action: "lock", path: path.to_owned(), source: error.into() });
+                }
+            }
         }
     }
 }
@@ -173,13 +190,17 @@ impl Lock {
 /// # Errors
 /// When the lock cannot be looked at.
 pub fn is_running(layout: &Layout) -> Result<bool, OpenError> {
-    if !layout.lock().exists() {
-        return Ok(false);
-    }
-    match Lock::take(&layout.lock()) {
-        Ok(_) => Ok(false),
-        Err(OpenError::Running(_)) => Ok(true),
-        Err(error) => Err(error),
+    let path = layout.lock();
+    let file = match File::open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(source) => return Err(OpenError::File { action: "open the lock", path, source }),
+    };
+    // Shared: two who look do not take each other for a night.
+    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared) {
+        Ok(()) => Ok(false),
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(true),
+        Err(error) => Err(OpenError::File { action: "look at the lock", path, source: error.into() }),
     }
 }
 
@@ -194,6 +215,8 @@ pub async fn open(
     cut_off: CutOff<'_>,
     watcher: &mut dyn Watcher,
 ) -> Result<Opened, OpenError> {
+    // Times of day are meant as seen from here, however long set-up takes.
+    let asked_at = jiff::Zoned::now();
     let repo = Repo::discover(here)?;
     let start = repo.start()?;
     let root = repo.root().to_owned();
@@ -203,10 +226,11 @@ pub async fn open(
     if is_running(&layout)? {
         return Err(OpenError::Running(layout.lock()));
     }
+    prepare::check_files(&campaign)?;
     let changes = repo.uncommitted_changes()?;
     drop(repo);
     if !changes.is_empty() {
-        watcher.notice(&crate::terminal::Notice::Warning {
+        watcher.notice(&Notice::Warning {
             text: format!(
                 "changes under trainer/ that are not committed ({}) are not part of this night, which starts from {}",
                 changes.join(", "),
@@ -216,26 +240,40 @@ pub async fn open(
     }
 
     let environment = prepare::environment(&root, &campaign, watcher).await?;
-    let device = device(&campaign, &environment)?;
-
     let store = Store::open_in(&layout).await?;
     let lock = Lock::take(&layout.lock())?;
     let launcher = launcher(&layout)?;
     let ended = launcher.end_leftovers();
     if ended > 0 {
         let text = format!("ended {ended} processes that a night which was cut off had left running");
-        watcher.notice(&crate::terminal::Notice::Warning { text });
+        watcher.notice(&Notice::Warning { text });
     }
-    let data = prepare::data(&layout, &campaign, &environment, watcher).await?;
 
-    let (night, resumed) = match wanted_resume(&store, &campaign, cut_off).await? {
-        Some(night) => (night, true),
-        None => (new_night(&store, &campaign, wishes, start.commit, &environment).await?, false),
+    let interrupted = wanted_resume(&store, &campaign, wishes, cut_off, watcher).await?;
+    let resumed = interrupted.is_some();
+    // A night goes on under the rules that it began with.
+    let campaign = match &interrupted {
+        Some(night) => resumed_campaign(&layout, night, &campaign, watcher)?,
+        None => campaign,
+    };
+    let device = device(&campaign, &environment)?;
+    let data = prepare::data(&layout, &campaign, &environment, watcher).await?;
+    let night = match interrupted {
+        Some(night) => night,
+        None => new_night(&store, &campaign, wishes, start.commit, &environment, &asked_at).await?,
     };
     let builder =
         Builder::new(launcher.clone(), environment.cargo().to_owned(), environment.build_env(), layout.slots());
     let setting = campaign.setting(campaign.machine.threads, device);
-    let limits = limits(&campaign, &night);
+    let mut limits = limits(&campaign, &night);
+    if resumed {
+        // What the person asks for now stands before what was asked for then.
+        limits.experiments = wishes.experiments.or(limits.experiments.filter(|_| !wishes.limit_time()));
+        if wishes.limit_time() {
+            let until = deadline(&asked_at, &campaign, wishes)?;
+            limits.seconds = until.map(|at| at.duration_since(night.started_at).as_secs_f64());
+        }
+    }
     let context = Arc::new(Context::new(
         night,
         campaign,
@@ -298,6 +336,22 @@ pub fn device(campaign: &Campaign, environment: &Environment) -> Result<String, 
     }
 }
 
+/// The campaign as it was when the night began; says so when it has changed since.
+fn resumed_campaign(
+    layout: &Layout,
+    night: &NightRecord,
+    present: &Campaign,
+    watcher: &mut dyn Watcher,
+) -> Result<Campaign, OpenError> {
+    if night.campaign_sha256 == present.campaign_sha256 {
+        return Ok(present.clone());
+    }
+    let text =
+        format!("campaign.toml has changed since night {} began; the night goes on with what it said then", night.id);
+    watcher.notice(&Notice::Warning { text });
+    Ok(replay::campaign_of(layout, night)?)
+}
+
 fn proposer(campaign: &Campaign, wishes: &Wishes) -> Result<Box<dyn Proposer>, OpenError> {
     let mut names = campaign.night.proposers.clone();
     if !wishes.proposers.is_empty() {
@@ -320,13 +374,22 @@ fn proposer(campaign: &Campaign, wishes: &Wishes) -> Result<Box<dyn Proposer>, O
     Ok(Box::new(Mix::new(proposers)))
 }
 
-/// The night to go on with, if there is one and the person wants it. One that is not wanted is ended.
+/// The night to go on with, if there is one, it has time left and the person wants it. One that is not gone on with is ended.
 async fn wanted_resume(
     store: &Store,
     campaign: &Campaign,
+    wishes: &Wishes,
     cut_off: CutOff<'_>,
+    watcher: &mut dyn Watcher,
 ) -> Result<Option<NightRecord>, OpenError> {
     let Some(night) = store.unfinished_night(campaign.name.as_str()).await? else { return Ok(None) };
+    let over = night.deadline.is_some_and(|deadline| deadline <= jiff::Timestamp::now()) && !wishes.limit_time();
+    if over {
+        let text = format!("night {} was cut off and its time is over; this is a new one", night.id);
+        watcher.notice(&Notice::Warning { text });
+        store.end_night(&night.id, NightEnding::Abandoned, "cut off; its time was over").await?;
+        return Ok(None);
+    }
     let wanted = match cut_off {
         CutOff::Resume => true,
         CutOff::Fresh => false,
@@ -345,6 +408,7 @@ async fn new_night(
     wishes: &Wishes,
     start_commit: crate::flow::CommitId,
     environment: &Environment,
+    asked_at: &jiff::Zoned,
 ) -> Result<NightRecord, OpenError> {
     let lots = Seeds::draw(SEEDS).map_err(|error| OpenError::Lots(error.to_string()))?;
     let now = jiff::Zoned::now();
@@ -370,7 +434,7 @@ async fn new_night(
         campaign_sha256: campaign.campaign_sha256.clone(),
         campaign_text,
         started_at,
-        deadline: deadline(&now, campaign, wishes)?,
+        deadline: deadline(if wishes.until.is_some() { asked_at } else { &now }, campaign, wishes)?,
         experiment_limit: wishes.experiments.or(if wishes.hours.is_some() || wishes.until.is_some() {
             None
         } else {

@@ -11,10 +11,10 @@ use super::context::{Context, PatchFacts};
 use super::machine::{Attempt, Event, Launch, Refusal, Setback, Settled};
 use crate::build::{BuildError, Order};
 use crate::edit::{CheckedPatch, Class};
-use crate::flow::{Brief, Candidate, CommitId, ExperimentId, Proposal, Trained, TrialEnd, Verdict};
-use crate::propose::Failure;
+use crate::flow::{Brief, Candidate, CommitId, Decision, ExperimentId, Proposal, Trained, TrialEnd, Verdict};
+use crate::propose::{Failure, Skipped};
 use crate::records::{
-    ArtifactRecord, AttemptKind, AttemptOutcome, AttemptRecord, CandidateRecord, Level, baseline_proposal,
+    ArtifactRecord, AttemptKind, AttemptOutcome, AttemptRecord, CandidateRecord, Evaluation, Level, baseline_proposal,
 };
 use crate::repo;
 use crate::run::trial::TrialProgress;
@@ -23,6 +23,12 @@ use crate::verify::{ClaimError, ClaimSpec, claim, verify};
 
 /// Niceness of builds, so that the trial that runs beside them keeps the processor.
 const BUILD_NICE: i32 = 15;
+
+/// Seconds for building the night's start, its dependencies included, on the slowest of machines.
+const MOST_START_SECONDS: f64 = 3.0 * 3600.0;
+
+/// Seconds for building a candidate on top of that; a few are usual.
+const MOST_BUILD_SECONDS: f64 = 600.0;
 
 /// Largest evaluation batch; small enough for the logits of the largest vocabulary to fit anywhere.
 pub const EVALUATION_ROWS: usize = 16;
@@ -52,7 +58,9 @@ pub(super) async fn propose(
 ) -> Result<Event, Fault> {
     let history = context.store.history(context.campaign.name.as_str()).await;
     let history = history.map_err(|error| fault("cannot read the history")(&error))?;
-    let proposal = blocking("the proposer", move || {
+    let asked = Arc::clone(&context);
+    let (proposal, asked_whom, skipped) = blocking("the proposer", move || {
+        let context = asked;
         let brief = Brief {
             goal: context.campaign.goal.clone(),
             scale: context.campaign.scale,
@@ -66,13 +74,21 @@ pub(super) async fn propose(
             proposer_seed: context.night.proposer_seed,
         };
         let mut proposer = context.proposer.lock().unwrap_or_else(PoisonError::into_inner);
-        match repair {
+        let proposal = match repair {
             None => proposer.propose(&brief),
             Some((proposal, setback)) => proposer.repair(&brief, &proposal, &as_failure(setback)),
         }
-        .map_err(|error| fault("the proposer failed")(&error))
+        .map_err(|error| fault("the proposer failed")(&error))?;
+        // Which ideas no longer fit depends on the champion alone.
+        let skipped = if context.first_brief_of(&brief.champion) { proposer.skipped(&brief) } else { Vec::new() };
+        let whom = proposer.name().to_owned();
+        Ok((proposal, whom, skipped.into_iter().map(|skipped| (skipped, brief.champion.clone())).collect::<Vec<_>>()))
     })
     .await?;
+    for (Skipped { key, reason }, champion) in skipped {
+        let recorded = context.store.record_skip(&context.night.id, &asked_whom, &key, &champion, &reason).await;
+        recorded.map_err(|error| fault("cannot record a skipped idea")(&error))?;
+    }
     Ok(Event::Proposed(proposal.map(Box::new)))
 }
 
@@ -141,14 +157,22 @@ pub(super) async fn build(
     std::fs::create_dir_all(&folder).map_err(|error| fault("cannot create the experiment's folder")(&error))?;
     let executable = context.layout.trainer(&context.id(number));
     let log = folder.join("build.log");
-    let order = Order { executable: &executable, log: &log, nice: if number == 0 { 0 } else { BUILD_NICE } };
-    let export = {
-        let context = Arc::clone(&context);
-        let commit = candidate.commit;
-        move |to: &std::path::Path| {
-            context.repo().and_then(|repo| repo.export(&commit, to)).map(drop).map_err(|error| error.to_string())
+    let (nice, most_seconds) = if number == 0 { (0, MOST_START_SECONDS) } else { (BUILD_NICE, MOST_BUILD_SECONDS) };
+    let order = Order { executable: &executable, log: &log, nice, most_seconds };
+    let export = exporter(&context, candidate.commit);
+    if number > 0 && !context.builder.has_start() {
+        // A resumed night whose slots were cleaned away.
+        let start = context.night.start_commit.clone();
+        let export = exporter(&context, start);
+        let order = Order { executable: &folder.join("start"), log: &log, nice: 0, most_seconds: MOST_START_SECONDS };
+        match context.builder.build_start(order, export, stop.clone()).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(failure)) => {
+                return Err(format!("the night's start no longer builds: {}", failure.errors.join("\n")));
+            }
+            Err(error) => return Err(fault("cannot build the night's start")(&error)),
         }
-    };
+    }
     let built = if number == 0 {
         context.builder.build_start(order, export, stop).await
     } else {
@@ -161,8 +185,17 @@ pub(super) async fn build(
     }
 }
 
+/// Writes a commit's files into a folder.
+fn exporter(
+    context: &Arc<Context>,
+    commit: CommitId,
+) -> impl FnOnce(&std::path::Path) -> Result<(), String> + Send + 'static {
+    let context = Arc::clone(context);
+    move |to| context.repo().and_then(|repo| repo.export(&commit, to)).map(drop).map_err(|error| error.to_string())
+}
+
 /// Writes down who is about to be tested: row, then branch. A row without its branch is mended when the night is resumed.
-async fn enlist(context: &Arc<Context>, launch: &Launch) -> Result<(), Fault> {
+pub(super) async fn enlist(context: &Arc<Context>, launch: &Launch) -> Result<(), Fault> {
     let id = context.id(launch.number);
     let store = &context.store;
     let recording = fault("cannot record the experiment");
@@ -178,7 +211,10 @@ async fn enlist(context: &Arc<Context>, launch: &Launch) -> Result<(), Fault> {
             .record_experiment(&id, &proposal, &digest, &launch.candidate.parent)
             .await
             .map_err(|error| recording(&error))?;
-        record_attempts(context, &id, &launch.attempts).await?;
+        record_attempts(context, &id, &launch.attempts, launch.artifact.build_seconds).await?;
+    }
+    if known.as_ref().is_none_or(|known| known.candidate.is_none()) {
+        let proposal = launch.proposal.clone().unwrap_or_else(baseline_proposal);
         let branch = branch_name(context, launch.number, &proposal);
         let candidate = CandidateRecord {
             commit: launch.candidate.commit.clone(),
@@ -229,10 +265,16 @@ pub(super) async fn create_branch(
     .await
 }
 
-async fn record_attempts(context: &Arc<Context>, id: &ExperimentId, attempts: &[Attempt]) -> Result<(), Fault> {
+/// `build_seconds` is the time of the build that succeeded.
+async fn record_attempts(
+    context: &Arc<Context>,
+    id: &ExperimentId,
+    attempts: &[Attempt],
+    build_seconds: f64,
+) -> Result<(), Fault> {
     for (ordinal, attempt) in (1..).zip(attempts) {
         let (kind, outcome, evidence, seconds) = match &attempt.setback {
-            None => (AttemptKind::Build, AttemptOutcome::Succeeded, String::new(), 0.0),
+            None => (AttemptKind::Build, AttemptOutcome::Succeeded, String::new(), build_seconds),
             Some(Setback::Refused(Refusal::DoesNotApply(why) | Refusal::Policy(why) | Refusal::Duplicate(why))) => {
                 (AttemptKind::Edit, AttemptOutcome::Failed, why.clone(), 0.0)
             }
@@ -273,7 +315,6 @@ pub(super) async fn run_trial(
     progress: UnboundedSender<TrialProgress>,
 ) -> Result<Event, Fault> {
     check_disk(&context)?;
-    enlist(&context, &launch).await?;
     let id = context.id(launch.number);
     let recording = fault("cannot record the trial");
     let seed = *context.night.seeds.first().ok_or("the night has no seeds; its record is damaged")?;
@@ -348,6 +389,14 @@ pub(super) fn unmeasured(end: TrialEnd, seed: u64, budget: Budget) -> Trained {
 /// Evaluates the checkpoint of a trial.
 pub(super) async fn evaluate(context: Arc<Context>, number: u32, trial: u32, stop: StopSignal) -> Result<Event, Fault> {
     let id = context.id(number);
+    let trials = context.store.trials(&id).await.map_err(|error| fault("cannot read the trials")(&error))?;
+    let recorded = trials.into_iter().find(|known| known.ordinal == trial).and_then(|known| known.evaluation);
+    match recorded {
+        // A night that was cut off between evaluation and decision.
+        Some(Evaluation::Verified(verified)) => return Ok(Event::Evaluated(Ok(verified))),
+        Some(Evaluation::Rejected(rejected)) => return Ok(Event::Evaluated(Err(rejected))),
+        None => {}
+    }
     let folder = context.layout.trial(&id, trial);
     let spec = ClaimSpec {
         job: context.trainer_job(context.layout.trainer(&id), "evaluate", folder, "evaluate.log"),
@@ -366,7 +415,7 @@ pub(super) async fn evaluate(context: Arc<Context>, number: u32, trial: u32, sto
         Ok(Ok((nats, seconds))) => verify(&nats, &context.data.search_bytes, seconds),
         Ok(Err(rejected)) => Err(rejected),
         Err(ClaimError::Stopped) => return Ok(Event::Stop { at_once: true }),
-        Err(error) => return Err(fault("cannot evaluate")(&error)),
+        Err(error) => return Ok(Event::TrialFault(format!("cannot evaluate: {error}"))),
     };
     let recorded = match result.clone() {
         Ok(verified) => context.store.record_evaluation(&id, trial, verified).await,
@@ -388,7 +437,7 @@ pub(super) async fn settle(context: Arc<Context>, settled: Settled, champion: Co
         let facts = settled.candidate.as_ref().and_then(|candidate| context.patch(&candidate.commit));
         let digest = facts.as_ref().map_or_else(|| unapplied_digest(proposal), |facts| facts.digest.clone());
         store.record_experiment(&id, proposal, &digest, &parent).await.map_err(|error| recording(&error))?;
-        record_attempts(&context, &id, &settled.attempts).await?;
+        record_attempts(&context, &id, &settled.attempts, 0.0).await?;
         if let (Some(candidate), Some(facts)) = (&settled.candidate, facts) {
             let record = CandidateRecord {
                 commit: candidate.commit.clone(),
@@ -409,8 +458,7 @@ pub(super) async fn settle(context: Arc<Context>, settled: Settled, champion: Co
             drop_checkpoints(&context, &id).await?;
         }
         if settled.number > 0 {
-            let note = note(&settled.decision, settled.val_bpb);
-            annotate(&context, candidate.commit.clone(), note).await?;
+            annotate(&context, candidate.commit.clone(), &settled.decision, settled.val_bpb).await?;
         }
     }
     Ok(Event::Settled { number: settled.number })
@@ -438,24 +486,38 @@ fn unapplied_digest(proposal: &Proposal) -> String {
     crate::hash::sha256(words.as_bytes())
 }
 
-/// Moves the champion's branch and records the move.
+/// Moves the champion's branch and records the move. A branch that cannot be moved now (somebody has it checked out) is
+/// caught up with at the next move, and at the latest when a night is resumed.
 pub(super) async fn crown(context: &Arc<Context>, number: u32, candidate: &Candidate) -> Result<(), Fault> {
-    let (to, from) = (candidate.commit.clone(), (number > 0).then(|| candidate.parent.clone()));
-    let (mover, id) = (Arc::clone(context), context.id(number));
-    let commit = to.clone();
-    blocking("moving the champion", move || {
-        mover
-            .repo()
-            .and_then(|repo| repo.advance_champion(&mover.campaign.name, &mover.night.id, from.as_ref(), &to))
+    let (mover, to) = (Arc::clone(context), candidate.commit.clone());
+    let moved = blocking("moving the champion", move || {
+        let (campaign, night) = (&mover.campaign.name, &mover.night.id);
+        let repo = mover.repo().map_err(|error| fault("cannot open the repository")(&error))?;
+        let from =
+            repo.champion(campaign, night).map_err(|error| fault("cannot read the champion's branch")(&error))?;
+        repo.advance_champion(campaign, night, from.as_ref(), &to)
             .map_err(|error| fault("cannot move the champion's branch")(&error))
             .map(drop)
     })
-    .await?;
-    context.store.move_champion(&id, &commit).await.map_err(|error| fault("cannot record the new champion")(&error))
+    .await;
+    if let Err(why) = moved {
+        warn(context, "git", &why).await?;
+    }
+    context
+        .store
+        .move_champion(&context.id(number), &candidate.commit)
+        .await
+        .map_err(|error| fault("cannot record the new champion")(&error))
 }
 
-async fn annotate(context: &Arc<Context>, commit: CommitId, text: String) -> Result<(), Fault> {
-    let annotator = Arc::clone(context);
+/// Writes the git note of a decision. It repeats what the database holds, so a night goes on without it.
+pub(super) async fn annotate(
+    context: &Arc<Context>,
+    commit: CommitId,
+    decision: &Decision,
+    val_bpb: Option<f64>,
+) -> Result<(), Fault> {
+    let (annotator, text) = (Arc::clone(context), note(decision, val_bpb));
     let noted = blocking("writing the note", move || {
         annotator
             .repo()
@@ -464,19 +526,19 @@ async fn annotate(context: &Arc<Context>, commit: CommitId, text: String) -> Res
             .map(drop)
     })
     .await;
-    // The note repeats what the database holds; without it the night can go on.
     match noted {
         Ok(()) => Ok(()),
-        Err(why) => context
-            .store
-            .event(&context.night.id, Level::Warning, "git", &why)
-            .await
-            .map_err(|error| fault("cannot record a warning")(&error)),
+        Err(why) => warn(context, "git", &why).await,
     }
 }
 
+async fn warn(context: &Arc<Context>, stage: &str, text: &str) -> Result<(), Fault> {
+    let recorded = context.store.event(&context.night.id, Level::Warning, stage, text).await;
+    recorded.map_err(|error| fault("cannot record a warning")(&error))
+}
+
 /// The text of an experiment's git note: trailers, so that `git log --notes=nocturne` and scripts can read them.
-pub(super) fn note(decision: &crate::flow::Decision, val_bpb: Option<f64>) -> String {
+fn note(decision: &Decision, val_bpb: Option<f64>) -> String {
     let mut text = format!("Verdict: {}\n", decision.verdict);
     if let Some(val_bpb) = val_bpb {
         text.push_str(&format!("Val-Bpb: {val_bpb:.6}\n"));

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use super::context::Context;
 use super::machine::{Champion, Start, Unsettled};
 use super::perform::{self, Fault};
-use crate::flow::{Candidate, TrialEnd, Verdict};
+use crate::flow::{Artifact, Candidate, TrialEnd, Verdict};
 use crate::records::{ExperimentRecord, TrialRecord};
+use crate::stats;
 
 /// Where a new night begins.
 pub fn at_the_start(context: &Context) -> Start {
@@ -43,46 +44,78 @@ pub async fn where_it_was(context: &Arc<Context>) -> Result<Start, Fault> {
     start.turn = turn;
     let mut last_kept = None;
     for experiment in &experiments {
-        let number = experiment.id.number;
+        let id = &experiment.id;
+        let number = id.number;
         start.next_number = start.next_number.max(number + 1);
-        let Some(candidate) = candidate(experiment) else { continue };
-        if number > 0 {
-            let title = &experiment.proposal.title;
-            perform::create_branch(context, number, title, candidate.commit.clone()).await?;
-        }
-        let trials = store.trials(&experiment.id).await.map_err(reading)?;
+        let trials = store.trials(id).await.map_err(reading)?;
         for trial in trials.iter().filter(|trial| trial.trained.is_none()) {
             let cut_off = perform::unmeasured(TrialEnd::Stopped, trial.seed, trial.budget);
-            store.end_trial(&experiment.id, trial.ordinal, &cut_off).await.map_err(reading)?;
+            store.end_trial(id, trial.ordinal, &cut_off).await.map_err(reading)?;
         }
-        match &experiment.decision {
-            Some(decision) => {
-                if number > 0 {
-                    start.settled += 1;
-                }
-                if decision.verdict == Verdict::Kept {
-                    let val_bpb = trials.iter().rev().find_map(TrialRecord::val_bpb);
-                    start.champion = Champion { number, commit: candidate.commit.clone(), val_bpb };
-                    last_kept = Some((number, candidate));
-                }
+        let Some(candidate) = candidate(experiment) else {
+            // Cut off before its commit was recorded, or given up without one. The start is simply measured anew.
+            if number > 0 {
+                start.settled += 1;
+                leave(context, experiment).await?;
             }
-            None => {
-                start.unsettled = Some(Unsettled {
-                    number,
-                    proposal: (number > 0).then(|| experiment.proposal.clone()),
-                    candidate,
-                    trials: u32::try_from(trials.len()).unwrap_or(u32::MAX),
-                });
+            continue;
+        };
+        if number > 0 {
+            perform::create_branch(context, number, &experiment.proposal.title, candidate.commit.clone()).await?;
+        }
+        let val_bpb = trials.iter().rev().find_map(TrialRecord::val_bpb);
+        if let Some(decision) = &experiment.decision {
+            if number > 0 {
+                start.settled += 1;
+                perform::annotate(context, candidate.commit.clone(), decision, val_bpb).await?;
             }
+            if decision.verdict == Verdict::Kept {
+                start.champion = Champion { number, commit: candidate.commit.clone(), val_bpb };
+                last_kept = Some((number, candidate));
+            }
+        } else if start.unsettled.is_some() {
+            // One was being tested; this one had been given up and its verdict was not written any more.
+            start.settled += 1;
+            leave(context, experiment).await?;
+        } else {
+            start.unsettled = Some(Unsettled {
+                number,
+                proposal: (number > 0).then(|| experiment.proposal.clone()),
+                trained: waits_for_evaluation(context, experiment, trials.last()),
+                candidate,
+                trials: u32::try_from(trials.len()).unwrap_or(u32::MAX),
+            });
         }
     }
     // Those before it were crowned before it was proposed.
     if let Some((number, candidate)) = last_kept {
         perform::crown(context, number, &candidate).await?;
     }
-    // Experiments that never had a commit count as well.
-    start.settled += experiments.iter().filter(|e| e.candidate.is_none() && e.decision.is_some()).count() as u32;
     Ok(start)
+}
+
+/// Gives an experiment that the crash left without a verdict one that says so.
+async fn leave(context: &Context, experiment: &ExperimentRecord) -> Result<(), Fault> {
+    if experiment.decision.is_some() {
+        return Ok(());
+    }
+    let decision = stats::untested(Verdict::Inconclusive, "the night was cut off before it was tested".to_owned());
+    let recorded = context.store.record_decision(&experiment.id, &decision).await;
+    recorded.map_err(|error| format!("cannot record that {} was cut off: {error}", experiment.id))
+}
+
+/// The executable of an experiment whose last trial finished, if everything is there to evaluate it.
+fn waits_for_evaluation(
+    context: &Context,
+    experiment: &ExperimentRecord,
+    last: Option<&TrialRecord>,
+) -> Option<Artifact> {
+    let (id, trial) = (&experiment.id, last?);
+    let finished = trial.trained.as_ref().is_some_and(|trained| trained.end == TrialEnd::Finished);
+    let path = context.layout.trainer(id);
+    let there = finished && path.exists() && context.layout.checkpoint(id, trial.ordinal).exists();
+    let build_seconds = experiment.artifact.as_ref().map_or(0.0, |artifact| artifact.build_seconds);
+    there.then(|| Artifact { path, sha256: trial.artifact_sha256.clone(), build_seconds })
 }
 
 fn candidate(experiment: &ExperimentRecord) -> Option<Candidate> {

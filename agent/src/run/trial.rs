@@ -92,7 +92,10 @@ pub async fn train(
     };
     let started = Instant::now();
     match ready {
-        Err(_) => return end(process, spec, seen, started, began, Some(TrialEnd::TimedOut)).await,
+        Err(_) => {
+            let message = format!("its model was not built after {START_SECONDS:.0} seconds");
+            return end(process, spec, seen, started, began, Some(TrialEnd::Crashed { message })).await;
+        }
         Ok(false) => return end(process, spec, seen, started, began, None).await,
         Ok(true) => {}
     }
@@ -249,8 +252,11 @@ fn conclude(seen: &Seen, ended: &Ended, has_checkpoint: bool) -> TrialEnd {
     match &seen.failed {
         Some((Failure::NotFinite, _)) => return TrialEnd::NotFinite,
         Some((Failure::OutOfMemory, message)) => return TrialEnd::OutOfMemory { message: message.clone() },
-        Some((Failure::Harness, message)) => return TrialEnd::MachineFault { message: message.clone() },
-        Some((Failure::Candidate | Failure::BadRequest, message)) => return crashed(message.clone()),
+        // Requests and the files that they name are the agent's; edited code has no part in them.
+        Some((Failure::Harness | Failure::BadRequest, message)) => {
+            return TrialEnd::MachineFault { message: message.clone() };
+        }
+        Some((Failure::Candidate, message)) => return crashed(message.clone()),
         None => {}
     }
     match (seen.finished, has_checkpoint) {
@@ -315,6 +321,7 @@ mod tests {
         assert_eq!(conclude(&failed(Failure::NotFinite), &ended(1), false), TrialEnd::NotFinite);
         assert!(matches!(conclude(&failed(Failure::OutOfMemory), &ended(1), false), TrialEnd::OutOfMemory { .. }));
         assert!(matches!(conclude(&failed(Failure::Harness), &ended(1), false), TrialEnd::MachineFault { .. }));
+        assert!(matches!(conclude(&failed(Failure::BadRequest), &ended(1), false), TrialEnd::MachineFault { .. }));
         assert!(matches!(conclude(&failed(Failure::Candidate), &ended(1), false), TrialEnd::Crashed { .. }));
         assert!(matches!(conclude(&Seen::default(), &ended(137), false), TrialEnd::OutOfMemory { .. }));
         let TrialEnd::Crashed { message } = conclude(&Seen::default(), &ended(139), false) else { panic!() };

@@ -3,7 +3,7 @@
 //! The rule of this version is the ancestor's, [`lower_is_kept`]: one trial, lower is kept. It knows nothing of noise, so a
 //! kept experiment may be luck; the decision says so in its words.
 
-use crate::flow::{Decision, Verdict, Verified};
+use crate::flow::{Decision, Rejected, Verdict, Verified};
 
 /// Name and version of the rule that [`lower_is_kept`] applies.
 pub const LOWER_IS_KEPT: &str = "lower-is-kept/1";
@@ -38,6 +38,17 @@ pub fn night_start(verified: &Verified) -> Decision {
     }
 }
 
+/// The evaluator does not vouch for the trial. A model that gives no numbers at all, or infinite ones, has failed; one that
+/// gives numbers which cannot be has broken a rule.
+pub fn rejected(rejected: &Rejected) -> Decision {
+    let verdict = match rejected.check.as_str() {
+        "claim" | "finite" => Verdict::Crashed,
+        _ => Verdict::Invalid,
+    };
+    let reason = format!("check '{}' failed: {}", rejected.check, rejected.evidence);
+    Decision { trials: 1, ..untested(verdict, reason) }
+}
+
 /// A verdict that rests on no measurement.
 pub fn untested(verdict: Verdict, reason: String) -> Decision {
     Decision { verdict, difference: None, interval: None, trials: 0, rule: LOWER_IS_KEPT.to_owned(), reason }
@@ -46,6 +57,19 @@ pub fn untested(verdict: Verdict, reason: String) -> Decision {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_numbers_are_a_failure_and_impossible_numbers_a_broken_rule() {
+        for (check, verdict) in [
+            ("claim", Verdict::Crashed),
+            ("finite", Verdict::Crashed),
+            ("normalised", Verdict::Invalid),
+            ("count", Verdict::Invalid),
+        ] {
+            let why = Rejected { check: check.to_owned(), evidence: "seen".to_owned() };
+            assert_eq!(rejected(&why).verdict, verdict, "{check}");
+        }
+    }
 
     #[test]
     fn only_lower_is_kept() {

@@ -89,7 +89,13 @@ pub async fn claim(
         Some(Ok(Event::Evaluated { .. })) => {
             Ok(read_claim(&spec.request.claim, spec.expected).await?.map(|nats| (nats, seconds)))
         }
-        Some(Ok(Event::Failed { kind: Failure::Harness, message })) => Err(ClaimError::Machine(message)),
+        // Requests and the files that they name are the agent's; edited code has no part in them.
+        Some(Ok(Event::Failed { kind: Failure::Harness | Failure::BadRequest, message })) => {
+            Err(ClaimError::Machine(message))
+        }
+        Some(Ok(Event::Failed { kind: Failure::NotFinite, message })) => {
+            Ok(Err(Rejected { check: "finite".to_owned(), evidence: message }))
+        }
         Some(Ok(Event::Failed { message, .. })) => reject(message),
         Some(Ok(other)) => reject(format!("the trainer answered {other:?}")),
         Some(Err(nonsense)) => reject(nonsense),

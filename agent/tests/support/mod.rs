@@ -97,6 +97,8 @@ impl Fixture {
             .args(["-c", "user.name=A Person", "-c", "user.email=person@example.org"])
             .args(arguments)
             .current_dir(self.root())
+            // `git status` would otherwise refresh the index, which the tests compare.
+            .env("GIT_OPTIONAL_LOCKS", "0")
             .env("GIT_CONFIG_GLOBAL", "/dev/null")
             .env("GIT_CONFIG_SYSTEM", "/dev/null")
             .output()
