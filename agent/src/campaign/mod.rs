@@ -1,12 +1,13 @@
 //! What a person wants researched: `experiments/<campaign>/program.md` (prose, for the proposers) and `campaign.toml`
 //! (budget, data, machine, rules).
 //!
-//! Reading is pure ([`Campaign::parse`]); [`load`] is the thin part that touches files. Nothing here looks at the machine: `auto`
-//! and `0` stay what they are until the night resolves them. Every mistake in a file is reported, with its place and what to do.
+//! Reading is pure ([`Campaign::parse`]); [`load`] is the thin part that touches files. `auto` and `0` stay what they are until the
+//! night resolves them ([`Campaign::setting`]). Every mistake in a file is reported, with its place and what to do.
 
 mod load;
 mod parse;
 mod parse_data;
+mod precision;
 mod problems;
 mod reader;
 mod report;
@@ -16,12 +17,13 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use protocol::{Budget, Precision, Scale, Setting};
+use protocol::{Budget, Scale, Setting};
 use serde::{Deserialize, Serialize};
 
 use crate::flow::BadName;
 
 pub use load::{CampaignError, load, locate};
+pub use precision::{PrecisionChoice, multiplies_bf16};
 pub use problems::{Place, Problem, Problems};
 pub use report::{ProblemReport, Report};
 pub use scaffold::{ScaffoldError, scaffold};
@@ -214,7 +216,7 @@ pub struct Machine {
     /// Where training runs.
     pub device: Device,
     /// Arithmetic of the forward and backward pass.
-    pub precision: Precision,
+    pub precision: PrecisionChoice,
     /// Threads of libtorch's CPU operations; 0 for all cores.
     pub threads: usize,
     /// Seconds that a trial may take beyond its budget (last step, checkpoint) before it is ended.
@@ -253,14 +255,17 @@ pub enum DecisionRule {
 }
 
 impl Campaign {
-    /// What the trainer is built from, once the night knows how many threads and which device (`cpu` or `cuda:N`).
+    /// What the trainer is built from, once the night knows how many threads and which device (`cpu` or `cuda:N`). A precision of
+    /// `auto` is resolved here, which on a CPU reads what instructions it has.
     pub fn setting(&self, threads: usize, device: impl Into<String>) -> Setting {
+        let device = device.into();
+        let precision = self.machine.precision.on(&device);
         Setting {
             scale: self.scale,
             vocabulary: self.data.vocabulary,
             context: self.data.context,
-            device: device.into(),
-            precision: self.machine.precision,
+            device,
+            precision,
             threads,
         }
     }

@@ -2,13 +2,14 @@
 
 use std::path::Path;
 
-use protocol::{Budget, Precision, Scale};
+use protocol::{Budget, Scale};
 use toml::de::DeTable;
 
 use super::parse_data::read_data;
 use super::reader::{Reader, Section};
 use super::{
-    Campaign, CampaignName, Data, DecisionRule, Device, Machine, Night, Problem, Problems, ProposerName, Rules,
+    Campaign, CampaignName, Data, DecisionRule, Device, Machine, Night, PrecisionChoice, Problem, Problems,
+    ProposerName, Rules,
 };
 
 const WEEK_SECONDS: f64 = 7.0 * 24.0 * 3600.0;
@@ -188,7 +189,7 @@ fn read_machine(reader: &mut Reader, top: &Section<'_>, scale: Scale) -> Machine
         }
         device
     });
-    let precision = reader.choice(&machine, "precision", &["bf16", "fp32"]);
+    let precision = reader.choice(&machine, "precision", &PrecisionChoice::ALL.map(PrecisionChoice::name));
     let threads = reader.integer(&machine, "threads", 0..=1_024, "threads (0 for all cores)");
     let grace = reader.number(&machine, "grace_seconds", (0.0, true), 3_600.0, "seconds");
     let reserve = reader.number(&machine, "disk_reserve_gb", (0.0, true), 1e6, "gigabytes");
@@ -199,10 +200,9 @@ fn read_machine(reader: &mut Reader, top: &Section<'_>, scale: Scale) -> Machine
     };
     Machine {
         device: device.unwrap_or(Device::Auto),
-        precision: match precision {
-            Some(("fp32", _)) => Precision::Fp32,
-            _ => Precision::Bf16,
-        },
+        precision: precision
+            .and_then(|(word, _)| PrecisionChoice::ALL.into_iter().find(|choice| choice.name() == word))
+            .unwrap_or(PrecisionChoice::Auto),
         threads: threads.and_then(|(number, _)| usize::try_from(number).ok()).unwrap_or(0),
         grace_seconds: grace.map_or(30.0, |(seconds, _)| seconds),
         disk_reserve_gb: reserve.map_or(default_reserve, |(gigabytes, _)| gigabytes),

@@ -101,7 +101,7 @@ fn what_is_left_out_follows_the_scale() {
     assert_eq!(campaign.night.proposers, ProposerName::ALL);
     assert_eq!((campaign.data.vocabulary, campaign.data.context, campaign.data.search_rows), (2_048, 256, 512));
     assert_eq!(campaign.rules, Rules { decision: DecisionRule::LowerIsKept, repair_rounds: 3 });
-    assert_eq!((campaign.machine.device, campaign.machine.precision), (Device::Auto, Precision::Bf16));
+    assert_eq!((campaign.machine.device, campaign.machine.precision), (Device::Auto, PrecisionChoice::Auto));
     let setting = campaign.setting(2, "cpu");
     assert_eq!((setting.scale, setting.vocabulary, setting.threads), (Scale::Cpu, 2_048, 2));
     let large = parse(&GOOD.replace("\"cpu\"", "\"h100\"")).unwrap();
@@ -159,7 +159,7 @@ repair_rounds = 0
     assert_eq!(campaign.data, data);
     let machine = Machine {
         device: Device::Cuda(1),
-        precision: Precision::Fp32,
+        precision: PrecisionChoice::Fp32,
         threads: 4,
         grace_seconds: 0.0,
         disk_reserve_gb: 1.5,
