@@ -48,6 +48,7 @@ impl DataError {
                 | PrepareError::Write { .. }
                 | PrepareError::DiskFull { .. }
                 | PrepareError::Occupied { .. }
+                | PrepareError::NotAsListed { .. }
                 | PrepareError::Damaged(_),
             )
             | DataError::Read(_) => 3,
@@ -167,6 +168,9 @@ pub async fn data(
         options.sealed_rows = data.sealed_rows;
         options.max_train_bytes = data.max_train_bytes;
         options.tokenizer_bytes = data.tokenizer_sample_bytes;
+        if let Some(bytes) = data.max_piece_bytes {
+            options = options.cut_at(bytes);
+        }
         let folder = folder.join(data::prepare::key(&source, &options));
         let manifest = data::prepare::prepare(&source, &options, &folder, &mut |progress| {
             // Nobody listening is no reason to stop.

@@ -165,6 +165,10 @@ pub struct Data {
     pub sealed_rows: usize,
     /// Training text beyond this many bytes is left out; `None` takes all.
     pub max_train_bytes: Option<u64>,
+    /// Longer documents are cut into pieces of at most this many bytes; `None` leaves the choice to
+    /// [`Options::for_source`](data::prepare::Options::for_source).
+    #[serde(default)]
+    pub max_piece_bytes: Option<usize>,
     /// The tokenizer is trained on at most this many bytes of the training text.
     pub tokenizer_sample_bytes: u64,
 }

@@ -14,6 +14,9 @@ const LEAST_VOCABULARY: u64 = 257;
 const MOST_VOCABULARY: u64 = 65_536;
 const MOST_CONTEXT: u64 = 65_536;
 const MOST_ROWS: u64 = 10_000_000;
+/// What crate `data` can cut at least to.
+const LEAST_PIECE: u64 = 16;
+const MOST_PIECE: u64 = 1 << 30;
 
 /// Reads the section; the scale gives its defaults.
 pub(super) fn read_data(reader: &mut Reader, top: &Section<'_>, scale: Scale) -> Option<Data> {
@@ -24,6 +27,7 @@ pub(super) fn read_data(reader: &mut Reader, top: &Section<'_>, scale: Scale) ->
     let search_rows = reader.integer(&data, "search_rows", 1..=MOST_ROWS, "rows");
     let sealed_rows = reader.integer(&data, "sealed_rows", 1..=MOST_ROWS, "rows");
     let max_train_bytes = reader.integer(&data, "max_train_bytes", 1..=u64::MAX, "bytes");
+    let max_piece_bytes = reader.integer(&data, "max_piece_bytes", LEAST_PIECE..=MOST_PIECE, "bytes");
     let sample = reader.integer(&data, "tokenizer_sample_bytes", 1..=u64::MAX, "bytes");
     if let (Some((most, _)), Some((sample, span))) = (&max_train_bytes, &sample)
         && sample > most
@@ -50,6 +54,7 @@ pub(super) fn read_data(reader: &mut Reader, top: &Section<'_>, scale: Scale) ->
         search_rows: size(search_rows, rows),
         sealed_rows: size(sealed_rows, rows),
         max_train_bytes,
+        max_piece_bytes: max_piece_bytes.and_then(|(bytes, _)| usize::try_from(bytes).ok()),
         tokenizer_sample_bytes: sample.map_or(default_sample, |(bytes, _)| bytes),
     })
 }

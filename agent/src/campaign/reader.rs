@@ -28,6 +28,7 @@ pub(super) const LAYOUT: &[(&str, &[&str])] = &[
             "search_rows",
             "sealed_rows",
             "max_train_bytes",
+            "max_piece_bytes",
             "tokenizer_sample_bytes",
         ],
     ),

@@ -48,6 +48,7 @@ const BAD: &[(&str, &str, &str)] = &[
     ("no context", "[data]", "[data]\ncontext = 0"),
     ("no rows", "[data]", "[data]\nsearch_rows = 0\nsealed_rows = -1"),
     ("a sample larger than the text", "[data]", "[data]\nmax_train_bytes = 1000\ntokenizer_sample_bytes = 2000"),
+    ("pieces too small", "[data]", "[data]\nmax_piece_bytes = 15"),
     ("two sources", "[data]", "[data]\nfiles = [\"a.txt\"]"),
     ("no source", "embedded = \"libtorch-python\"\n", ""),
     ("a file of an unknown kind", "embedded = \"libtorch-python\"", "files = [\"a.txt\", \"b.pdf\", \"a.txt\"]"),
@@ -126,6 +127,7 @@ context = 64
 search_rows = 5
 sealed_rows = 6
 max_train_bytes = 1_000
+max_piece_bytes = 800
 tokenizer_sample_bytes = 999
 hub = { repo = "o-w.n_er/na.me", revision = "0123456789abcdef0123456789abcdef01234567", prefix = "data/", max_files = 2 }
 [machine]
@@ -154,6 +156,7 @@ repair_rounds = 0
         search_rows: 5,
         sealed_rows: 6,
         max_train_bytes: Some(1_000),
+        max_piece_bytes: Some(800),
         tokenizer_sample_bytes: 999,
     };
     assert_eq!(campaign.data, data);

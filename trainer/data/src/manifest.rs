@@ -33,6 +33,13 @@ pub struct Manifest {
     pub duplicate_documents: u64,
     /// Documents left out because of the limit on training text.
     pub unused_documents: u64,
+    /// What was dealt to one side of the split as a whole, in words.
+    #[serde(default)]
+    pub dealt_by: String,
+    /// Training tokens that one epoch of packed rows keeps, of all in `splits.train.tokens`; documents longer than a row
+    /// lose the most.
+    #[serde(default)]
+    pub packed_tokens: u64,
     /// What the splits hold.
     pub splits: Splits,
     /// SHA-256 of `tokenizer.json`, hexadecimal.
@@ -193,6 +200,8 @@ mod tests {
             empty_documents: 0,
             duplicate_documents: 0,
             unused_documents: 0,
+            dealt_by: String::new(),
+            packed_tokens: 0,
             splits: Splits { train: counts.clone(), search: counts.clone(), sealed: counts },
             tokenizer_sha256: String::new(),
             files: BTreeMap::from([("search.rows".to_string(), FileRecord { bytes, sha256 })]),

@@ -231,6 +231,85 @@ fn python_sources_are_found_sorted_and_cut() {
     assert!(Source::python(empty.path()).unwrap_err().to_string().contains("no Python (.py) file"));
 }
 
+/// Text of about `bytes` bytes in paragraphs, none of which is in another book.
+fn book(number: u32, bytes: usize) -> String {
+    let mut text = String::new();
+    for paragraph in 0.. {
+        text += &(document(number * 100_000 + paragraph) + "\n");
+        if text.len() > bytes {
+            break;
+        }
+    }
+    text
+}
+
+#[test]
+fn few_long_documents_are_cut_and_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    (0..40).for_each(|i| fs::write(dir.path().join(format!("{i}.txt")), book(i, 20_000)).unwrap());
+    let source = Source::files(&[dir.path().to_path_buf()], "text").unwrap();
+    let sized = Options { search_rows: 100, sealed_rows: 100, ..Options::for_source(&source, 320, 64) };
+    let out = tempfile::tempdir().unwrap();
+    let manifest = run(&source, &sized, &out.path().join("cut")).unwrap();
+    let train = &manifest.splits.train;
+    assert!(train.documents >= 24 && train.pieces > 100 * train.documents, "{train:?}");
+    assert!(manifest.packed_tokens * 10 > train.tokens * 6 && manifest.packed_tokens < train.tokens, "{manifest:?}");
+    assert_eq!(manifest.dealt_by, "document");
+    let uncut = Options { search_rows: 2, sealed_rows: 2, max_piece_bytes: None, ..sized.clone() };
+    let manifest = run(&source, &uncut, &out.path().join("uncut")).unwrap();
+    assert!(manifest.packed_tokens * 50 < manifest.splits.train.tokens, "{manifest:?}");
+    // A document of less than eight rows stays whole, as in the ancestor, unless it is asked to be cut.
+    let source = corpus(dir.path(), 600);
+    let sized = Options { search_rows: 12, sealed_rows: 9, ..Options::for_source(&source, 320, 32) };
+    let whole = run(&source, &sized, &out.path().join("whole")).unwrap().splits.train;
+    assert_eq!(whole.pieces, whole.documents);
+    let cut = run(&source, &sized.cut_at(96), &out.path().join("pieces")).unwrap().splits.train;
+    assert!(cut.pieces > 2 * cut.documents);
+}
+
+#[test]
+fn neighbouring_paragraphs_of_a_long_text_are_on_one_side() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("book.txt");
+    let text = book(1, 2_000_000);
+    fs::write(&path, &text).unwrap();
+    let source = Source::files(&[path], "text").unwrap();
+    let sized = Options { search_rows: 40, sealed_rows: 40, ..Options::for_source(&source, 320, 64) };
+    let out = dir.path().join("out");
+    let manifest = run(&source, &sized, &out).unwrap();
+    assert_eq!(manifest.dealt_by, "document; 1 long text files in runs of at least 65536 bytes");
+    let tokenizer = Tokenizer::load(&manifest.tokenizer_path(&out)).unwrap();
+    let shards = Shards::open(&out).unwrap();
+    let mut places: Vec<(usize, usize)> = (0..shards.documents())
+        .map(|i| tokenizer.decode(shards.document(i)))
+        .map(|piece| (text.find(&piece).unwrap(), piece.len()))
+        .collect();
+    places.sort_unstable();
+    // What is trained on lies in long stretches: every gap is a held-out run, and so is every stretch's end.
+    let gaps: Vec<usize> = places.windows(2).map(|p| p[1].0 - (p[0].0 + p[0].1)).filter(|&gap| gap > 0).collect();
+    assert!(!gaps.is_empty() && gaps.iter().all(|&gap| gap >= 60_000), "{gaps:?}");
+}
+
+#[test]
+fn a_hubs_file_that_is_not_what_was_listed_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let listed = corpus(dir.path(), 300).files_read().next().unwrap().sha256.clone();
+    let path = dir.path().join("corpus.jsonl");
+    let source = || {
+        let file = HubFile { name: "a.jsonl".into(), path: path.clone(), sha256: Some(listed.clone()) };
+        Source::hub("someone/texts", "f00", &[file], "text").unwrap()
+    };
+    let out = dir.path().join("out");
+    let good = fs::read(&path).unwrap();
+    // The size is right, and it still parses.
+    fs::write(&path, String::from_utf8(good.clone()).unwrap().replacen("river", "rover", 1)).unwrap();
+    let error = run(&source(), &options(), &out).unwrap_err();
+    assert!(error.contains("corpus.jsonl has SHA-256") && error.contains(&listed), "{error}");
+    assert_eq!(names(dir.path()), ["corpus.jsonl"]);
+    fs::write(&path, good).unwrap();
+    run(&source(), &options(), &out).unwrap();
+}
+
 #[test]
 fn files_of_a_hub_keep_their_names_and_order() {
     let dir = tempfile::tempdir().unwrap();

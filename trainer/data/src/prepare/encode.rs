@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use super::PrepareError;
-use super::pieces::pieces;
+use super::pieces::{Cutting, pieces};
 use super::tokenizer::{Encoder, Tokenizer};
 use super::words::words;
 use crate::BOS;
@@ -25,9 +25,9 @@ impl WordCounter {
     }
 
     /// Counts the words of a batch of texts, piece by piece.
-    pub fn add(&mut self, texts: &[String], max_piece: Option<usize>) {
+    pub fn add(&mut self, texts: &[String], cutting: Cutting) {
         each_in_parallel(texts, &mut self.counts, |text, counts| {
-            for word in pieces(text, max_piece).flat_map(words) {
+            for word in pieces(text, cutting).flat_map(words) {
                 match counts.get_mut(word) {
                     Some(count) => *count += 1,
                     None => {
@@ -51,23 +51,23 @@ impl WordCounter {
 /// Encodes batches of documents.
 pub(crate) struct BatchEncoder<'a> {
     encoders: Vec<Encoder<'a>>,
-    max_piece: Option<usize>,
+    cutting: Cutting,
 }
 
 impl<'a> BatchEncoder<'a> {
-    pub fn new(tokenizer: &'a Tokenizer, threads: usize, max_piece: Option<usize>) -> BatchEncoder<'a> {
-        BatchEncoder { encoders: (0..threads).map(|_| Encoder::new(tokenizer)).collect(), max_piece }
+    pub fn new(tokenizer: &'a Tokenizer, threads: usize, cutting: Cutting) -> BatchEncoder<'a> {
+        BatchEncoder { encoders: (0..threads).map(|_| Encoder::new(tokenizer)).collect(), cutting }
     }
 
     /// The pieces of each text as tokens, each starting with BOS.
     pub fn encode(&mut self, texts: &[String]) -> Result<Vec<Vec<Vec<u16>>>, PrepareError> {
-        let max_piece = self.max_piece;
+        let cutting = self.cutting;
         let encoded = each_in_parallel(texts, &mut self.encoders, |text, encoder| {
             let encode_piece = |piece| {
                 let mut tokens = vec![BOS];
                 encoder.encode(piece, &mut tokens).map(|()| tokens)
             };
-            pieces(text, max_piece).map(encode_piece).collect::<Result<Vec<_>, _>>()
+            pieces(text, cutting).map(encode_piece).collect::<Result<Vec<_>, _>>()
         });
         encoded.into_iter().collect()
     }
@@ -122,8 +122,9 @@ mod tests {
         let texts: Vec<String> = (0..50).map(|i| format!("word {} word", i % 7)).collect();
         let count = |threads| {
             let mut counter = WordCounter::new(threads);
-            counter.add(&texts, None);
-            counter.add(&texts[..10], None);
+            let uncut = Cutting::of(&crate::prepare::Options::new(300, 8));
+            counter.add(&texts, uncut);
+            counter.add(&texts[..10], uncut);
             counter.finish()
         };
         assert_eq!(count(1), count(4));

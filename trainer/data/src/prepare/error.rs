@@ -110,13 +110,16 @@ pub enum PrepareError {
     #[error(
         "the corpus ({corpus}) is too small for the split: after removing copies it has {documents} documents with \
          {bytes} bytes, and {search} search rows and {sealed} sealed rows of {row_tokens} tokens, with as much to \
-         train on, need about {needed} bytes in many documents. Add text or ask for fewer rows"
+         train on, need about {needed_documents} documents of this length (about {needed} bytes). Add text, ask for \
+         fewer rows, or, if few long documents are to be cut, lower max_piece_bytes"
     )]
     TooSmall {
         /// The source in words.
         corpus: String,
         /// Documents there are.
         documents: u64,
+        /// Documents like these that would do.
+        needed_documents: u64,
         /// Bytes there are.
         bytes: u64,
         /// Rows asked for.
@@ -127,6 +130,20 @@ pub enum PrepareError {
         row_tokens: usize,
         /// Bytes that would do.
         needed: u64,
+    },
+    /// A file of a hub is not what the hub's list says.
+    #[error(
+        "{path} has SHA-256 {found}, and the hub lists {listed}: it was damaged after it had been fetched. Delete it and \
+         run again; it is fetched anew",
+        path = path.display()
+    )]
+    NotAsListed {
+        /// Which file.
+        path: PathBuf,
+        /// The hash in the hub's list.
+        listed: String,
+        /// The hash of what is there.
+        found: String,
     },
     /// The tokenizer ran out of things to merge.
     #[error(

@@ -30,14 +30,14 @@ pub use options::Options;
 pub use source::{HubFile, Source};
 pub use tokenizer::{GREATEST_VOCABULARY, LEAST_VOCABULARY, Tokenizer};
 
-use crate::{FileRecord, Manifest, Splits, files};
+use crate::{FileRecord, Manifest, Packer, Shards, Splits, files};
 use output::{HeldOut, ShardFiles, le_bytes};
 use run::Run;
 use split::Part;
 use staging::{Create, Staging};
 
 /// Raised whenever the same source and options would give other bytes.
-const RECIPE: u32 = 1;
+const RECIPE: u32 = 2;
 
 /// What [`prepare`] is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,6 +114,7 @@ fn prepare_with(
     staging.open()?;
     let corpus = source.to_string();
     let mut run = Run { source, options, progress };
+    run.check_listed()?;
     let parts = run.deal()?;
     let tokenizer = run.tokenizer(&parts)?;
     let mut written: BTreeMap<String, FileRecord> = BTreeMap::new();
@@ -126,6 +127,7 @@ fn prepare_with(
     let [tokens, index] = shards.finish()?;
     written.insert(files::TRAIN_TOKENS.into(), tokens);
     written.insert(files::TRAIN_INDEX.into(), index);
+    let packed_tokens = packed_tokens(&Shards::open(staging.folder())?, options.context);
     let [mut search, mut sealed] = held_out;
     for (split, name, rows) in
         [(&mut search, files::SEARCH_ROWS, options.search_rows), (&mut sealed, files::SEALED_ROWS, options.sealed_rows)]
@@ -146,6 +148,8 @@ fn prepare_with(
         empty_documents: count(Part::Empty),
         duplicate_documents: count(Part::Duplicate),
         unused_documents: count(Part::Unused),
+        dealt_by: read::dealt_by(source),
+        packed_tokens,
         splits: Splits { train, search: search.counts, sealed: sealed.counts },
         tokenizer_sha256: written[files::TOKENIZER].sha256.clone(),
         files: written,
@@ -154,6 +158,22 @@ fn prepare_with(
     staging.write(files::MANIFEST, text.as_bytes())?;
     staging.commit()?;
     Ok(manifest)
+}
+
+/// Training tokens that get into the rows of one epoch; cropping drops the others.
+fn packed_tokens(shards: &Shards, context: usize) -> u64 {
+    let mut packer = Packer::new(shards, context, 0);
+    let mut row = Vec::with_capacity(packer.row_tokens());
+    let mut tokens = 0;
+    loop {
+        row.clear();
+        packer.next_row(&mut row);
+        // The row in which the next epoch begins is the next epoch's.
+        if packer.position().epoch > 0 {
+            return tokens;
+        }
+        tokens += row.len() as u64;
+    }
 }
 
 /// Data that is already in `dir`; `None` if there is no such folder.
@@ -181,7 +201,7 @@ mod tests {
         let path = dir.path().join("text.txt");
         std::fs::write(&path, text).unwrap();
         let source = Source::files(&[path], "text").unwrap();
-        let options = Options { search_rows: 5, sealed_rows: 5, ..Options::new(300, 16) };
+        let options = Options { search_rows: 5, sealed_rows: 5, ..Options::new(300, 16).cut_at(60) };
         let out = dir.path().join("out");
         for (full, create) in [
             (files::TRAIN_TOKENS, (|path| open_or_full(path, files::TRAIN_TOKENS)) as Create),

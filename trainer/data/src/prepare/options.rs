@@ -5,8 +5,12 @@ use std::thread;
 
 use serde::{Deserialize, Serialize};
 
+use super::read::RUN_BYTES;
 use super::tokenizer::{GREATEST_VOCABULARY, LEAST_VOCABULARY};
 use super::{PrepareError, Source};
+
+/// However long the context: the runs of long text files begin anywhere, so they are always cut.
+const LONGEST_WHOLE_BYTES: usize = RUN_BYTES - 1;
 
 /// What to make of a source. Everything but `threads` decides the result.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +28,8 @@ pub struct Options {
     /// Longer documents are cut into pieces of at most so many bytes before they are packed; `None`: not cut, and all
     /// that goes beyond a row is dropped, as in the ancestor. See [`Options::new`] and [`Options::for_source`].
     pub max_piece_bytes: Option<usize>,
+    /// Documents of at most so many bytes are not cut all the same.
+    pub whole_document_bytes: usize,
     /// About so much of the training text trains the tokenizer.
     pub tokenizer_bytes: u64,
     /// Threads; `None`: as many as there are processors.
@@ -41,15 +47,25 @@ impl Options {
             sealed_rows: 512,
             max_train_bytes: None,
             max_piece_bytes: None,
+            whole_document_bytes: 0,
             tokenizer_bytes: 64 << 20,
             threads: None,
         }
     }
 
-    /// The same, but source code is cut into pieces of three bytes for each token of the context, about a row each: its
-    /// files are many rows long, and uncut a row would show how they begin and nothing else.
+    /// The same, but long documents are cut into pieces of three bytes for each token of the context, about a row each:
+    /// uncut a row would show how they begin and nothing else. Files of source code are cut whenever they are longer
+    /// than that. Other documents stay whole up to eight such pieces, so that those of web data sets are packed as in
+    /// the ancestor; books, logs and the runs of long text files (`read.rs`) are longer and are cut.
     pub fn for_source(source: &Source, vocabulary: usize, context: usize) -> Options {
-        Options { max_piece_bytes: source.is_code().then_some(3 * context), ..Options::new(vocabulary, context) }
+        let piece = 3 * context;
+        let whole_document_bytes = if source.is_code() { 0 } else { (8 * piece).min(LONGEST_WHOLE_BYTES) };
+        Options { max_piece_bytes: Some(piece), whole_document_bytes, ..Options::new(vocabulary, context) }
+    }
+
+    /// Cuts every document that is longer than `bytes` into pieces of at most that size.
+    pub fn cut_at(self, bytes: usize) -> Options {
+        Options { max_piece_bytes: Some(bytes), whole_document_bytes: 0, ..self }
     }
 
     /// Tokens in a row.

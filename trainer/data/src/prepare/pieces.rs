@@ -1,14 +1,34 @@
 //! Long documents -> pieces no longer than wanted.
 //!
 //! Packing crops a document to one row and drops its rest. Where documents are many times longer than the context
-//! (files of source code, context 256), that would throw away nearly all text and keep only how files begin. So such
-//! documents are cut before they are packed. Copies are found and splits are drawn by whole documents, so pieces of
-//! one document never lie on both sides.
+//! (files of source code, books), that would throw away nearly all text and keep only how they begin. So such documents
+//! are cut before they are packed; which ones is said by [`Cutting`].
+//!
+//! Copies are found and splits are drawn by whole documents, so pieces of one document never lie on both sides. What a
+//! document is, `read.rs` says: of a long text file that cannot be one, a run of at least 64 KiB is one, so the text on
+//! the two sides of a split meets at the ends of such runs only.
 
-/// Cuts `text` into pieces of at most `limit` bytes, at the last blank line, line's end or space, in this order, that
-/// does not make a piece shorter than half the limit. Put together again they are the text.
-pub(crate) fn pieces(text: &str, limit: Option<usize>) -> Pieces<'_> {
-    Pieces { rest: text, limit: limit.unwrap_or(usize::MAX).max(4) }
+use super::Options;
+
+/// Which documents are cut, and how.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Cutting {
+    /// Pieces have at most so many bytes.
+    limit: usize,
+    /// Documents of at most so many bytes stay whole all the same.
+    whole: usize,
+}
+
+impl Cutting {
+    pub fn of(options: &Options) -> Cutting {
+        Cutting { limit: options.max_piece_bytes.unwrap_or(usize::MAX).max(4), whole: options.whole_document_bytes }
+    }
+}
+
+/// Cuts `text` into pieces of at most the wanted size, at the last blank line, line's end or space, in this order, that
+/// does not make a piece shorter than half of it. Put together again they are the text.
+pub(crate) fn pieces(text: &str, cutting: Cutting) -> Pieces<'_> {
+    Pieces { rest: text, limit: if text.len() <= cutting.whole { usize::MAX } else { cutting.limit } }
 }
 
 /// See [`pieces`].
@@ -44,20 +64,23 @@ mod tests {
 
     #[test]
     fn cuts_prefer_blank_lines() {
-        let cut = |text, limit| pieces(text, Some(limit)).collect::<Vec<_>>();
+        let cut = |text, limit| pieces(text, Cutting { limit, whole: 0 }).collect::<Vec<_>>();
         assert_eq!(cut("ab\n\ncd\nef gh", 8), ["ab\n\n", "cd\nef gh"]);
         assert_eq!(cut("abc\nef gh", 6), ["abc\n", "ef gh"]);
         assert_eq!(cut("abcd efgh", 6), ["abcd ", "efgh"]);
         assert_eq!(cut("abcdefgh", 6), ["abcdef", "gh"]);
         assert_eq!(cut("a\n\nbcdefgh", 8), ["a\n\nbcdef", "gh"], "a cut too early is passed over");
-        assert_eq!(pieces("any length", None).count(), 1);
-        assert_eq!(pieces("", Some(9)).count(), 0);
+        let uncut = Cutting::of(&Options::new(300, 8));
+        assert_eq!(pieces("any length", uncut).count(), 1);
+        assert_eq!(pieces("", Cutting { limit: 9, whole: 0 }).count(), 0);
+        let long_only = Cutting { limit: 4, whole: 8 };
+        assert_eq!((pieces("abcdefgh", long_only).count(), pieces("abcdefghi", long_only).count()), (1, 3));
     }
 
     proptest! {
         #[test]
         fn pieces_are_the_text(text in "(?s)(.|[a\n ]){0,200}", limit in 0usize..60) {
-            let parts: Vec<&str> = pieces(&text, Some(limit)).collect();
+            let parts: Vec<&str> = pieces(&text, Cutting { limit: limit.max(4), whole: 0 }).collect();
             prop_assert_eq!(parts.concat(), text.as_str());
             prop_assert!(parts.iter().all(|p| !p.is_empty() && p.len() <= limit.max(4)));
         }

@@ -1,21 +1,32 @@
 //! Files -> documents, one at a time: a corpus is never held in memory.
+//!
+//! A document is what is dealt to one side of a split as a whole. A file of plain text is one where that leaves enough
+//! of them: neighbouring paragraphs of a book must not be both trained on and measured. In a corpus of few or unequal
+//! files, long ones are cut into runs of at least [`RUN_BYTES`] instead.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
 use super::PrepareError;
+use super::Source;
 use super::parquet_file::read_parquet;
 use super::source::{Input, Kind};
 
 /// Text files up to this size are one document.
 const WHOLE_TEXT_BYTES: u64 = 256 << 10;
 
-/// Longer ones are collections: cut at the first blank line after so many bytes ...
-const SECTION_BYTES: usize = 4 << 10;
+/// Longer ones too, up to this size, in a corpus of at least [`ENOUGH_FILES`] text files and with no more than its share ...
+const LONGEST_TEXT_BYTES: u64 = 64 << 20;
+
+/// ... one part of so many of all plain text, so that no single file fills a held-out split.
+const ENOUGH_FILES: u64 = 64;
+
+/// Others are cut at the first blank line after so many bytes ...
+pub(crate) const RUN_BYTES: usize = 64 << 10;
 
 /// ... or at a line's end, where so much text has no blank line.
-const MAX_SECTION_BYTES: usize = 1 << 20;
+const MAX_RUN_BYTES: usize = 1 << 20;
 
 /// A longer line of a .jsonl file is refused: one document must fit into memory with room to spare.
 const MAX_LINE_BYTES: u64 = 256 << 20;
@@ -23,11 +34,29 @@ const MAX_LINE_BYTES: u64 = 256 << 20;
 /// Hands on each document of a file, and how far into the file it reaches, in bytes.
 pub(crate) type Each<'a> = &'a mut dyn FnMut(String, u64) -> Result<(), PrepareError>;
 
-/// Reads one file. `field` names the field or column with the text.
-pub(crate) fn read_documents(input: &Input, field: &str, each: Each<'_>) -> Result<(), PrepareError> {
+/// Bytes of the longest file of plain text that is one document in this corpus.
+pub(crate) fn longest_whole(source: &Source) -> u64 {
+    let texts = source.inputs().iter().filter(|input| input.kind == Kind::Text);
+    let (files, bytes) = texts.fold((0, 0), |(files, bytes), input| (files + 1, bytes + input.record.bytes));
+    let most = if files >= ENOUGH_FILES { (bytes / ENOUGH_FILES).min(LONGEST_TEXT_BYTES) } else { 0 };
+    most.max(WHOLE_TEXT_BYTES)
+}
+
+/// How the files of a source are dealt out, in words.
+pub(crate) fn dealt_by(source: &Source) -> String {
+    let texts = source.inputs().iter().filter(|input| input.kind == Kind::Text);
+    let longest = longest_whole(source);
+    match texts.filter(|input| input.record.bytes > longest).count() {
+        0 => "document".to_owned(),
+        runs => format!("document; {runs} long text files in runs of at least {RUN_BYTES} bytes"),
+    }
+}
+
+/// Reads one file. `field` names the field or column with the text; `longest` is [`longest_whole`] of the corpus.
+pub(crate) fn read_documents(input: &Input, field: &str, longest: u64, each: Each<'_>) -> Result<(), PrepareError> {
     let path = &input.path;
     match input.kind {
-        Kind::Text if input.record.bytes > WHOLE_TEXT_BYTES => read_sections(path, each),
+        Kind::Text if input.record.bytes > longest => read_runs(path, each),
         Kind::Code | Kind::Text => {
             let bytes = fs::read(path).map_err(PrepareError::read("read", path))?;
             let end = bytes.len() as u64;
@@ -46,42 +75,42 @@ pub(crate) fn utf8(path: &Path, bytes: Vec<u8>, place: impl Fn(usize) -> String)
     })
 }
 
-/// A big text file, cut into documents at blank lines.
-fn read_sections(path: &Path, each: Each<'_>) -> Result<(), PrepareError> {
+/// A long text file, cut into documents at blank lines.
+fn read_runs(path: &Path, each: Each<'_>) -> Result<(), PrepareError> {
     let mut file = BufReader::with_capacity(1 << 16, File::open(path).map_err(PrepareError::read("open", path))?);
-    let mut section: Vec<u8> = Vec::new();
+    let mut run: Vec<u8> = Vec::new();
     let mut start = 0;
-    let mut emit = |section: Vec<u8>| {
+    let mut emit = |run: Vec<u8>| {
         let from = start;
-        start += section.len();
-        each(utf8(path, section, |offset| format!("byte {}", from + offset))?, start as u64)
+        start += run.len();
+        each(utf8(path, run, |offset| format!("byte {}", from + offset))?, start as u64)
     };
     loop {
-        let before = section.len();
+        let before = run.len();
         let mut line = (&mut file).take(1 << 16);
-        let read = line.read_until(b'\n', &mut section).map_err(PrepareError::read("read", path))?;
+        let read = line.read_until(b'\n', &mut run).map_err(PrepareError::read("read", path))?;
         if read == 0 {
             break;
         }
-        let blank = section[before..].iter().all(u8::is_ascii_whitespace);
-        if section.len() >= SECTION_BYTES && blank && section.ends_with(b"\n") {
-            emit(std::mem::take(&mut section))?;
-        } else if section.len() >= MAX_SECTION_BYTES {
-            let rest = section.split_off(forced_cut(&section));
-            emit(std::mem::replace(&mut section, rest))?;
+        let blank = run[before..].iter().all(u8::is_ascii_whitespace);
+        if run.len() >= RUN_BYTES && blank && run.ends_with(b"\n") {
+            emit(std::mem::take(&mut run))?;
+        } else if run.len() >= MAX_RUN_BYTES {
+            let rest = run.split_off(forced_cut(&run));
+            emit(std::mem::replace(&mut run, rest))?;
         }
     }
-    if section.is_empty() { Ok(()) } else { emit(section) }
+    if run.is_empty() { Ok(()) } else { emit(run) }
 }
 
 /// Where to cut text that has no blank line: after its last line, or else between two characters.
-fn forced_cut(section: &[u8]) -> usize {
-    if let Some(newline) = section.iter().rposition(|&byte| byte == b'\n') {
+fn forced_cut(run: &[u8]) -> usize {
+    if let Some(newline) = run.iter().rposition(|&byte| byte == b'\n') {
         return newline + 1;
     }
     // The last byte that starts a character; continuation bytes look like 10xxxxxx. At most 3 follow a start.
-    let tail = section.len().saturating_sub(4);
-    section[tail..].iter().rposition(|byte| byte & 0xC0 != 0x80).map_or(section.len(), |i| tail + i)
+    let tail = run.len().saturating_sub(4);
+    run[tail..].iter().rposition(|byte| byte & 0xC0 != 0x80).map_or(run.len(), |i| tail + i)
 }
 
 fn read_json_lines(path: &Path, field: &str, each: Each<'_>) -> Result<(), PrepareError> {
@@ -135,7 +164,7 @@ mod tests {
         fs::write(&path, content).unwrap();
         let source = Source::files(&[path], "text")?;
         let mut documents = Vec::new();
-        read_documents(&source.inputs()[0], "text", &mut |text, end| {
+        read_documents(&source.inputs()[0], "text", longest_whole(&source), &mut |text, end| {
             assert!(end <= content.len() as u64);
             documents.push(text);
             Ok(())
@@ -150,7 +179,22 @@ mod tests {
         let text = paragraph.repeat(400);
         let documents = read("b.txt", text.as_bytes()).unwrap();
         assert_eq!(documents.concat(), text);
-        assert!(documents.len() > 50 && documents.iter().all(|d| d.ends_with("\n\n") && d.len() < 6_000));
+        let (last, runs) = documents.split_last().unwrap();
+        assert!(runs.len() > 4 && runs.iter().all(|d| d.ends_with("\n\n") && d.len() >= RUN_BYTES), "{}", runs.len());
+        assert!(runs.iter().all(|d| d.len() < RUN_BYTES + 2_000) && last.len() < RUN_BYTES + 2_000);
+    }
+
+    #[test]
+    fn books_are_dealt_whole_where_there_are_enough() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: String, bytes: usize| fs::write(dir.path().join(name), vec![b'x'; bytes]).unwrap();
+        (0..63).for_each(|i| write(format!("{i:03}.txt"), 300_000));
+        let words = || dealt_by(&Source::files(&[dir.path().to_path_buf()], "text").unwrap());
+        assert_eq!(words(), "document; 63 long text files in runs of at least 65536 bytes");
+        write("063.txt".into(), 300_000);
+        assert_eq!(words(), "document");
+        write("large.txt".into(), 400_000);
+        assert_eq!(words(), "document; 1 long text files in runs of at least 65536 bytes");
     }
 
     #[test]
@@ -158,7 +202,7 @@ mod tests {
         for text in ["\u{20AC}".repeat(1 << 20), "line\n".repeat(1 << 19)] {
             let documents = read("c.txt", text.as_bytes()).unwrap();
             assert_eq!(documents.concat(), text);
-            assert!(documents.len() > 2 && documents.iter().all(|d| d.len() <= MAX_SECTION_BYTES + (1 << 16)));
+            assert!(documents.len() > 2 && documents.iter().all(|d| d.len() <= MAX_RUN_BYTES + (1 << 16)));
         }
     }
 

@@ -2,10 +2,12 @@
 
 use super::encode::{BATCH_BYTES, BatchEncoder, WordCounter};
 use super::output::{HeldOut, ShardFiles};
+use super::pieces::Cutting;
 use super::split::{Part, Survey};
 use super::tokenizer::{LEAST_VOCABULARY, Tokenizer};
 use super::{Options, PrepareError, Progress, Source, Stage, bpe, read};
 use crate::SplitCounts;
+use crate::manifest::hash_file;
 
 /// Takes a document's number and text.
 type EachDocument<'a> = &'a mut dyn FnMut(usize, String) -> Result<(), PrepareError>;
@@ -21,6 +23,18 @@ pub(crate) struct Run<'a> {
 }
 
 impl Run<'_> {
+    /// Compares files whose hashes were taken from a list with their content.
+    pub fn check_listed(&mut self) -> Result<(), PrepareError> {
+        for input in self.source.inputs().iter().filter(|input| input.listed) {
+            let (_, found) = hash_file(&input.path).map_err(PrepareError::read("read", &input.path))?;
+            if found != input.record.sha256 {
+                let (path, listed) = (input.path.clone(), input.record.sha256.clone());
+                return Err(PrepareError::NotAsListed { path, listed, found });
+            }
+        }
+        Ok(())
+    }
+
     /// Reads all documents and says where each goes, by its number.
     pub fn deal(&mut self) -> Result<Vec<Part>, PrepareError> {
         let mut survey = Survey::new(self.options);
@@ -33,10 +47,10 @@ impl Run<'_> {
 
     /// Reads all documents in order; `each` gets their numbers.
     fn each_document(&mut self, stage: Stage, each: EachDocument<'_>) -> Result<(), PrepareError> {
-        let total = self.source.bytes();
+        let (total, longest) = (self.source.bytes(), read::longest_whole(self.source));
         let (mut ordinal, mut before, mut told) = (0, 0, 0);
         for input in self.source.inputs() {
-            read::read_documents(input, self.source.text_field(), &mut |text, reached| {
+            read::read_documents(input, self.source.text_field(), longest, &mut |text, reached| {
                 each(ordinal, text)?;
                 ordinal += 1;
                 let done = before + reached.min(input.record.bytes);
@@ -87,10 +101,10 @@ impl Run<'_> {
 
     /// Counts the words of the sample and trains the tokenizer.
     pub fn tokenizer(&mut self, parts: &[Part]) -> Result<Tokenizer, PrepareError> {
-        let max_piece = self.options.max_piece_bytes;
+        let cutting = Cutting::of(self.options);
         let mut counter = WordCounter::new(self.options.threads());
         self.each_batch(Stage::Count, parts, |part| part == Part::TrainSample, &mut |_, texts| {
-            counter.add(texts, max_piece);
+            counter.add(texts, cutting);
             Ok(())
         })?;
         let wanted = self.options.vocabulary - LEAST_VOCABULARY;
@@ -115,7 +129,7 @@ impl Run<'_> {
         shards: &mut ShardFiles,
         held_out: &mut [HeldOut; 2],
     ) -> Result<SplitCounts, PrepareError> {
-        let mut encoder = BatchEncoder::new(tokenizer, self.options.threads(), self.options.max_piece_bytes);
+        let mut encoder = BatchEncoder::new(tokenizer, self.options.threads(), Cutting::of(self.options));
         let mut train = SplitCounts::default();
         let wanted = |part| matches!(part, Part::Train | Part::TrainSample | Part::Search | Part::Sealed);
         self.each_batch(Stage::Encode, parts, wanted, &mut |parts, texts| {
@@ -143,9 +157,11 @@ impl Run<'_> {
     /// For held-out documents that did not suffice although the estimate said they would.
     pub fn too_small(&self, parts: &[Part]) -> PrepareError {
         let (options, bytes) = (self.options, self.source.bytes());
+        let documents = parts.iter().filter(|part| !matches!(part, Part::Empty | Part::Duplicate)).count() as u64;
         PrepareError::TooSmall {
             corpus: self.source.to_string(),
-            documents: parts.iter().filter(|part| !matches!(part, Part::Empty | Part::Duplicate)).count() as u64,
+            documents,
+            needed_documents: 2 * documents,
             bytes,
             search: options.search_rows,
             sealed: options.sealed_rows,

@@ -13,7 +13,7 @@ use crate::manifest::hash_file;
 pub(crate) enum Kind {
     /// One file is one document, and an empty one is left out: source code.
     Code,
-    /// Plain text; see `text.rs`.
+    /// Plain text: a file is a document, or a long one many; see `read.rs`.
     Text,
     /// One JSON object a line.
     JsonLines,
@@ -27,6 +27,8 @@ pub(crate) struct Input {
     pub path: PathBuf,
     pub kind: Kind,
     pub record: SourceFile,
+    /// Whether the record's hash was taken from a list and the file not read yet.
+    pub listed: bool,
 }
 
 /// A corpus: its files, in the order in which they are read.
@@ -44,7 +46,8 @@ pub struct HubFile {
     pub name: String,
     /// Where it is now.
     pub path: PathBuf,
-    /// SHA-256 of its content, hexadecimal, if that was checked when it was fetched; else it is read to be hashed.
+    /// SHA-256 of its content as the hub lists it, hexadecimal; compared with the content before that is used. `None`:
+    /// the file is read to be hashed.
     pub sha256: Option<String>,
 }
 
@@ -97,7 +100,7 @@ impl Source {
                 Some(sha256) => {
                     let metadata = fs::metadata(&file.path).map_err(PrepareError::read("find", &file.path))?;
                     let (name, bytes, sha256) = (file.name.clone(), metadata.len(), sha256.clone());
-                    Input { path: file.path.clone(), kind, record: SourceFile { name, bytes, sha256 } }
+                    Input { path: file.path.clone(), kind, record: SourceFile { name, bytes, sha256 }, listed: true }
                 }
             });
         }
@@ -156,7 +159,7 @@ fn input(path: PathBuf, kind: Kind, name: String) -> Result<Input, PrepareError>
     if bytes == 0 && kind != Kind::Code {
         return Err(PrepareError::EmptyFile { path });
     }
-    Ok(Input { path, kind, record: SourceFile { name, bytes, sha256 } })
+    Ok(Input { path, kind, record: SourceFile { name, bytes, sha256 }, listed: false })
 }
 
 /// Files below `root` for which `choose` gives a kind, sorted by path below it. Hidden entries are passed over, links

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use sha2::{Digest, Sha256};
 
-use super::pieces::pieces;
+use super::pieces::{Cutting, pieces};
 use super::{Options, PrepareError};
 
 /// More bytes of text than a token stands for, on average, in any text worth training on. Held-out text is set aside
@@ -15,8 +15,11 @@ const BYTES_PER_TOKEN: u64 = 6;
 /// Packing drops less than a row for each row it makes, so twice the rows' tokens are always enough.
 const PACKING_RESERVE: u64 = 2;
 
-/// A long document counts for at most so many held-out rows, so that they are of many documents and not of a few.
+/// A long document counts for at most so many held-out rows, so that they are of many documents and not of a few ...
 const ROWS_PER_DOCUMENT: u64 = 8;
+
+/// ... or for more, where otherwise more than one document of so many would have to be held out.
+const HELD_OUT_PART: u64 = 4;
 
 /// Where a document goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,7 +46,7 @@ struct Unique {
     hash: [u8; 16],
     ordinal: u32,
     bytes: u64,
-    /// At most so many tokens of it can get into held-out rows, by the estimate above.
+    /// At most so many tokens of it can get into rows, by the estimate above.
     usable_tokens: u64,
 }
 
@@ -75,8 +78,7 @@ impl<'a> Survey<'a> {
         }
         let row_tokens = self.options.row_tokens() as u64;
         let usable = |piece: &str| (1 + piece.len() as u64 / BYTES_PER_TOKEN).min(row_tokens);
-        let usable_tokens: u64 = pieces(text, self.options.max_piece_bytes).map(usable).sum();
-        let usable_tokens = usable_tokens.min(ROWS_PER_DOCUMENT * row_tokens);
+        let usable_tokens: u64 = pieces(text, Cutting::of(self.options)).map(usable).sum();
         self.unique.push(Unique { hash, ordinal: self.parts.len() as u32, bytes: text.len() as u64, usable_tokens });
         self.parts.push(Part::Unused);
     }
@@ -90,9 +92,20 @@ impl<'a> Survey<'a> {
         let bytes: u64 = unique.iter().map(|document| document.bytes).sum();
         let wanted = |rows: usize| (rows * options.row_tokens()) as u64 * PACKING_RESERVE;
         let (search, sealed) = (wanted(options.search_rows), wanted(options.sealed_rows));
+        let row_tokens = options.row_tokens() as u64;
+        let rows = (search + sealed).div_ceil(row_tokens);
+        let most = (HELD_OUT_PART * rows).div_ceil(documents.max(1)).max(ROWS_PER_DOCUMENT) * row_tokens;
+        let usable = |document: &Unique| document.usable_tokens.min(most);
+        let all_usable: u64 = unique.iter().map(usable).sum();
+        // So many like these would do, as at most half may be held out; without any to look at, one is taken for a row.
+        let needed_documents = match all_usable {
+            0 => 2 * rows,
+            _ => (u128::from(2 * (search + sealed)) * u128::from(documents)).div_ceil(u128::from(all_usable)) as u64,
+        };
         let too_small = || PrepareError::TooSmall {
             corpus: corpus.to_string(),
             documents,
+            needed_documents: needed_documents.max(documents + 1),
             bytes,
             search: options.search_rows,
             sealed: options.sealed_rows,
@@ -105,7 +118,7 @@ impl<'a> Survey<'a> {
             let mut tokens = 0;
             while tokens < wanted {
                 let document = dealt.next().ok_or_else(too_small)?;
-                tokens += document.usable_tokens;
+                tokens += usable(document);
                 held_out_bytes += document.bytes;
                 parts[document.ordinal as usize] = part;
             }
@@ -177,6 +190,24 @@ mod tests {
             let expected = format!("{} documents with {} bytes", texts.len(), texts.concat().len());
             assert!(error.contains(&expected) && error.contains("need about"), "{error}");
         }
+        // Each is 7 tokens by the estimate; 40 rows of 9 tokens and as much again take 103 of them.
+        let error = deal(&texts(30), &options(10)).unwrap_err().to_string();
+        assert!(error.contains("need about 103 documents of this length (about 4320 bytes)"), "{error}");
+        let error = deal(&texts(1), &options(1)).unwrap_err().to_string();
+        assert!(error.contains("1 documents") && !error.contains("about 1 documents"), "{error}");
+    }
+
+    #[test]
+    fn few_long_documents_give_more_rows_each() {
+        let texts: Vec<String> = (0..20).map(|i| format!("line {i} of a book\n").repeat(200)).collect();
+        let options = Options { search_rows: 60, sealed_rows: 60, ..options(1).cut_at(24) };
+        let parts = deal(&texts, &options).unwrap();
+        let count = |part| parts.iter().filter(|&&p| p == part).count();
+        // 240 rows with the reserve: 8 of each document would take 30 documents.
+        assert!((2..=3).contains(&count(Part::Search)) && (2..=3).contains(&count(Part::Sealed)), "{parts:?}");
+        assert!(count(Part::TrainSample) >= 14, "{parts:?}");
+        let error = deal(&texts, &Options { max_piece_bytes: None, ..options }).unwrap_err().to_string();
+        assert!(error.contains("it has 20 documents"), "uncut, each gives one row: {error}");
     }
 
     proptest! {

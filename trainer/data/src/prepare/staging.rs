@@ -49,6 +49,11 @@ impl Staging {
         fs::create_dir(&self.folder).map_err(PrepareError::write(&self.folder))
     }
 
+    /// Where the files are until they are in place.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// A new file in the folder.
     pub fn file(&self, name: &str) -> Result<HashedFile, PrepareError> {
         let path = self.folder.join(name);
