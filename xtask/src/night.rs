@@ -22,7 +22,10 @@ pub fn short() -> Result<(), String> {
     let count = EXPERIMENTS.to_string();
     let said = steps::answer(
         "A short night",
-        Command::new(&agent).args(["night", CAMPAIGN, "--experiments", &count, "--json"]).current_dir(&clone.0),
+        // The playbook's ideas are proven to compile and to train, so nothing but a fault of the loop can fail here.
+        Command::new(&agent)
+            .args(["night", CAMPAIGN, "--experiments", &count, "--proposer", "playbook", "--json"])
+            .current_dir(&clone.0),
     )?;
     eprintln!("==> A short night: done after {:.0} s", began.elapsed().as_secs_f64());
     let document: Value = said
@@ -34,7 +37,7 @@ pub fn short() -> Result<(), String> {
         .ok_or_else(|| format!("night --json did not end with a JSON document but with: {}", tail(&said)))?;
     let night = check(&document)?;
     clone.check_branches(&document)?;
-    clone.check_records(&night)?;
+    clone.check_records(&night, &document)?;
     let after = clone.state()?;
     if before != after {
         return Err(format!("the night changed the clone.\nBefore:\n{before}\nAfter:\n{after}"));
@@ -69,14 +72,26 @@ impl Clone {
         Ok(state)
     }
 
-    /// Every experiment's branch leads to its commit.
+    /// What git prints.
+    fn git(&self, arguments: &[&str]) -> Result<String, String> {
+        let output = Command::new("git").args(arguments).current_dir(&self.0).output();
+        let output = output.map_err(|error| format!("cannot start git: {error}"))?;
+        Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    }
+
+    /// Every experiment's branch leads to its commit, which has a note, and the champion's branch to the champion.
     fn check_branches(&self, document: &Value) -> Result<(), String> {
+        let champion = format!("nocturne/{}/{}/champion", text(document, "campaign")?, text(document, "night")?);
+        let mut branches = vec![(champion, text(&document["champion"], "commit")?)];
         for experiment in document["experiments"].as_array().into_iter().flatten() {
-            let (branch, commit) = (text(experiment, "branch")?, text(experiment, "commit")?);
-            let arguments = ["rev-parse", "--verify", "--quiet", &format!("refs/heads/{branch}")];
-            let output = Command::new("git").args(arguments).current_dir(&self.0).output();
-            let output = output.map_err(|error| format!("cannot start git: {error}"))?;
-            let found = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+            branches.push((text(experiment, "branch")?.to_owned(), text(experiment, "commit")?));
+            let commit = text(experiment, "commit")?;
+            if self.git(&["notes", "--ref=nocturne", "show", commit])?.is_empty() {
+                return Err(format!("the experiment's commit {commit} has no note"));
+            }
+        }
+        for (branch, commit) in branches {
+            let found = self.git(&["rev-parse", "--verify", "--quiet", &format!("refs/heads/{branch}")])?;
             if found != commit {
                 return Err(format!("the branch {branch} should lead to {commit} and leads to {found:?}"));
             }
@@ -84,10 +99,16 @@ impl Clone {
         Ok(())
     }
 
-    /// The database and the pictures.
-    fn check_records(&self, night: &str) -> Result<(), String> {
+    /// The database, the pictures and the loss curves.
+    fn check_records(&self, night: &str, document: &Value) -> Result<(), String> {
         let report = self.0.join(CAMPAIGN).join("nights").join(night);
         let mut files = vec![self.0.join(".nocturne/nocturne.db")];
+        let nights = self.0.join(".nocturne/nights").join(night);
+        files.push(nights.join("0/trial-1/curve.jsonl"));
+        for experiment in document["experiments"].as_array().into_iter().flatten() {
+            let experiment = experiment["number"].as_u64().ok_or("an experiment has no `number`")?;
+            files.push(nights.join(format!("{experiment}/trial-1/curve.jsonl")));
+        }
         files.extend(["progress.svg", "progress.png", "results.tsv", "report.html"].map(|name| report.join(name)));
         for file in files {
             let size = fs::metadata(&file).map(|metadata| metadata.len()).unwrap_or(0);
@@ -133,13 +154,12 @@ fn check(document: &Value) -> Result<String, String> {
         }
         commit(experiment)?;
         let verdict = text(experiment, "verdict")?;
-        match verdict {
-            "kept" | "discarded" | "inconclusive" => {
-                number(experiment, "val_bpb")?;
-                number(experiment, "difference")?;
-            }
-            "invalid" | "crashed" | "unbuildable" => {}
-            _ => return Err(format!("{verdict:?} is not a verdict")),
+        if !matches!(verdict, "kept" | "discarded") {
+            return Err(format!("an experiment of the playbook is {verdict:?}: {experiment}"));
+        }
+        let (bpb, difference) = (number(experiment, "val_bpb")?, number(experiment, "difference")?);
+        if (verdict == "kept") != (difference < 0.0) || bpb < champion {
+            return Err(format!("the verdict cannot be right: {experiment}"));
         }
     }
     let (total, training) = (number(&document["seconds"], "total")?, number(&document["seconds"], "training")?);
@@ -179,7 +199,7 @@ mod tests {
                    "val_bpb": bpb, "difference": bpb.map(|bpb| bpb - 2.0)})
         };
         json!({"night": "n", "baseline": {"val_bpb": 2.0}, "champion": {"val_bpb": 1.9, "commit": "b".repeat(40)},
-               "experiments": [experiment("kept", Some(1.9)), experiment("unbuildable", None)],
+               "experiments": [experiment("kept", Some(1.9)), experiment("discarded", Some(2.5))],
                "seconds": {"total": 100.0, "training": 60.0}})
     }
 
@@ -196,7 +216,12 @@ mod tests {
             ("/champion/val_bpb", Value::Null),
             ("/champion/commit", json!("abc")),
             ("/experiments", json!([])),
-            ("/experiments/0/verdict", json!("good")),
+            ("/experiments/0/verdict", json!("discarded")),
+            ("/experiments/1/verdict", json!("good")),
+            ("/experiments/1/verdict", json!("crashed")),
+            ("/experiments/1/verdict", json!("unbuildable")),
+            ("/experiments/1/val_bpb", Value::Null),
+            ("/experiments/1/val_bpb", json!(1.8)),
             ("/experiments/0/val_bpb", Value::Null),
             ("/experiments/1/title", Value::Null),
             ("/seconds/training", json!(101)),
