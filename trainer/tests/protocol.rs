@@ -244,6 +244,21 @@ fn bad_requests_are_answered() {
     assert!(!content && matches!(events[..], [Event::Failed { kind: Failure::BadRequest, .. }]), "{events:?}");
     let (events, content) = train(dir.path(), Some("nothing.safetensors"), 1, "end.safetensors");
     assert!(!content && matches!(events[..], [Event::Failed { kind: Failure::BadRequest, .. }]), "{events:?}");
+    assert!(train(dir.path(), None, 0, "start.safetensors").1);
+    let resume_from = Some(dir.path().join("start.safetensors"));
+    for (request, words) in [
+        (TrainRequest { setting: setting(), seed: 12, resume_from: resume_from.clone() }, "another seed"),
+        (
+            TrainRequest { setting: Setting { precision: Precision::Fp32, ..setting() }, seed: 11, resume_from },
+            "another precision",
+        ),
+    ] {
+        let mut trainer = Trainer::start("train");
+        trainer.ask(&request);
+        let (events, content) = trainer.rest();
+        let [Event::Failed { kind: Failure::BadRequest, message }] = &events[..] else { panic!("{events:?}") };
+        assert!(!content && message.contains(words), "{message}");
+    }
     assert_eq!(Command::new(env!("CARGO_BIN_EXE_trainer")).stderr(Stdio::null()).status().unwrap().code(), Some(2));
 }
 

@@ -24,11 +24,19 @@ pub fn train<C: Candidate>(wire: &mut Wire) -> Result<(), Stop> {
     let (rows, parameters) = evaluate::describe(&candidate)?;
     let mut run = Checkpoint::start(&request.setting, request.seed);
     if let Some(path) = &request.resume_from {
-        run = Checkpoint { setting: request.setting.clone(), ..Checkpoint::load(path, &request.setting, &candidate)? };
-        if run.seed != request.seed {
+        let before = Checkpoint::load(path, &request.setting, &candidate)?;
+        let other = match () {
+            _ if before.seed != request.seed => Some("seed"),
+            _ if before.setting.precision != request.setting.precision => Some("precision"),
+            _ => None,
+        };
+        if let Some(other) = other {
             let path = path.display();
-            return Err(Stop::bad_request(format!("checkpoint {path} was made under another seed than the request's")));
+            return Err(Stop::bad_request(format!(
+                "checkpoint {path} was made under another {other} than the request's"
+            )));
         }
+        run = Checkpoint { setting: request.setting.clone(), ..before };
     }
     wire.send(&Event::Ready { version: protocol::VERSION, parameters, rows_per_step: rows as u64 })?;
 

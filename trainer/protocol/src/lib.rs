@@ -122,7 +122,7 @@ pub struct TrainRequest {
     pub setting: Setting,
     /// Drawn by the agent; initial values and data order follow from it.
     pub seed: u64,
-    /// A checkpoint to go on from, with its optimizer state and place in the data.
+    /// A checkpoint to go on from, with its optimizer state and place in the data; of the same seed and precision.
     pub resume_from: Option<PathBuf>,
 }
 
@@ -210,7 +210,8 @@ pub enum Event {
         seconds: f64,
         /// Largest resident set of the process, bytes.
         peak_memory_bytes: u64,
-        /// Largest device memory allocated, bytes; `None` on the CPU.
+        /// Largest device memory allocated, bytes; `None` where it is not known. This version knows none: the bindings to
+        /// libtorch do not reach its allocator's statistics.
         peak_device_memory_bytes: Option<u64>,
     },
     /// The claim file is complete on disk.
