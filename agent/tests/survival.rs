@@ -4,7 +4,8 @@
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::process::{Child, Command};
+use std::io::{Read, Write};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nocturne::layout::Layout;
@@ -197,5 +198,66 @@ fn two_interrupts_stop_at_once_and_leave_no_process() {
     assert!(at.elapsed() < Duration::from_secs(60), "it took {:?} to stop now", at.elapsed());
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(serde_json::from_slice::<Value>(&output.stdout).unwrap()["ended"], "stopped");
+    fixture.assert_no_process_left();
+}
+
+#[test]
+fn a_night_outlives_its_terminal() {
+    let fixture = Fixture::new();
+    fixture.replace("experiments/pretend/campaign.toml", "seconds = 0.3", "seconds = 1.5");
+    fixture.commit("Longer trials");
+    let child = fixture.nocturne(&["night", "experiments/pretend", "--experiments", "2", "--json"]).spawn().unwrap();
+    wait_for_training(&fixture);
+    signal(&child, "-HUP");
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let night: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(night["ended"], "experiments-done");
+    assert_eq!(night["experiments"].as_array().unwrap().len(), 2, "{night}");
+    fixture.assert_no_process_left();
+}
+
+#[test]
+fn an_interrupt_is_an_answer_to_the_question() {
+    let fixture = Fixture::new();
+    fixture.replace("experiments/pretend/campaign.toml", "seconds = 0.3", "seconds = 3600");
+    fixture.commit("Endless trials");
+    let mut child = fixture.nocturne(&["night", "experiments/pretend", "--json"]).spawn().unwrap();
+    let give_up = Instant::now() + Duration::from_secs(120);
+    while fixture.alive().is_empty() {
+        assert!(Instant::now() < give_up, "the night does not begin");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    fixture.assert_no_process_left();
+
+    // util-linux's `script` gives it a terminal, on which Ctrl-C is typed.
+    let night = fixture.nocturne(&["night", "experiments/pretend"]);
+    let mut terminal = Command::new("script")
+        .args(["-qefc", &format!("'{}' night experiments/pretend", night.get_program().display()), "/dev/null"])
+        .current_dir(night.get_current_dir().unwrap())
+        .envs(night.get_envs().filter_map(|(name, value)| Some((name, value?))))
+        .env("TERM", "xterm")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut shown = Vec::new();
+    let mut output = terminal.stdout.take().unwrap();
+    while !String::from_utf8_lossy(&shown).contains("[Y/n]") {
+        let mut some = [0; 4096];
+        let count = output.read(&mut some).unwrap();
+        assert!(count > 0, "it does not ask: {}", String::from_utf8_lossy(&shown));
+        shown.extend_from_slice(&some[..count]);
+    }
+    let mut keys = terminal.stdin.take().unwrap();
+    keys.write_all(b"\x03").unwrap();
+    output.read_to_end(&mut shown).unwrap();
+    assert_eq!(terminal.wait().unwrap().code(), Some(130), "{}", String::from_utf8_lossy(&shown));
+    drop(keys);
+    // Nothing was decided: the night can still be gone on with.
+    let state = fixture.json(&["status", "--json"])["state"].as_str().unwrap().to_owned();
+    assert!(state.starts_with("cut off"), "{state}");
     fixture.assert_no_process_left();
 }

@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::output::outln;
 use super::{Fault, NewArgs, PrepareArgs, campaign_fault, here};
 use crate::campaign;
 use crate::layout::Layout;
@@ -22,10 +23,10 @@ pub(super) async fn prepare(args: PrepareArgs) -> Result<(), Fault> {
     if args.json {
         return super::print_json(&json!({ "folder": data.folder, "manifest": data.manifest }));
     }
-    println!("{}", data.folder.display());
+    outln!("{}", data.folder.display())?;
     let splits = &data.manifest.splits;
     for (name, split) in [("train", &splits.train), ("search", &splits.search), ("sealed", &splits.sealed)] {
-        println!("{name:>7}: {:>9} documents {:>12} bytes {:>12} tokens", split.documents, split.bytes, split.tokens);
+        outln!("{name:>7}: {:>9} documents {:>12} bytes {:>12} tokens", split.documents, split.bytes, split.tokens)?;
     }
     Ok(())
 }
@@ -34,8 +35,8 @@ pub(super) fn new(args: NewArgs) -> Result<(), Fault> {
     let root = Repo::discover(&here()?).map_err(Fault::usage)?.root().to_owned();
     let folder = campaign::scaffold(&root, &args.campaign, args.scale).map_err(Fault::usage)?;
     let shown = folder.strip_prefix(&root).unwrap_or(&folder).display();
-    println!("{shown}/program.md     what to look for, what is known, what is off limits");
-    println!("{shown}/campaign.toml  budget, data, machine, rules");
-    println!("Fill them in, then: nocturne night {shown}");
+    outln!("{shown}/program.md     what to look for, what is known, what is off limits")?;
+    outln!("{shown}/campaign.toml  budget, data, machine, rules")?;
+    outln!("Fill them in, then: nocturne night {shown}")?;
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use comfy_table::{ContentArrangement, Table, presets};
 
+use super::output::outln;
 use super::{Fault, ReadArgs, SetupArgs, here};
 use crate::prepare;
 use crate::repo::Repo;
@@ -22,19 +23,19 @@ pub(super) async fn setup(args: SetupArgs) -> Result<(), Fault> {
     let environment = ready.map_err(|error| Fault::new(error.exit_code(), error))?;
     if args.print_libtorch {
         if let Some(libtorch) = &environment.libtorch {
-            println!("{}", libtorch.link_dir.display());
+            outln!("{}", libtorch.link_dir.display())?;
         }
         return Ok(());
     }
     match &environment.libtorch {
         Some(libtorch) => {
             let kind = if libtorch.cuda { "with CUDA" } else { "for the CPU" };
-            println!("libtorch {} ({kind}): {}", libtorch.version, libtorch.root.display());
+            outln!("libtorch {} ({kind}): {}", libtorch.version, libtorch.root.display())?;
         }
-        None => println!("this repository's trainer needs no libtorch"),
+        None => outln!("this repository's trainer needs no libtorch")?,
     }
-    println!("{}", environment.toolchain.rustc.version);
-    println!("Ready. Next: nocturne night experiments/quickstart");
+    outln!("{}", environment.toolchain.rustc.version)?;
+    outln!("Ready. Next: nocturne night experiments/quickstart")?;
     Ok(())
 }
 
@@ -42,8 +43,8 @@ pub(super) async fn doctor(args: ReadArgs) -> Result<(), Fault> {
     let root = Repo::discover(&here()?).map_err(Fault::usage)?.root().to_owned();
     let findings = setup::doctor(&root, &setup::Options::of_process()).await;
     let fit = findings.iter().all(|finding| finding.state != State::Fail);
-    if args.json {
-        super::print_json(&serde_json::json!({ "fit": fit, "findings": findings }))?;
+    let printed = if args.json {
+        super::print_json(&serde_json::json!({ "fit": fit, "findings": findings }))
     } else {
         let mut table = Table::new();
         table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
@@ -56,7 +57,8 @@ pub(super) async fn doctor(args: ReadArgs) -> Result<(), Fault> {
             let remedy = finding.remedy.as_ref().map(|remedy| format!("\n{remedy}")).unwrap_or_default();
             table.add_row([word.to_owned(), finding.name.to_owned(), format!("{}{remedy}", finding.detail)]);
         }
-        println!("{table}");
-    }
-    if fit { Ok(()) } else { Err(Fault::environment("this machine is not ready for a night; see what FAILs above")) }
+        outln!("{table}")
+    };
+    // Whether anybody reads it or not, the exit code says it.
+    if fit { printed } else { Err(Fault::environment("this machine is not ready for a night; see what FAILs above")) }
 }

@@ -2,12 +2,13 @@
 
 use serde_json::json;
 
-use super::night::last_night;
-use super::read::no_such_experiment;
+use super::night::{last_night, open_fault};
+use super::output::outln;
+use super::read::{no_such_experiment, parse_night, records_fault};
 use super::{Fault, ReadArgs, ReplayArgs, ReportArgs, campaign_fault, here, open_records, print_json};
-use crate::flow::NightId;
+use crate::files;
 use crate::layout::Layout;
-use crate::night::open::is_running;
+use crate::night::open::Lock;
 use crate::replay;
 use crate::repo::Repo;
 use crate::report::{self, named};
@@ -17,15 +18,15 @@ use crate::terminal::Display;
 pub(super) async fn report(args: ReportArgs) -> Result<(), Fault> {
     let (layout, reader) = open_records(&here()?).await?;
     let night = match &args.night {
-        Some(name) => name.parse::<NightId>().map_err(Fault::usage)?,
+        Some(name) => parse_night(name)?,
         None => last_night(&reader).await?.ok_or_else(|| Fault::usage("there is no night to report on yet"))?,
     };
-    let files = report::write(&layout, &reader, &night).await.map_err(Fault::failed)?;
+    let files = report::write(&layout, &reader, &night).await.map_err(records_fault)?;
     if args.json {
         return print_json(&json!({ "night": night, "files": files }));
     }
     for file in files {
-        println!("{}", file.strip_prefix(layout.root()).unwrap_or(&file).display());
+        outln!("{}", file.strip_prefix(layout.root()).unwrap_or(&file).display())?;
     }
     Ok(())
 }
@@ -36,32 +37,33 @@ pub(super) async fn replay(args: ReplayArgs) -> Result<(), Fault> {
     let id = named(&args.experiment, latest.as_ref())
         .ok_or_else(|| Fault::usage(format!("{:?} is not an experiment; write NIGHT/NUMBER", args.experiment)))?;
     if reader.experiment(&id).await.map_err(Fault::failed)?.is_none() {
-        return Err(no_such_experiment(&id));
+        return Err(no_such_experiment(&reader, &id).await?);
     }
     let mut display = Display::new();
     let replayed = replay::replay(&layout, &reader, &id, &mut display).await;
     display.finish();
     let replayed = replayed.map_err(|error| match error {
         replay::ReplayError::Campaign(error) => campaign_fault(error),
+        replay::ReplayError::Open(error) => open_fault(error),
         other => Fault::failed(other),
     })?;
     if args.json {
         return print_json(&json!(replayed));
     }
-    println!("{id} again under the same seed, in {}", replayed.folder.display());
+    outln!("{id} again under the same seed, in {}", replayed.folder.display())?;
     if let Some(then) = replayed.then {
-        println!("then: {then:.6} bits per byte");
+        outln!("then: {then:.6} bits per byte")?;
     }
-    println!("now:  {:.6} bits per byte ({} steps, {} tokens)", replayed.now, replayed.steps, replayed.tokens);
+    outln!("now:  {:.6} bits per byte ({} steps, {} tokens)", replayed.now, replayed.steps, replayed.tokens)?;
     Ok(())
 }
 
 pub(super) async fn rebuild(args: ReadArgs) -> Result<(), Fault> {
     let root = Repo::discover(&here()?).map_err(Fault::usage)?.root().to_owned();
     let layout = Layout::new(&root);
-    if is_running(&layout).map_err(Fault::failed)? {
-        return Err(Fault::failed("a night is running in this repository; its database is in use"));
-    }
+    files::create_folder(&layout.state()).map_err(Fault::failed)?;
+    // Held to the end: a night that began meanwhile would write into the database that is set aside.
+    let _lock = Lock::take(&layout.lock()).map_err(open_fault)?;
     let rebuilt = store::rebuild(&layout).await.map_err(Fault::failed)?;
     let problems: Vec<String> =
         rebuilt.problems.iter().map(|left| format!("{}: {}", left.path.display(), left.problem)).collect();
@@ -74,12 +76,12 @@ pub(super) async fn rebuild(args: ReadArgs) -> Result<(), Fault> {
             "set_aside": rebuilt.set_aside,
         }));
     }
-    println!("{} nights, {} experiments, {} trials", rebuilt.nights, rebuilt.experiments, rebuilt.trials);
+    outln!("{} nights, {} experiments, {} trials", rebuilt.nights, rebuilt.experiments, rebuilt.trials)?;
     for problem in problems {
-        println!("left out: {}", crate::terminal::clean(&problem));
+        outln!("left out: {}", crate::terminal::clean(&problem))?;
     }
     if let Some(old) = rebuilt.set_aside {
-        println!("the database that was there is now {}", old.display());
+        outln!("the database that was there is now {}", old.display())?;
     }
     Ok(())
 }

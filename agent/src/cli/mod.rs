@@ -1,18 +1,18 @@
 //! The command line: parses, calls the library, prints. No decisions of its own.
 //!
 //! Exit codes: 0 done, 1 failed, 2 wrong use or bad input, 3 the environment is not fit. Results go to standard output,
-//! everything else to standard error, so that `--json` can be piped.
+//! everything else to standard error, so that `--json` can be piped. A pipe that is closed early ends a command quietly.
 
 mod data;
 mod environment;
 mod fault;
 mod history;
 mod night;
+mod output;
 mod read;
 mod sample;
 
 use std::ffi::OsString;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -318,8 +318,7 @@ fn campaign_fault(error: CampaignError) -> Fault {
 /// Prints a document on standard output.
 fn print_json(document: &serde_json::Value) -> Result<(), Fault> {
     let text = serde_json::to_string_pretty(document).map_err(Fault::failed)?;
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "{text}").and_then(|()| out.flush()).map_err(Fault::failed)
+    output::outln!("{text}")
 }
 
 #[cfg(test)]
@@ -331,6 +330,18 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_help_is_the_known_one() {
+        let mut command = Cli::command();
+        command.build();
+        let mut help = command.render_long_help().to_string();
+        for subcommand in command.get_subcommands_mut().filter(|subcommand| subcommand.get_name() != "help") {
+            let name = subcommand.get_name().to_owned();
+            help.push_str(&format!("\n==== {name} ====\n\n{}", subcommand.render_long_help()));
+        }
+        insta::assert_snapshot!(help);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! `nocturne night`.
 
-use std::io::{BufRead, IsTerminal};
+use std::io::{BufRead, IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -14,7 +15,7 @@ use crate::night::{self, CutOff, Ending, OpenError, Opened, Wishes};
 use crate::records::NightRecord;
 use crate::report::{self, NightRecords};
 use crate::store::Reader;
-use crate::terminal::{Display, Notice, Place, Row, Summary, render_summary};
+use crate::terminal::{Display, Notice, Place, Row, Summary, clean, render_summary};
 
 pub(super) async fn night(args: NightArgs) -> Result<(), Fault> {
     let here = here()?;
@@ -53,19 +54,21 @@ pub(super) async fn night(args: NightArgs) -> Result<(), Fault> {
         Fault::failed(format!("the night is recorded, but its report could not be written: {error}"))
             .with_help(format!("mend the cause, then: nocturne report {night}"))
     });
-    if args.json {
-        print_json(&document(&records, &outcome.ending))?;
+    let printed = if args.json {
+        print_json(&document(&records, &outcome.ending))
     } else {
-        let columns = crossterm_width();
-        eprint!("{}", render_summary(&summary(&records, &layout), columns));
-    }
+        let text = render_summary(&summary(&records, &layout), columns_of_stderr());
+        // All of it is recorded; that nobody is there to read it any more does not make the night a failure.
+        let _unread = write!(std::io::stderr(), "{text}");
+        Ok(())
+    };
     files?;
     match outcome.ending {
         Ending::BadStart(why) => Err(Fault::failed(format!("the night's start cannot be measured: {why}"))
             .with_help(format!("the logs are in {}", layout.experiment(&context.id(0)).display()))),
         Ending::MachineFaults(why) => Err(Fault::failed(format!("the night could not go on: {why}"))
             .with_help("what was measured is recorded; mend the cause and run the night again")),
-        Ending::ExperimentsDone | Ending::Deadline | Ending::NothingLeft | Ending::Stopped => Ok(()),
+        Ending::ExperimentsDone | Ending::Deadline | Ending::NothingLeft | Ending::Stopped => printed,
     }
 }
 
@@ -89,28 +92,42 @@ async fn open(
         Ok(opened) => Ok((opened, interrupts)),
         Err(error) => {
             display.finish();
-            Err(fault(error))
+            Err(open_fault(error))
         }
     }
 }
 
-fn fault(error: OpenError) -> Fault {
+/// What to say of a night that cannot begin, and of whatever else needs the same.
+pub(super) fn open_fault(error: OpenError) -> Fault {
     match error {
         OpenError::Campaign(error) => campaign_fault(error),
         other => Fault::new(other.exit_code(), other),
     }
 }
 
-/// One message for each Ctrl-C or SIGTERM.
+/// Whether the person is being asked something. The question blocks whoever would hear of a Ctrl-C.
+static ASKING: AtomicBool = AtomicBool::new(false);
+
+/// One message for each Ctrl-C or SIGTERM. During a question they end the program at once, for nothing has begun.
 fn interrupts() -> Result<mpsc::Receiver<()>, Fault> {
     let listen = |kind| signal(kind).map_err(|error| Fault::environment(format!("cannot listen for signals: {error}")));
     let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
+    // Listened to so that it does not end the program, and then ignored: a night outlives the terminal that it was begun
+    // from (a lost connection, a closed window). Whoever wants it to end says so with Ctrl-C or SIGTERM.
+    let mut hangup = listen(SignalKind::hangup())?;
     let (send, receive) = mpsc::channel(8);
     tokio::spawn(async move {
         loop {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
+            // As a shell tells it: 128 and the signal's number.
+            let code = tokio::select! {
+                _ = interrupt.recv() => 130,
+                _ = terminate.recv() => 143,
+                _ = hangup.recv() => continue,
+            };
+            if ASKING.load(Ordering::SeqCst) {
+                // The cursor stands behind the question.
+                let _unread = writeln!(std::io::stderr());
+                std::process::exit(code);
             }
             if send.send(()).await.is_err() {
                 return;
@@ -121,15 +138,18 @@ fn interrupts() -> Result<mpsc::Receiver<()>, Fault> {
 }
 
 fn ask_to_resume(night: &NightRecord) -> bool {
-    eprint!("Night {} of {} was cut off. Go on with it? [Y/n] ", night.id, night.campaign);
+    ASKING.store(true, Ordering::SeqCst);
+    let question = format!("Night {} of {} was cut off. Go on with it? [Y/n] ", night.id, clean(&night.campaign));
+    let _unread = write!(std::io::stderr(), "{question}");
     let mut answer = String::new();
     // No answer is the answer that loses nothing.
     let read = std::io::stdin().lock().read_line(&mut answer);
+    ASKING.store(false, Ordering::SeqCst);
     read.is_err() || !matches!(answer.trim().to_lowercase().as_str(), "n" | "no")
 }
 
 /// Columns of the terminal, or of a page.
-fn crossterm_width() -> usize {
+fn columns_of_stderr() -> usize {
     use rustix::termios::tcgetwinsize;
     tcgetwinsize(std::io::stderr())
         .map(|size| usize::from(size.ws_col))

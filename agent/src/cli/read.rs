@@ -1,20 +1,27 @@
 //! Commands that only read: `status`, `list`, `show`.
 
 use comfy_table::{ContentArrangement, Table, presets};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
 use super::night::{last_night, night_json, summary};
+use super::output::{out, outln};
 use super::{Fault, ListArgs, ReadArgs, ShowArgs, here, open_records, print_json};
 use crate::flow::{ExperimentId, NightId, Verdict};
 use crate::layout::Layout;
 use crate::night::open::is_running;
 use crate::records::{ExperimentRecord, NightRecord, TrialRecord};
 use crate::repo::Repo;
-use crate::report::{NightRecords, named};
+use crate::report::{NightRecords, ReportError, named};
+use crate::store::Reader;
 use crate::terminal::{clean, clean_lines, render_summary};
 
 /// Width of tables that are not fitted to a terminal.
 const COLUMNS: usize = 120;
+
+/// What to do when a night is not there.
+const SHOWS_NIGHTS: &str = "`nocturne list` shows the nights that there are";
 
 pub(super) async fn status(args: ReadArgs) -> Result<(), Fault> {
     let (layout, reader) = open_records(&here()?).await?;
@@ -23,10 +30,10 @@ pub(super) async fn status(args: ReadArgs) -> Result<(), Fault> {
         if args.json {
             return print_json(&json!({ "running": running, "night": null }));
         }
-        println!("no night yet; begin with: nocturne night experiments/quickstart");
+        outln!("no night yet; begin with: nocturne night experiments/quickstart")?;
         return Ok(());
     };
-    let records = NightRecords::read(&reader, &night).await.map_err(Fault::failed)?;
+    let records = NightRecords::read(&reader, &night).await.map_err(records_fault)?;
     let events = reader.events(&night).await.map_err(Fault::failed)?;
     let current = records.experiments.iter().rfind(|experiment| experiment.decision.is_none());
     if args.json {
@@ -39,21 +46,22 @@ pub(super) async fn status(args: ReadArgs) -> Result<(), Fault> {
         }
         return print_json(&document);
     }
-    println!("night {night} of {}: {}", clean(&records.night.campaign), state(&records.night, running));
-    println!("since {}", records.night.started_at);
+    outln!("night {night} of {}: {}", clean(&records.night.campaign), state(&records.night, running))?;
+    let zone = TimeZone::system();
+    outln!("since {}", to_the_second(records.night.started_at, &zone))?;
     if let Some(deadline) = records.night.deadline {
-        println!("until {deadline}");
+        outln!("until {}", to_the_second(deadline, &zone))?;
     }
     let settled = records.experiments.iter().filter(|e| e.decision.is_some() && e.id.number > 0);
-    println!("experiments with a verdict: {}", settled.count());
+    outln!("experiments with a verdict: {}", settled.count())?;
     if let (Some(start), Some(best)) = (records.val_bpb(0), records.val_bpb(records.champion())) {
-        println!("val_bpb: {start:.4} -> {best:.4} (experiment {})", records.champion());
+        outln!("val_bpb: {start:.4} -> {best:.4} (experiment {})", records.champion())?;
     }
     if let Some(current) = current.filter(|_| running) {
-        println!("now: experiment {} {}: {}", current.id.number, clean(&current.proposal.title), current.state);
+        outln!("now: experiment {} {}: {}", current.id.number, clean(&current.proposal.title), current.state)?;
     }
     for event in events.iter().rev().take(5).rev() {
-        println!("{} {:>8} {}", event.at, event.stage, clean(&event.text));
+        outln!("{} {:>8} {}", to_the_second(event.at, &zone), event.stage, clean(&event.text))?;
     }
     Ok(())
 }
@@ -74,14 +82,14 @@ pub(super) async fn list(args: ListArgs) -> Result<(), Fault> {
         if args.json {
             return print_json(&night_json(&records));
         }
-        print!("{}", render_summary(&summary(&records, &layout), COLUMNS));
+        out!("{}", render_summary(&summary(&records, &layout), COLUMNS))?;
         return Ok(());
     }
     let running = is_running(&layout).map_err(Fault::failed)?;
     let nights = reader.nights().await.map_err(Fault::failed)?;
     let mut rows = Vec::new();
     for night in &nights {
-        let records = NightRecords::read(&reader, &night.id).await.map_err(Fault::failed)?;
+        let records = NightRecords::read(&reader, &night.id).await.map_err(records_fault)?;
         rows.push((night, records));
     }
     if args.json {
@@ -89,9 +97,10 @@ pub(super) async fn list(args: ListArgs) -> Result<(), Fault> {
         return print_json(&json!(nights));
     }
     if rows.is_empty() {
-        println!("no night yet; begin with: nocturne night experiments/quickstart");
+        outln!("no night yet; begin with: nocturne night experiments/quickstart")?;
         return Ok(());
     }
+    let zone = TimeZone::system();
     let mut table = Table::new();
     table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
     table.set_header(["night", "campaign", "began", "experiments", "kept", "start", "champion", "state"]);
@@ -107,7 +116,7 @@ pub(super) async fn list(args: ListArgs) -> Result<(), Fault> {
         table.add_row([
             night.id.to_string(),
             clean(&night.campaign),
-            night.started_at.strftime("%Y-%m-%d %H:%M").to_string(),
+            to_the_minute(night.started_at, &zone),
             with(None),
             with(Some(Verdict::Kept)),
             figure(records.val_bpb(0)),
@@ -115,13 +124,44 @@ pub(super) async fn list(args: ListArgs) -> Result<(), Fault> {
             state(night, running && night.end.is_none()),
         ]);
     }
-    println!("{table}");
+    outln!("{table}")?;
     Ok(())
 }
 
-async fn read_night(reader: &crate::store::Reader, name: &str) -> Result<NightRecords, Fault> {
-    let night: NightId = name.parse().map_err(Fault::usage)?;
-    NightRecords::read(reader, &night).await.map_err(Fault::usage)
+/// A time as the clocks around here show it, with the zone's abbreviation (or its offset, where it has none).
+fn to_the_second(at: Timestamp, zone: &TimeZone) -> String {
+    shown(at, zone, "%Y-%m-%d %H:%M:%S")
+}
+
+fn to_the_minute(at: Timestamp, zone: &TimeZone) -> String {
+    shown(at, zone, "%Y-%m-%d %H:%M")
+}
+
+fn shown(at: Timestamp, zone: &TimeZone, format: &str) -> String {
+    // A system that does not say where it is gets the time that means the same everywhere.
+    let zone = if zone.is_unknown() { TimeZone::UTC } else { zone.clone() };
+    at.to_zoned(zone).strftime(&format!("{format} %Z")).to_string()
+}
+
+async fn read_night(reader: &Reader, name: &str) -> Result<NightRecords, Fault> {
+    NightRecords::read(reader, &parse_night(name)?).await.map_err(records_fault)
+}
+
+/// A night named on the command line.
+pub(super) fn parse_night(name: &str) -> Result<NightId, Fault> {
+    name.parse().map_err(|error| Fault::usage(error).with_help(SHOWS_NIGHTS))
+}
+
+/// A night that is not there is the person's mistake; records that cannot be read are not.
+pub(super) fn records_fault(error: ReportError) -> Fault {
+    match error {
+        ReportError::NoSuchNight(night) => no_such_night(&night),
+        other => Fault::failed(other),
+    }
+}
+
+fn no_such_night(night: &NightId) -> Fault {
+    Fault::usage(format!("there is no night {night}")).with_help(SHOWS_NIGHTS)
 }
 
 pub(super) async fn show(args: ShowArgs) -> Result<(), Fault> {
@@ -132,11 +172,11 @@ pub(super) async fn show(args: ShowArgs) -> Result<(), Fault> {
         if args.json {
             return print_json(&night_json(&records));
         }
-        print!("{}", render_summary(&summary(&records, &layout), COLUMNS));
+        out!("{}", render_summary(&summary(&records, &layout), COLUMNS))?;
         return Ok(());
     };
     let experiment = reader.experiment(&id).await.map_err(Fault::failed)?;
-    let experiment = experiment.ok_or_else(|| no_such_experiment(&id))?;
+    let Some(experiment) = experiment else { return Err(no_such_experiment(&reader, &id).await?) };
     let trials = reader.trials(&id).await.map_err(Fault::failed)?;
     let diff = match &experiment.candidate {
         Some(candidate) if candidate.commit != candidate.parent => Repo::discover(layout.root())
@@ -147,48 +187,57 @@ pub(super) async fn show(args: ShowArgs) -> Result<(), Fault> {
     if args.json {
         return print_json(&json!({ "experiment": experiment, "trials": trials, "diff": diff }));
     }
-    print_experiment(&layout, &experiment, &trials, &diff);
-    Ok(())
+    print_experiment(&layout, &experiment, &trials, &diff)
 }
 
-pub(super) fn no_such_experiment(id: &ExperimentId) -> Fault {
-    Fault::usage(format!("there is no experiment {id}")).with_help(format!("nocturne list {}", id.night))
+/// Says what is missing: the experiment, or its whole night.
+pub(super) async fn no_such_experiment(reader: &Reader, id: &ExperimentId) -> Result<Fault, Fault> {
+    if reader.night(&id.night).await.map_err(Fault::failed)?.is_none() {
+        return Ok(no_such_night(&id.night));
+    }
+    let help = format!("`nocturne list {}` shows the experiments that there are", id.night);
+    Ok(Fault::usage(format!("there is no experiment {id}")).with_help(help))
 }
 
-fn print_experiment(layout: &Layout, experiment: &ExperimentRecord, trials: &[TrialRecord], diff: &str) {
+fn print_experiment(
+    layout: &Layout,
+    experiment: &ExperimentRecord,
+    trials: &[TrialRecord],
+    diff: &str,
+) -> Result<(), Fault> {
     let proposal = &experiment.proposal;
-    println!("{}  {}", experiment.id, clean(&proposal.title));
+    outln!("{}  {}", experiment.id, clean(&proposal.title))?;
     match &experiment.decision {
         Some(decision) => {
-            println!("verdict:    {}: {} (rule {})", decision.verdict, clean(&decision.reason), decision.rule)
+            outln!("verdict:    {}: {} (rule {})", decision.verdict, clean(&decision.reason), decision.rule)?
         }
-        None => println!("verdict:    none yet; it is {}", experiment.state),
+        None => outln!("verdict:    none yet; it is {}", experiment.state)?,
     }
     let by = &proposal.author;
     let model = by.model.as_ref().map(|model| format!(" ({})", clean(model))).unwrap_or_default();
-    println!("proposer:   {}{model}, family {}", clean(&by.proposer), clean(&proposal.family));
+    outln!("proposer:   {}{model}, family {}", clean(&by.proposer), clean(&proposal.family))?;
     if !proposal.source.is_empty() {
-        println!("source:     {}", clean(&proposal.source));
+        outln!("source:     {}", clean(&proposal.source))?;
     }
-    println!("hypothesis: {}", clean(&proposal.hypothesis));
+    outln!("hypothesis: {}", clean(&proposal.hypothesis))?;
     if let Some(effect) = proposal.predicted_effect {
-        println!("predicted:  {effect:+.4} bits per byte");
+        outln!("predicted:  {effect:+.4} bits per byte")?;
     }
     if let Some(candidate) = &experiment.candidate {
-        println!("branch:     {}", candidate.branch);
-        println!("commit:     {} on {}", candidate.commit, candidate.parent.short());
+        outln!("branch:     {}", candidate.branch)?;
+        outln!("commit:     {} on {}", candidate.commit, candidate.parent.short())?;
     }
     for attempt in &experiment.attempts {
-        println!("attempt {}:  {} {}", attempt.ordinal, attempt.kind, attempt.outcome);
+        outln!("attempt {}:  {} {}", attempt.ordinal, attempt.kind, attempt.outcome)?;
         if !attempt.evidence.is_empty() {
-            println!("{}", clean_lines(&attempt.evidence));
+            outln!("{}", clean_lines(&attempt.evidence))?;
         }
     }
     for trial in trials {
-        println!("trial {}:", trial.ordinal);
+        outln!("trial {}:", trial.ordinal)?;
         if let Some(trained) = &trial.trained {
             let end = serde_json::to_value(&trained.end).unwrap_or_default();
-            println!(
+            outln!(
                 "  {}: {} steps, {} tokens, {:.1} s of training, {:.1} s to start, {:.2} GB, {} parameters",
                 end.get("end").and_then(Value::as_str).unwrap_or("?"),
                 trained.steps,
@@ -197,28 +246,53 @@ fn print_experiment(layout: &Layout, experiment: &ExperimentRecord, trials: &[Tr
                 trained.start_seconds,
                 trained.peak_memory_bytes as f64 / 1e9,
                 trained.parameters,
-            );
+            )?;
             if let Some(message) = end.get("message").and_then(Value::as_str) {
-                println!("  {}", clean_lines(message));
+                outln!("  {}", clean_lines(message))?;
             }
             if let Some(hash) = &trained.checkpoint_sha256 {
-                println!("  checkpoint sha256 {hash}");
+                outln!("  checkpoint sha256 {hash}")?;
             }
         }
-        println!("  executable sha256 {}", trial.artifact_sha256);
+        outln!("  executable sha256 {}", trial.artifact_sha256)?;
         match &trial.evaluation {
-            Some(crate::records::Evaluation::Verified(verified)) => println!(
+            Some(crate::records::Evaluation::Verified(verified)) => outln!(
                 "  val_bpb {:.6}: {:.1} nats over {} bytes ({} tokens) by evaluator {} in {:.1} s",
-                verified.val_bpb, verified.nats, verified.bytes, verified.tokens, verified.evaluator, verified.seconds
-            ),
+                verified.val_bpb,
+                verified.nats,
+                verified.bytes,
+                verified.tokens,
+                verified.evaluator,
+                verified.seconds
+            )?,
             Some(crate::records::Evaluation::Rejected(rejected)) => {
-                println!("  rejected by check '{}': {}", clean(&rejected.check), clean(&rejected.evidence));
+                outln!("  rejected by check '{}': {}", clean(&rejected.check), clean(&rejected.evidence))?;
             }
             None => {}
         }
-        println!("  files: {}", layout.trial(&trial.experiment, trial.ordinal).display());
+        outln!("  files: {}", layout.trial(&trial.experiment, trial.ordinal).display())?;
     }
     if !diff.is_empty() {
-        println!("\n{}", clean_lines(diff));
+        outln!("\n{}", clean_lines(diff))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_those_of_the_place_and_say_so() {
+        let at: Timestamp = "2026-03-08T22:15:07.25Z".parse().unwrap();
+        for (zone, expected) in [
+            ("CET-1CEST,M3.5.0,M10.5.0/3", "2026-03-08 23:15:07 CET"),
+            ("<-03>3", "2026-03-08 19:15:07 -03"),
+            ("IST-5:30", "2026-03-09 03:45:07 IST"),
+        ] {
+            assert_eq!(to_the_second(at, &TimeZone::posix(zone).unwrap()), expected);
+        }
+        assert_eq!(to_the_second(at, &TimeZone::unknown()), "2026-03-08 22:15:07 UTC");
+        assert_eq!(to_the_minute(at, &TimeZone::UTC), "2026-03-08 22:15 UTC");
     }
 }

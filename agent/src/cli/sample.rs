@@ -1,6 +1,5 @@
 //! `nocturne sample`.
 
-use std::io::Write as _;
 use std::time::Duration;
 
 use data::prepare::Tokenizer;
@@ -8,14 +7,15 @@ use protocol::{Event, SampleRequest};
 use serde_json::json;
 
 use super::night::last_night;
-use super::read::no_such_experiment;
+use super::output::{out, outln};
+use super::read::{no_such_experiment, records_fault};
 use super::{Fault, SampleArgs, campaign_fault, here, open_records, print_json};
 use crate::flow::ExperimentId;
 use crate::night::open;
 use crate::prepare;
 use crate::replay::campaign_of;
 use crate::report::{NightRecords, named};
-use crate::run::Job;
+use crate::run::{Job, Launcher};
 use crate::terminal::{Display, visible};
 
 /// Seconds that the next token may take.
@@ -28,11 +28,13 @@ pub(super) async fn sample(args: SampleArgs) -> Result<(), Fault> {
         Some(text) => named(text, Some(&latest))
             .ok_or_else(|| Fault::usage(format!("{text:?} is not an experiment; write NIGHT/NUMBER")))?,
         None => {
-            let records = NightRecords::read(&reader, &latest).await.map_err(Fault::failed)?;
+            let records = NightRecords::read(&reader, &latest).await.map_err(records_fault)?;
             ExperimentId { night: latest, number: records.champion() }
         }
     };
-    let night = reader.night(&id.night).await.map_err(Fault::failed)?.ok_or_else(|| no_such_experiment(&id))?;
+    let Some(night) = reader.night(&id.night).await.map_err(Fault::failed)? else {
+        return Err(no_such_experiment(&reader, &id).await?);
+    };
     let trials = reader.trials(&id).await.map_err(Fault::failed)?;
     let trial = trials
         .iter()
@@ -69,13 +71,16 @@ pub(super) async fn sample(args: SampleArgs) -> Result<(), Fault> {
         top_k: args.top_k,
         seed: args.seed,
     };
-    let launcher = open::launcher(&layout).map_err(Fault::failed)?;
+    // With a tag of its own: a night that begins meanwhile ends what carries the tag of nights.
+    let own =
+        std::env::current_exe().map_err(|error| Fault::environment(format!("cannot find this program: {error}")))?;
+    let launcher = Launcher::new(own, &layout.state().join("sample"));
     let mut process = launcher.start(&job).await.map_err(Fault::failed)?;
     process.send(&request).await.map_err(|error| Fault::failed(format!("the trainer does not listen: {error}")))?;
     let mut tokens = Vec::new();
     let mut shown = 0;
     if !args.json {
-        print!("{}", visible(&args.prompt));
+        out!("{}", visible(&args.prompt))?;
     }
     loop {
         let line = tokio::time::timeout(PATIENCE, process.line()).await;
@@ -91,8 +96,7 @@ pub(super) async fn sample(args: SampleArgs) -> Result<(), Fault> {
             let text = tokenizer.decode(&tokens);
             let whole = text.trim_end_matches(char::REPLACEMENT_CHARACTER);
             if let Some(new) = whole.get(shown..) {
-                print!("{}", visible(new));
-                std::io::stdout().flush().map_err(Fault::failed)?;
+                out!("{}", visible(new))?;
                 shown = whole.len();
             }
         }
@@ -105,6 +109,6 @@ pub(super) async fn sample(args: SampleArgs) -> Result<(), Fault> {
         let text = tokenizer.decode(&tokens);
         return print_json(&json!({ "experiment": id.to_string(), "prompt": args.prompt, "text": text }));
     }
-    println!();
+    outln!("")?;
     Ok(())
 }
