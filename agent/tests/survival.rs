@@ -220,8 +220,8 @@ fn a_night_outlives_its_terminal() {
 #[test]
 fn an_interrupt_is_an_answer_to_the_question() {
     let fixture = Fixture::new();
-    fixture.replace("experiments/pretend/campaign.toml", "seconds = 0.3", "seconds = 3600");
-    fixture.commit("Endless trials");
+    fixture.replace("experiments/pretend/campaign.toml", "seconds = 0.3", "seconds = 5");
+    fixture.commit("Longer trials");
     let mut child = fixture.nocturne(&["night", "experiments/pretend", "--json"]).spawn().unwrap();
     let give_up = Instant::now() + Duration::from_secs(120);
     while fixture.alive().is_empty() {
@@ -253,9 +253,14 @@ fn an_interrupt_is_an_answer_to_the_question() {
     }
     let mut keys = terminal.stdin.take().unwrap();
     keys.write_all(b"\x03").unwrap();
+    let give_up = Instant::now() + Duration::from_secs(60);
+    while terminal.try_wait().unwrap().is_none() && Instant::now() < give_up {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    // One that did not hear it is at the end of its input now, goes on with the night and ends that.
+    drop(keys);
     output.read_to_end(&mut shown).unwrap();
     assert_eq!(terminal.wait().unwrap().code(), Some(130), "{}", String::from_utf8_lossy(&shown));
-    drop(keys);
     // Nothing was decided: the night can still be gone on with.
     let state = fixture.json(&["status", "--json"])["state"].as_str().unwrap().to_owned();
     assert!(state.starts_with("cut off"), "{state}");
