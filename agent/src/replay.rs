@@ -143,7 +143,7 @@ pub async fn replay(
     let job = |command: &str, log: &str| Job {
         program: executable.clone(),
         arguments: vec![command.to_owned()],
-        environment: Vec::new(),
+        environment: open::trainer_environment(),
         folder: folder.clone(),
         nice: 0,
         grace_seconds: 2.0,

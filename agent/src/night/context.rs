@@ -120,8 +120,7 @@ impl Context {
         Job {
             program: executable,
             arguments: vec![command.to_owned()],
-            // The run path leads it to libtorch, and libtorch to its CUDA half: a trainer needs no variables.
-            environment: Vec::new(),
+            environment: super::open::trainer_environment(),
             log: folder.join(log),
             folder,
             nice: 0,
