@@ -78,16 +78,27 @@ pub struct Prepared {
     pub search_bytes: Vec<u16>,
 }
 
-/// Whether the local files that a campaign names are there; what can be said of them before anything is installed.
+/// Whether the local files that a campaign names are there, or the hub's variables usable; what can be said of the text before
+/// anything is installed.
 ///
 /// # Errors
-/// [`DataError::NoFile`].
+/// [`DataError::NoFile`], or [`DataError::Hub`] for unusable variables.
 pub fn check_files(campaign: &Campaign) -> Result<(), DataError> {
+    check_text(campaign, &Hub::of_process)
+}
+
+/// [`check_files`], with the hub that `hub` gives.
+fn check_text(campaign: &Campaign, hub: &dyn Fn() -> Result<Hub, HubError>) -> Result<(), DataError> {
     match campaign.data_source() {
         DataSource::Files { files, .. } => {
             files.into_iter().find(|file| !file.exists()).map_or(Ok(()), |file| Err(DataError::NoFile(file)))
         }
-        DataSource::LibtorchPython | DataSource::Hub { .. } => Ok(()),
+        DataSource::Hub { repo, revision, .. } => {
+            DataSet::new(&repo, &revision)?;
+            hub()?;
+            Ok(())
+        }
+        DataSource::LibtorchPython => Ok(()),
     }
 }
 
@@ -221,4 +232,30 @@ async fn text(campaign: &Campaign, environment: &Environment, watcher: &mut dyn 
             Text::Hub { repo, revision, files, text_field }
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unusable_hub_is_found_before_set_up() {
+        let toml = |data: &str| {
+            format!("title = \"T\"\nscale = \"cpu\"\n[budget]\nseconds = 1\n[night]\nexperiments = 1\n[data]\n{data}\n")
+        };
+        let commit = "0123456789abcdef0123456789abcdef01234567";
+        let of_hub = toml(&format!("hub = {{ repo = \"o/n\", revision = \"{commit}\", prefix = \"data/\" }}"));
+        let check = |text: &str, endpoint: &str| {
+            let campaign =
+                Campaign::parse("t".parse().unwrap(), text, "# Goal\n", "experiments/t/campaign.toml").unwrap();
+            check_text(&campaign, &|| Hub::new(endpoint, None, std::time::Duration::ZERO))
+        };
+        let error = check(&of_hub, "huggingface.co").unwrap_err();
+        assert!(error.to_string().contains("HF_ENDPOINT cannot be used"), "{error}");
+        assert_eq!(error.exit_code(), 3);
+        check(&of_hub, "https://huggingface.co").unwrap();
+        check(&toml("embedded = \"libtorch-python\""), "huggingface.co").unwrap();
+        let missing = check(&toml("files = [\"no-such.txt\"]"), "huggingface.co").unwrap_err();
+        assert!(matches!(missing, DataError::NoFile(_)) && missing.exit_code() == 2, "{missing}");
+    }
 }

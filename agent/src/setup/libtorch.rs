@@ -5,6 +5,8 @@
 //! before the Python environment because a build belongs to the path of its libtorch: activating another environment one
 //! evening should not cost a new build.
 
+use std::collections::BTreeMap;
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -55,11 +57,14 @@ pub(super) struct Stamp {
     pub cuda: bool,
     /// The wheels' hashes, in the order of the pins.
     pub wheels: Vec<String>,
-    /// Size of libtorch_cpu.so in bytes.
-    pub library_bytes: u64,
+    /// Sizes in bytes of the libraries in torch/lib, which are linked or loaded.
+    pub library_bytes: BTreeMap<String, u64>,
 }
 
 pub(super) const STAMP: &str = "nocturne.json";
+
+/// The file in the cache whose lock is held by whoever changes what is in it of libtorch.
+pub(super) const LOCK: &str = "libtorch.lock";
 
 impl LibTorch {
     /// Folders outside the cargo and system ones that a build or a training process must be able to read.
@@ -146,7 +151,7 @@ impl Found {
         self.view_of.as_ref().is_some_and(|folder| !view::is_current(&self.libtorch.link_dir, folder, TORCH_VERSION))
     }
 
-    /// Makes it usable.
+    /// Makes it usable. Whoever needs a view made must hold the cache's [lock](super::wheels::lock).
     pub(super) fn settle(self) -> Result<LibTorch, SetupError> {
         if self.needs_view()
             && let (Some(torch), Some(folder)) = (&self.view_of, self.libtorch.link_dir.parent())
@@ -160,11 +165,19 @@ impl Found {
 impl Stamp {
     /// The stamp that a whole installation of these pins has.
     pub(super) fn of(folder: &Path, pins: &Pins) -> std::io::Result<Self> {
+        let mut library_bytes = BTreeMap::new();
+        for entry in folder.join("torch/lib").read_dir()? {
+            let entry = entry?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if name.contains(".so") {
+                library_bytes.insert(name, entry.path().metadata()?.len());
+            }
+        }
         Ok(Self {
             torch: TORCH_VERSION.to_owned(),
             cuda: pins.cuda,
             wheels: pins.wheels.iter().map(|pin| pin.sha256.clone()).collect(),
-            library_bytes: folder.join("torch/lib/libtorch_cpu.so").metadata()?.len(),
+            library_bytes,
         })
     }
 }
@@ -198,18 +211,37 @@ fn release(version: &str) -> &str {
     version.split_once('+').map_or(version, |(release, _)| release)
 }
 
-/// Removes what an interrupted or superseded use of the cache left: views whose torch is gone.
+/// Removes what an interrupted or superseded use of the cache left: views whose torch is gone, and unfinished ones. Another
+/// process that is making a view is left alone: the next set-up will do.
 pub(super) fn remove_dead_views(cache: &Path) {
-    let Ok(entries) = std::fs::read_dir(cache) else { return };
-    for entry in entries.flatten() {
-        let is_view = entry.file_name().to_string_lossy().starts_with(&format!("libtorch-{TORCH_VERSION}-view-"));
-        if is_view
-            && view::torch_behind(&entry.path().join("link")).is_none()
-            && let Err(error) = std::fs::remove_dir_all(entry.path())
-        {
-            tracing::warn!(path = %entry.path().display(), %error, "cannot remove an old view of libtorch");
+    if dead_views(cache).is_empty() {
+        return;
+    }
+    let lock = File::options().create(true).append(true).open(cache.join(LOCK));
+    match lock.as_ref().map(File::try_lock) {
+        Ok(Ok(())) => {}
+        Ok(Err(TryLockError::WouldBlock)) => return,
+        Ok(Err(TryLockError::Error(error))) => return tracing::warn!(%error, "cannot lock the cache of libtorch"),
+        Err(error) => return tracing::warn!(%error, "cannot open the lock of libtorch's cache"),
+    }
+    // Looked for again under the lock: one may have been finished meanwhile.
+    for path in dead_views(cache) {
+        if let Err(error) = std::fs::remove_dir_all(&path) {
+            tracing::warn!(path = %path.display(), %error, "cannot remove an old view of libtorch");
         }
     }
+}
+
+fn dead_views(cache: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(cache) else { return Vec::new() };
+    let is_dead = |entry: std::fs::DirEntry| {
+        let (name, path) = (entry.file_name(), entry.path());
+        let name = name.to_string_lossy();
+        let dead = name.starts_with(&format!("libtorch-{TORCH_VERSION}-view-"))
+            && (name.ends_with(view::UNFINISHED) || view::torch_behind(&path.join("link")).is_none());
+        dead.then_some(path)
+    };
+    entries.flatten().filter_map(is_dead).collect()
 }
 
 /// The libtorch that `LIBTORCH` names, if it is set; else the one that an earlier set-up installed.
@@ -320,6 +352,15 @@ mod tests {
 
         remove_dead_views(&machine.cache);
         assert!(libtorch.link_dir.exists());
+        let unfinished = machine.cache.join("libtorch-2.11.0-view-0123.partial");
+        std::fs::create_dir(&unfinished).unwrap();
+        let held = File::options().create(true).append(true).open(machine.cache.join(LOCK)).unwrap();
+        held.lock().unwrap();
+        remove_dead_views(&machine.cache);
+        assert!(unfinished.exists(), "another process is making it");
+        drop(held);
+        remove_dead_views(&machine.cache);
+        assert!(!unfinished.exists() && libtorch.link_dir.exists());
         std::fs::remove_dir_all(&folder).unwrap();
         remove_dead_views(&machine.cache);
         assert!(!libtorch.link_dir.exists());
@@ -341,7 +382,15 @@ mod tests {
         let cuda = Pins::of("x86_64", true).unwrap();
         assert!(super::locate(&machine.surroundings, &machine.cache, Some(&cuda)).unwrap().is_none());
 
-        std::fs::write(torch.join("lib/libtorch_cpu.so"), "cut").unwrap();
-        assert!(locate().is_none(), "a file cut short was not noticed");
+        for library in ["libtorch_cpu.so", "libc10.so", "libgomp.so.1"] {
+            let path = torch.join("lib").join(library);
+            let whole = std::fs::read(&path).unwrap();
+            std::fs::write(&path, "cut").unwrap();
+            assert!(locate().is_none(), "{library} cut short was not noticed");
+            std::fs::write(&path, whole).unwrap();
+            assert!(locate().is_some());
+        }
+        std::fs::remove_file(torch.join("lib/libgomp.so.1")).unwrap();
+        assert!(locate().is_none(), "a missing library was not noticed");
     }
 }

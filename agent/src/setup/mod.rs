@@ -307,7 +307,13 @@ impl Plan {
         progress: &mut dyn Progress,
     ) -> Result<Option<LibTorch>, SetupError> {
         match (source, &self.python) {
-            (Source::Found(found), _) => found.as_ref().clone().settle().map(Some),
+            (Source::Found(found), _) => {
+                let _lock = match found.needs_view() {
+                    true => Some(wheels::lock(&self.cache, progress).await?),
+                    false => None,
+                };
+                found.as_ref().clone().settle().map(Some)
+            }
             (Source::Fetch(pins), Some(python)) => {
                 wheels::install(&self.cache, pins, python, surroundings, progress).await.map(Some)
             }

@@ -159,6 +159,34 @@ async fn a_python_environments_torch_is_used_without_pip() {
 }
 
 #[tokio::test]
+async fn a_view_is_not_made_while_another_process_changes_the_cache() {
+    let machine = whole_machine();
+    let torch = fake_torch(&machine.folder.path().join("site/torch"), "2.11.0+cpu", false);
+    python(&machine, &format!("\"{}\"", torch.display()), "");
+    std::fs::create_dir(&machine.cache).unwrap();
+    let lock = std::fs::File::create(machine.cache.join("libtorch.lock")).unwrap();
+    lock.lock().unwrap();
+    let mut held = Some(lock);
+    let cache = machine.cache.clone();
+    let mut progress = |event| {
+        if matches!(event, Event::Note(text) if text.contains("Another process")) {
+            assert_eq!(cache.read_dir().unwrap().count(), 1, "a view was made without the lock");
+            held.take();
+        }
+    };
+    let environment = ensure(&repository(&machine), &options(&machine), &mut progress).await.unwrap();
+    assert!(environment.libtorch.unwrap().link_dir.exists());
+    assert!(held.is_none(), "nobody waited for the lock");
+}
+
+#[tokio::test]
+async fn a_wheel_without_one_of_the_cuda_libraries_is_no_error() {
+    let machine = whole_machine();
+    std::fs::remove_file(machine.folder.path().join("wheel/torch/lib/libtorch_nvshmem.so")).unwrap();
+    run(&machine).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_repository_without_libtorch_needs_neither_python_nor_a_cache() {
     let machine = whole_machine();
     std::fs::remove_file(machine.bin.join("python3")).unwrap();

@@ -40,12 +40,7 @@ pub fn missing(torch: &Path) -> Option<&'static str> {
 /// Makes the view of the torch at `target` in the folder `view`, which is replaced. `target` is written into the links as it
 /// is given: a relative one is seen from `view`, so that a folder holding both can be moved.
 pub fn create(view: &Path, target: &Path, version: &str) -> Result<(), SetupError> {
-    match std::fs::remove_dir_all(view) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(SetupError::io("remove", view)(error));
-        }
-        _ => {}
-    }
+    remove(view)?;
     let lib = view.join("lib");
     std::fs::create_dir_all(&lib).map_err(SetupError::io("create", &lib))?;
     let link = |to: PathBuf, at: PathBuf| symlink(&to, &at).map_err(SetupError::io("create the link", &at));
@@ -67,23 +62,39 @@ pub fn create(view: &Path, target: &Path, version: &str) -> Result<(), SetupErro
     std::fs::write(&stamp, format!("{version}\n")).map_err(SetupError::io("write", &stamp))
 }
 
-/// Makes a view in `folder/link` of a torch that lies elsewhere, with links to what lies beside that torch. The folder is
-/// replaced.
+/// Ending of the folder in which a view grows.
+pub const UNFINISHED: &str = ".partial";
+
+/// Makes a view in `folder/link` of a torch that lies elsewhere, with links to what lies beside that torch. It grows beside
+/// the folder and then takes its place, so that nobody builds against half a view. Only one process may do so at a time.
 pub fn create_elsewhere(folder: &Path, torch: &Path, version: &str) -> Result<(), SetupError> {
-    create(&folder.join("link"), torch, version)?;
+    let beside = |ending: &str| {
+        let mut path = folder.as_os_str().to_owned();
+        path.push(ending);
+        PathBuf::from(path)
+    };
+    // Both are left by a process that was killed, if they are there.
+    let (new, old) = (beside(UNFINISHED), beside(".old.partial"));
+    [&new, &old].into_iter().try_for_each(|left| remove(left))?;
+    create(&new.join("link"), torch, version)?;
     for name in BESIDE {
-        let (to, at) = (torch.with_file_name(name), folder.join(name));
-        match std::fs::remove_file(&at) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(SetupError::io("remove", &at)(error));
-            }
-            _ => {}
-        }
+        let (to, at) = (torch.with_file_name(name), new.join(name));
         if to.is_dir() {
             symlink(&to, &at).map_err(SetupError::io("create the link", &at))?;
         }
     }
-    Ok(())
+    if folder.exists() {
+        std::fs::rename(folder, &old).map_err(SetupError::io("move away", folder))?;
+    }
+    std::fs::rename(&new, folder).map_err(SetupError::io("move into place", folder))?;
+    remove(&old)
+}
+
+fn remove(folder: &Path) -> Result<(), SetupError> {
+    match std::fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(SetupError::io("remove", folder)(error)),
+        _ => Ok(()),
+    }
 }
 
 /// Whether a view is whole and shows that torch.
@@ -142,9 +153,16 @@ mod tests {
         let library = folder.path().join("site/nvidia/cu13/lib/libcudart.so.13");
         std::fs::create_dir_all(library.parent().unwrap()).unwrap();
         std::fs::write(&library, "").unwrap();
+        let cache = folder.path().join("cache");
         for _ in 0..2 {
-            create_elsewhere(&folder.path().join("cache/view"), &torch, "2.11.0").unwrap();
+            // What a process left that was killed half-way.
+            std::fs::create_dir_all(cache.join("view.partial/link/lib")).unwrap();
+            std::fs::write(cache.join("view.partial/link/lib/libold.so"), "").unwrap();
+            create_elsewhere(&cache.join("view"), &torch, "2.11.0").unwrap();
+            let left: Vec<_> = cache.read_dir().unwrap().map(|entry| entry.unwrap().file_name()).collect();
+            assert_eq!(left, ["view"]);
         }
+        assert!(!cache.join("view/link/lib/libold.so").exists());
         let seen = folder.path().join("cache/view/link/lib/../../nvidia/cu13/lib/libcudart.so.13");
         assert_eq!(seen.canonicalize().unwrap(), library.canonicalize().unwrap());
         assert!(is_current(&folder.path().join("cache/view/link"), &torch, "2.11.0"));

@@ -6,6 +6,7 @@
 
 use std::ffi::OsStr;
 use std::fs::{File, TryLockError};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -13,7 +14,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 use super::disk::{Bytes, size_below};
-use super::libtorch::{LibTorch, STAMP, Stamp, install_folder};
+use super::libtorch::{LOCK, LibTorch, STAMP, Stamp, install_folder};
 use super::pins::{Pins, TORCH_VERSION};
 use super::progress::{Event, Progress};
 use super::python::Python;
@@ -38,8 +39,7 @@ pub(super) async fn install(
     surroundings: &Surroundings,
     progress: &mut dyn Progress,
 ) -> Result<LibTorch, SetupError> {
-    std::fs::create_dir_all(cache).map_err(SetupError::io("create", cache))?;
-    let _lock = lock(&cache.join("libtorch.lock"), progress).await?;
+    let _lock = lock(cache, progress).await?;
     if let Some(found) = LibTorch::installed(cache, pins) {
         return Ok(found);
     }
@@ -58,8 +58,10 @@ pub(super) async fn install(
     })
 }
 
-/// Takes the lock file; it stays where it is and is free again when the process ends, however it ends.
-async fn lock(path: &Path, progress: &mut dyn Progress) -> Result<File, SetupError> {
+/// Takes the cache's lock; its file stays where it is and is free again when the process ends, however it ends.
+pub(super) async fn lock(cache: &Path, progress: &mut dyn Progress) -> Result<File, SetupError> {
+    std::fs::create_dir_all(cache).map_err(SetupError::io("create", cache))?;
+    let path = &cache.join(LOCK);
     let file = File::options().create(true).append(true).open(path).map_err(SetupError::io("open", path))?;
     let mut said = false;
     loop {
@@ -126,22 +128,44 @@ impl Work {
         if !pins.cuda {
             for name in CUDA_ONLY {
                 let path = self.root.join(name);
-                std::fs::remove_file(&path).map_err(SetupError::io("remove", &path))?;
+                match std::fs::remove_file(&path) {
+                    // Another release of the wheel may do without one of them.
+                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                        return Err(SetupError::io("remove", &path)(error));
+                    }
+                    _ => {}
+                }
             }
         }
         view::create(&self.root.join("link"), Path::new("../torch"), TORCH_VERSION)?;
         let stamp = Stamp::of(&self.root, pins).map_err(SetupError::io("measure the files in", &self.root))?;
         let path = self.root.join(STAMP);
         let text = serde_json::to_vec_pretty(&stamp).map_err(|error| SetupError::io("write", &path)(error.into()))?;
-        std::fs::write(&path, text).map_err(SetupError::io("write", &path))?;
+        // pip syncs nothing: without this, a power cut could leave the stamp and not what it vouches for.
+        sync_disk_of(&self.root)?;
+        let written = File::create(&path).and_then(|mut file| file.write_all(&text).and_then(|()| file.sync_all()));
+        written.map_err(SetupError::io("write", &path))?;
+        sync(&self.root)?;
         if self.target.exists() {
             // A damaged installation gives way; a program that still runs with its files keeps them open.
             let old = self.temporary.join("old");
             std::fs::rename(&self.target, &old).map_err(SetupError::io("move away", &self.target))?;
         }
         std::fs::rename(&self.root, &self.target).map_err(SetupError::io("move into place", &self.target))?;
+        self.target.parent().map_or(Ok(()), sync)?;
         remove(&self.partial)
     }
+}
+
+/// Waits until everything that was written to the folder's file system is on the disk: one call for ten thousand files.
+fn sync_disk_of(folder: &Path) -> Result<(), SetupError> {
+    let open = File::open(folder).map_err(SetupError::io("open", folder))?;
+    rustix::fs::syncfs(&open).map_err(|error| SetupError::io("sync the disk of", folder)(error.into()))
+}
+
+/// Waits until a folder's entries are on the disk.
+fn sync(folder: &Path) -> Result<(), SetupError> {
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(SetupError::io("sync", folder))
 }
 
 fn remove(folder: &Path) -> Result<(), SetupError> {

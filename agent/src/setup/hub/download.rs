@@ -28,11 +28,9 @@ impl Hub {
         cache: &Path,
         arrived: Arrived<'_>,
     ) -> Result<PathBuf, HubError> {
-        let relative = safe_path(&file.name).map_err(|reason| self.answer("a list of files", reason))?;
+        let places = data_set.places(file, cache).map_err(|reason| self.answer("a list of files", reason))?;
+        let Places { target, half_done } = places;
         let folder = data_set.folder(cache);
-        let target = folder.join(&data_set.commit).join(relative);
-        let half_done =
-            folder.join(".partial").join(hex::encode(&Sha256::digest(target.as_os_str().as_encoded_bytes())[..8]));
         for path in [&target, &half_done] {
             let parent = path.parent().unwrap_or(&folder);
             fs::create_dir_all(parent).await.map_err(HubError::disk("make the folder", parent))?;
@@ -57,6 +55,38 @@ impl Hub {
         synced.map_err(HubError::disk("sync the folder of", &target))?;
         drop(lock);
         Ok(target)
+    }
+}
+
+/// Where a file lies in the cache.
+struct Places {
+    /// When it is whole.
+    target: PathBuf,
+    /// Until then.
+    half_done: PathBuf,
+}
+
+impl DataSet {
+    /// The error is the reason why the name cannot be used.
+    fn places(&self, file: &RemoteFile, cache: &Path) -> Result<Places, String> {
+        let folder = self.folder(cache);
+        let target = folder.join(&self.commit).join(safe_path(&file.name)?);
+        let name = hex::encode(&Sha256::digest(target.as_os_str().as_encoded_bytes())[..8]);
+        Ok(Places { target, half_done: folder.join(".partial").join(name) })
+    }
+
+    /// Bytes of a file that are in the cache already, whole or not. A name that cannot be used has none: it is refused when it
+    /// is to be fetched.
+    pub(super) async fn bytes_in(&self, file: &RemoteFile, cache: &Path) -> Result<u64, HubError> {
+        let Ok(places) = self.places(file, cache) else { return Ok(0) };
+        if is_there(&places.target, file.bytes).await? {
+            return Ok(file.bytes);
+        }
+        match fs::metadata(&places.half_done).await {
+            Ok(found) => Ok(found.len()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+            Err(error) => Err(HubError::disk("inspect", &places.half_done)(error)),
+        }
     }
 }
 

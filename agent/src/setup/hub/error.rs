@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::setup::disk::Bytes;
+
 /// A data set could not be fetched. What arrived whole stays in the cache; half a file stays too, and the next run goes
 /// on from there.
 #[derive(Debug, thiserror::Error)]
@@ -106,6 +108,22 @@ pub enum HubError {
         expected: String,
         /// The hash of what arrived.
         found: String,
+    },
+    /// The cache's disk cannot hold what is to be fetched.
+    #[error(
+        "not enough disk: {needed} of data set {repository} are still to be fetched, and {} has {available} free. Free {}, \
+         ask for fewer files in campaign.toml, or put the cache elsewhere with NOCTURNE_CACHE=/some/folder",
+        .folder.display(), .needed.less(*.available)
+    )]
+    Space {
+        /// The data set.
+        repository: String,
+        /// The cache.
+        folder: PathBuf,
+        /// Bytes to be fetched.
+        needed: Bytes,
+        /// Bytes free.
+        available: Bytes,
     },
     /// The cache cannot be used.
     #[error("cannot {action} {}: {source}. Check the disk, or name another cache with NOCTURNE_CACHE", path.display())]

@@ -22,12 +22,12 @@ pub use self::client::Hub;
 pub use self::error::HubError;
 pub use self::listing::{Checksum, DataSet, RemoteFile, select};
 
-use super::disk::Bytes;
+use super::disk::{Bytes, Space, space_at};
 use super::progress::{Event, Progress};
 use crate::campaign::HubFiles;
 
 /// Fetches the wanted files of a data set into `cache`, and says where they are. What is there already is not fetched
-/// again, and when nothing is missing, the hub is not asked at all.
+/// again, and when nothing is missing, the hub is not asked at all. Nothing is fetched when the disk cannot hold it all.
 pub async fn fetch(
     hub: &Hub,
     data_set: &DataSet,
@@ -35,8 +35,21 @@ pub async fn fetch(
     cache: &Path,
     progress: &mut dyn Progress,
 ) -> Result<Vec<HubFile>, HubError> {
+    fetch_onto(hub, data_set, wanted, cache, progress, &space_at).await
+}
+
+/// [`fetch`], on a disk with the free space that `space_at` says.
+async fn fetch_onto(
+    hub: &Hub,
+    data_set: &DataSet,
+    wanted: &HubFiles,
+    cache: &Path,
+    progress: &mut dyn Progress,
+    space_at: &(dyn Fn(&Path) -> io::Result<Space> + Sync),
+) -> Result<Vec<HubFile>, HubError> {
     let files = select(data_set, &listing(hub, data_set, cache).await?, wanted)?;
     let total: u64 = files.iter().map(|file| file.bytes).sum();
+    check_space(data_set, &files, cache, space_at).await?;
     progress.report(Event::Stage(format!("Downloading {} files of {}", files.len(), data_set.repository)));
     let mut before = 0;
     let mut fetched = Vec::new();
@@ -57,6 +70,25 @@ pub async fn fetch(
         fetched.push(HubFile { name: file.name.clone(), path, sha256 });
     }
     Ok(fetched)
+}
+
+/// Refuses when what is not in the cache yet does not fit onto its disk.
+async fn check_space(
+    data_set: &DataSet,
+    files: &[RemoteFile],
+    cache: &Path,
+    space_at: &(dyn Fn(&Path) -> io::Result<Space> + Sync),
+) -> Result<(), HubError> {
+    let mut needed = 0;
+    for file in files {
+        needed += file.bytes.saturating_sub(data_set.bytes_in(file, cache).await?.min(file.bytes));
+    }
+    let (needed, space) = (Bytes(needed), space_at(cache).map_err(HubError::disk("ask for the free space at", cache))?);
+    if needed > space.available {
+        let (folder, available) = (cache.to_owned(), space.available);
+        return Err(HubError::Space { repository: data_set.repository.clone(), folder, needed, available });
+    }
+    Ok(())
 }
 
 /// The list of a data set's files: from the cache, where it stays, as a commit does not change.

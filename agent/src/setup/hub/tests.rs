@@ -273,6 +273,34 @@ async fn wrong_content_is_refused_and_removed() {
 }
 
 #[tokio::test]
+async fn a_disk_that_is_too_small_is_said_before_the_first_byte() {
+    let server = Server::start().await;
+    let (a, b) = (content(400_000), content(300_000));
+    server.publish(&[("data/a.parquet", &a), ("data/b.parquet", &b)]);
+    server.misbehave("data/b.parquet", [Mischief::BreakAfter(100_000)].into_iter().chain([Mischief::Status(500); 6]));
+    let cache = tempfile::tempdir().unwrap();
+    let wanted = HubFiles::Prefix { prefix: "data/".into(), max_files: None };
+    let fetch = async |free: u64| {
+        let space_at = |_: &Path| Ok(Space { device: 1, available: Bytes(free) });
+        let fetched = fetch_onto(&server.hub(None), &data_set(), &wanted, cache.path(), &mut Silent, &space_at).await;
+        fetched.map_err(|error| (error.is_of_the_campaign(), error.to_string()))
+    };
+    let downloads = || server.requests().iter().filter(|request| request.contains("resolve")).count();
+    let (is_of_the_campaign, error) = fetch(699_999).await.unwrap_err();
+    assert!(error.contains("700 kB of data set o/n") && error.contains("has 700 kB free"), "{error}");
+    assert!(error.contains(&cache.path().display().to_string()) && !is_of_the_campaign, "{error}");
+    assert_eq!(downloads(), 0);
+    // What is in the cache counts, half files too: b breaks off after 100,000 bytes.
+    assert!(fetch(700_000).await.unwrap_err().1.contains("status 500"));
+    assert!(downloads() > 2);
+    let before = downloads();
+    assert!(fetch(199_999).await.unwrap_err().1.contains("200 kB of data set o/n"));
+    assert_eq!(downloads(), before);
+    fetch(200_000).await.unwrap();
+    fetch(0).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_damaged_leftover_is_fetched_anew() {
     let server = Server::start().await;
     let a = content(200_000);
