@@ -10,6 +10,7 @@ use protocol::Precision;
 use serde_json::Value;
 use tch::{Device, Kind, Tensor};
 use trainer::candidate::Trainer;
+use trainer::candidate::model::Role;
 use trainer::candidate::recipe::Recipe;
 
 /// The baseline's recipe with the reference's shape and constants: one AdamW group, nothing scheduled.
@@ -47,7 +48,20 @@ fn error(tensor: &Tensor, golden: &Value) -> f64 {
     by_norm.max(difference / length(&mut expected.iter().copied()))
 }
 
-fn agree(precision: Precision, key: &str, tolerance: f64) {
+/// What is allowed where this CPU's matrix products round otherwise than those behind the figures, as relative errors.
+struct Loose {
+    /// Muon's change of a matrix in the first step.
+    muon: f64,
+    /// AdamW's change of a parameter in the first step. It is the learning rate times the gradient's sign.
+    adam: f64,
+    /// Losses after the first.
+    losses: f64,
+    /// Parameters after ten steps.
+    parameters: f64,
+}
+
+/// `tolerance` is for what one forward and backward pass computes, and for all else where this CPU rounds alike.
+fn agree(precision: Precision, key: &str, tolerance: f64, loose: &Loose) {
     let golden: Value = serde_json::from_str(include_str!("golden/baseline.json")).unwrap();
     let (shape, figures) = (&golden["shape"], &golden[key]);
     let size = |name: &str| shape[name].as_i64().unwrap();
@@ -72,22 +86,37 @@ fn agree(precision: Precision, key: &str, tolerance: f64) {
     let batch = Batch { inputs: side(0), targets: side(1) };
 
     let logits = error(&tch::no_grad(|| candidate.logits(&batch.inputs)), &figures["logits"]);
-    // Ten steps of Muon multiply differences in the last bit. Where this CPU's matrix products round as those behind the
-    // figures did, the full tolerance holds to the end; elsewhere only for what one pass computes.
-    let later = if logits < 1e-12 { tolerance } else { 5e-2 };
-    let mut worst = vec![(logits / tolerance, "logits".to_owned())];
+    let mut pass = vec![(logits, "logits".to_owned())];
     let (_, gradients) = candidate.gradients(&batch);
     for ((name, _), gradient) in candidate.parameters().iter().zip(&gradients) {
-        worst.push((error(gradient, &figures["gradients"][name]) / tolerance, format!("gradient of {name}")));
+        pass.push((error(gradient, &figures["gradients"][name]), format!("gradient of {name}")));
     }
+    // Ten steps of Muon multiply differences in the last bit. Where this CPU's matrix products round as those behind the
+    // figures did, the tolerance of one pass holds to the end.
+    let alike = pass.iter().all(|(error, _)| *error < 1e-12);
+    let same = Loose { muon: tolerance, adam: 1e-4, losses: tolerance, parameters: tolerance };
+    let allowed = if alike { &same } else { loose };
+    let mut worst: Vec<(f64, String)> = pass.into_iter().map(|(error, what)| (error / tolerance, what)).collect();
+    let before: HashMap<String, Tensor> =
+        tensors(&candidate).into_iter().map(|(name, tensor)| (name, tensor.detach().copy())).collect();
     for (step, golden) in (1..).zip(figures["losses"].as_array().unwrap()) {
         let loss = candidate.step(&batch, Progress { step, fraction: 0.0 }).double_value(&[]);
         let golden = golden.as_f64().unwrap();
-        let allowed = if step == 1 { tolerance } else { later };
-        worst.push(((loss - golden).abs() / golden / allowed, format!("loss of step {step}")));
+        if step == 1 {
+            for parameter in &candidate.model.parameters {
+                let (name, muon) = (&parameter.name, parameter.role == Role::Matrix);
+                let change = tch::no_grad(|| &parameter.tensor - &before[name]);
+                let allowed = if muon { allowed.muon } else { allowed.adam };
+                let error = error(&change, &figures["first_change"][name]);
+                worst.push((error / allowed, format!("the first step's change of {name}")));
+            }
+        }
+        let loss_allowed = if step == 1 { tolerance } else { allowed.losses };
+        worst.push(((loss - golden).abs() / golden / loss_allowed, format!("loss of step {step}")));
         if step == 10 {
             for (name, tensor) in tensors(&candidate) {
-                worst.push((error(&tensor, &figures["parameters"][&name]) / later, format!("{name} after ten steps")));
+                let error = error(&tensor, &figures["parameters"][&name]);
+                worst.push((error / allowed.parameters, format!("{name} after ten steps")));
             }
         }
     }
@@ -98,12 +127,18 @@ fn agree(precision: Precision, key: &str, tolerance: f64) {
     assert!(worst[0].0 <= 1.0, "{} is off by {:.1} times what is allowed", worst[0].1, worst[0].0);
 }
 
+// The loose bounds were chosen by multiplying every initial value by 1 + u, with u up to 1e-7 and 1e-6 in size, which stands for
+// other rounding.
+
 #[test]
 fn fp32_agrees_with_pytorch() {
-    agree(Precision::Fp32, "fp32", 1e-4);
+    // Seen: 1.3e-5 (Muon), 3e-5 (losses).
+    agree(Precision::Fp32, "fp32", 1e-4, &Loose { muon: 2e-4, adam: 1e-4, losses: 1e-3, parameters: 2e-2 });
 }
 
 #[test]
 fn bf16_agrees_with_pytorch() {
-    agree(Precision::Bf16, "bf16", 2e-2);
+    // Seen: 0.23 (Muon, on matrices whose gradient has singular values of the size of bf16's rounding), 1.4e-3 (losses), and signs
+    // of AdamW's smallest gradients that differ: one in twelve samples is an error of 0.58, a wrong direction one of 2.
+    agree(Precision::Bf16, "bf16", 2e-2, &Loose { muon: 0.5, adam: 1.2, losses: 5e-3, parameters: 5e-2 });
 }

@@ -7,8 +7,8 @@ use harness::{Batch, Candidate, Progress};
 use protocol::{Precision, Scale, Setting};
 use tch::{Device, Kind, Tensor};
 use trainer::candidate::Trainer;
-use trainer::candidate::model::Model;
-use trainer::candidate::recipe::Recipe;
+use trainer::candidate::model::{Model, Parameter, Role};
+use trainer::candidate::recipe::{Recipe, Shape};
 
 fn tiny() -> Recipe {
     let mut recipe = Recipe::cpu();
@@ -133,6 +133,86 @@ fn initial_values_depend_on_seed_and_name_only() {
         }
     }
     assert!(base[0].1 != other_seed[0].1);
+}
+
+/// The baseline's numbers, a second time: a change of one is meant and is made in both places.
+#[test]
+fn the_baseline_has_the_published_numbers_at_every_scale() {
+    for (scale, [depth, dim, head_dim, tokens_per_step, micro_batch_rows]) in [
+        (Scale::Cpu, [4, 256, 64, 4_096, 16]),
+        (Scale::Gpu, [6, 384, 64, 65_536, 16]),
+        (Scale::H100, [8, 512, 128, 524_288, 64]),
+    ] {
+        let shape = Shape { depth, dim, head_dim, tokens_per_step, micro_batch_rows };
+        let published = Recipe {
+            shape,
+            window_pattern: "SSSL",
+            short_window: 0.5,
+            rotary_base: 10000.0,
+            mlp_ratio: 4,
+            gate_channels: 32,
+            softcap: 15.0,
+            embedding_std: 1.0,
+            head_std: 0.001,
+            matrix_std: 1.0,
+            output_std: 0.0,
+            value_embedding_std: 1.0,
+            residual_scalar: 1.0,
+            skip_scalar: 0.1,
+            embedding_rate: 0.6,
+            value_embedding_rate: 0.6,
+            head_rate: 0.004,
+            residual_rate: 0.005,
+            skip_rate: 0.5,
+            matrix_rate: 0.04,
+            adam_beta1: 0.8,
+            adam_beta2: 0.95,
+            skip_beta1: 0.96,
+            adam_epsilon: 1e-10,
+            adam_weight_decay: 0.0,
+            muon_momentum_start: 0.85,
+            muon_momentum_end: 0.95,
+            muon_momentum_steps: 300.0,
+            muon_beta2: 0.95,
+            muon_iterations: 5,
+            weight_decay: 0.2,
+            final_weight_decay: 0.0,
+            warmup: 0.0,
+            warmdown: 0.5,
+            final_rate: 0.0,
+        };
+        assert_eq!(Recipe::of(scale), published, "{scale}");
+    }
+}
+
+#[test]
+fn initial_values_have_the_published_spread() {
+    let setting = common::setting(2_048, 32, Precision::Fp32);
+    let candidate = Trainer::new(Recipe::cpu(), &setting, 3).unwrap();
+    let unit = 256f64.powf(-0.5);
+    for Parameter { name, role, tensor } in &candidate.model.parameters {
+        let kind = name.rsplit('.').next().unwrap();
+        // Mean, standard deviation, and the largest size where the values are uniform.
+        let (mean, std, most) = match (role, kind) {
+            (Role::Embedding, _) => (0.0, 1.0, None),
+            (Role::Head, _) => (0.0, 0.001, None),
+            (Role::ValueEmbedding, _) | (Role::Matrix, "query" | "key" | "value" | "up") => {
+                (0.0, unit, Some(3f64.sqrt() * unit))
+            }
+            (Role::Matrix, "output" | "down" | "gate") => (0.0, 0.0, Some(0.0)),
+            (Role::Residual, _) => (1.0, 0.0, None),
+            (Role::Skip, _) => (0.1, 0.0, None),
+            other => panic!("{name} is {other:?}, which this test does not know"),
+        };
+        let values = tensor.detach().to_kind(Kind::Double);
+        let (got_mean, got_std) = (values.mean(None).double_value(&[]), values.std(false).double_value(&[]));
+        assert!((got_mean - mean).abs() <= 0.02 * std + 1e-6, "{name}: mean {got_mean}");
+        assert!((got_std - std).abs() <= 0.01 * std + 1e-6, "{name}: standard deviation {got_std}, not {std}");
+        if let Some(most) = most {
+            let got = values.abs().max().double_value(&[]);
+            assert!((0.99 * most..=1.0001 * most).contains(&got), "{name}: values up to {got}, not {most}");
+        }
+    }
 }
 
 #[test]

@@ -8,12 +8,13 @@ every parameter and token a value by formula, so nothing here depends on a rando
 
     parameter element i: scale * sin(0.001 i^2 + i + phase) + offset      tokens: (37 row + 11 time + time^2) mod vocab
 
-It records logits, loss and gradients before training, then loss and parameters over ten steps on the same batch.
+It records logits, loss and gradients before training, how the first step changes the parameters, then the losses of ten steps on
+the same batch and the parameters after them.
 
-The reference runs Muon's iterations in bf16 even when the rest is fp32. They lift the smallest singular values of a
-gradient, which in bf16 are rounding noise, to order one: a change of 1e-8 in a weight moves the result by 1e-2, and no two
-implementations can agree to 1e-4. So for the fp32 figures `Tensor.bfloat16` is made to return fp32; the trainer does the
-same by its setting's precision.
+The fp32 figures run the reference's Muon in fp32, which the reference itself never does: it runs Muon's iterations in bf16 even
+when the rest is fp32. They lift the smallest singular values of a gradient, which in bf16 are rounding noise, to order one: a
+change of 1e-8 in a weight moves the result by 1e-2, and no two implementations can agree to 1e-4. So for the fp32 figures
+`Tensor.bfloat16` is made to return fp32; the trainer does the same by its setting's precision.
 """
 import argparse, importlib.util, json, types
 
@@ -60,7 +61,8 @@ def figures(reference, precision):
     seen = []
     model.head.register_forward_hook(lambda module, inputs, output: seen.append(output.detach().float()))
     optimizer = reference.Optimizer(model, False)
-    losses, gradients = [], None
+    losses, gradients, first = [], None, None
+    before = {name: parameter.detach().clone() for name, parameter, _, _ in named(model)}
     for step in range(STEPS + 1):
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bf16"):
             loss = model(x, y)
@@ -71,11 +73,14 @@ def figures(reference, precision):
         if gradients is None:
             gradients = {name: sample(parameter.grad) for name, parameter, _, _ in named(model)}
         optimizer.step()
+        if first is None:
+            first = {name: sample(parameter - before[name]) for name, parameter, _, _ in named(model)}
         for parameter in model.parameters():
             parameter.grad = None
     return formula, {
         "logits": sample(15 * torch.tanh(seen[0] / 15)),
         "gradients": gradients,
+        "first_change": first,
         "losses": losses,
         "parameters": {name: sample(parameter) for name, parameter, _, _ in named(model)},
     }
