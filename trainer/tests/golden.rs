@@ -50,6 +50,8 @@ fn error(tensor: &Tensor, golden: &Value) -> f64 {
 
 /// What is allowed where this CPU's matrix products round otherwise than those behind the figures, as relative errors.
 struct Loose {
+    /// Gradients before training.
+    gradients: f64,
     /// Muon's change of a matrix in the first step.
     muon: f64,
     /// AdamW's change of a parameter in the first step. It is the learning rate times the gradient's sign.
@@ -60,7 +62,7 @@ struct Loose {
     parameters: f64,
 }
 
-/// `tolerance` is for what one forward and backward pass computes, and for all else where this CPU rounds alike.
+/// `tolerance` is for logits and the first loss, and for all else where this CPU rounds alike.
 fn agree(precision: Precision, key: &str, tolerance: f64, loose: &Loose) {
     let golden: Value = serde_json::from_str(include_str!("golden/baseline.json")).unwrap();
     let (shape, figures) = (&golden["shape"], &golden[key]);
@@ -94,9 +96,11 @@ fn agree(precision: Precision, key: &str, tolerance: f64, loose: &Loose) {
     // Ten steps of Muon multiply differences in the last bit. Where this CPU's matrix products round as those behind the
     // figures did, the tolerance of one pass holds to the end.
     let alike = pass.iter().all(|(error, _)| *error < 1e-12);
-    let same = Loose { muon: tolerance, adam: 1e-4, losses: tolerance, parameters: tolerance };
+    let same = Loose { gradients: tolerance, muon: tolerance, adam: 1e-4, losses: tolerance, parameters: tolerance };
     let allowed = if alike { &same } else { loose };
-    let mut worst: Vec<(f64, String)> = pass.into_iter().map(|(error, what)| (error / tolerance, what)).collect();
+    let mut worst: Vec<(f64, String)> =
+        pass.into_iter().map(|(error, what)| (error / allowed.gradients, what)).collect();
+    worst[0].0 = logits / tolerance;
     let before: HashMap<String, Tensor> =
         tensors(&candidate).into_iter().map(|(name, tensor)| (name, tensor.detach().copy())).collect();
     for (step, golden) in (1..).zip(figures["losses"].as_array().unwrap()) {
@@ -133,12 +137,22 @@ fn agree(precision: Precision, key: &str, tolerance: f64, loose: &Loose) {
 #[test]
 fn fp32_agrees_with_pytorch() {
     // Seen: 1.3e-5 (Muon), 3e-5 (losses).
-    agree(Precision::Fp32, "fp32", 1e-4, &Loose { muon: 2e-4, adam: 1e-4, losses: 1e-3, parameters: 2e-2 });
+    agree(
+        Precision::Fp32,
+        "fp32",
+        1e-4,
+        &Loose { gradients: 1e-4, muon: 2e-4, adam: 1e-4, losses: 1e-3, parameters: 2e-2 },
+    );
 }
 
 #[test]
 fn bf16_agrees_with_pytorch() {
-    // Seen: 0.23 (Muon, on matrices whose gradient has singular values of the size of bf16's rounding), 1.4e-3 (losses), and signs
+    // Seen: 0.07 (gradients of the skip scalars, sums of which little is left), 0.23 (Muon, on matrices whose gradient has singular values of the size of bf16's rounding), 1.4e-3 (losses), and signs
     // of AdamW's smallest gradients that differ: one in twelve samples is an error of 0.58, a wrong direction one of 2.
-    agree(Precision::Bf16, "bf16", 2e-2, &Loose { muon: 0.5, adam: 1.2, losses: 5e-3, parameters: 5e-2 });
+    agree(
+        Precision::Bf16,
+        "bf16",
+        2e-2,
+        &Loose { gradients: 0.15, muon: 0.5, adam: 1.2, losses: 5e-3, parameters: 5e-2 },
+    );
 }
