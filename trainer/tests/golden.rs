@@ -147,8 +147,9 @@ fn fp32_agrees_with_pytorch() {
 
 #[test]
 fn bf16_agrees_with_pytorch() {
-    // Seen: 0.07 (gradients of the skip scalars, sums of which little is left), 0.23 (Muon, on matrices whose gradient has singular values of the size of bf16's rounding), 1.4e-3 (losses), and signs
-    // of AdamW's smallest gradients that differ: one in twelve samples is an error of 0.58, a wrong direction one of 2.
+    // Seen: 0.07 (gradients of the skip scalars, sums of which little is left), 0.23 (Muon, on matrices whose gradient has
+    // singular values of the size of bf16's rounding), 1.4e-3 (losses), and signs of AdamW's smallest gradients that differ:
+    // one in twelve samples is an error of 0.58, a wrong direction one of 2.
     agree(
         Precision::Bf16,
         "bf16",
