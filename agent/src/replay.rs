@@ -12,8 +12,9 @@ use crate::build::{BuildError, Builder, Order};
 use crate::campaign::{Campaign, CampaignError};
 use crate::flow::{CommitId, ExperimentId, Rejected, TrialEnd};
 use crate::layout::Layout;
-use crate::night::Watcher;
-use crate::night::open::{self, Lock, OpenError};
+use crate::night::device;
+use crate::night::open::{self, OpenError};
+use crate::night::{Lock, Watcher};
 use crate::prepare;
 use crate::records::NightRecord;
 use crate::repo::{Repo, RepoError};
@@ -114,7 +115,7 @@ pub async fn replay(
     let _lock = Lock::take(&layout.lock())?;
     let environment = prepare::environment(layout.root(), &campaign, watcher).await.map_err(OpenError::from)?;
     let data = prepare::data(layout, &campaign, &environment, watcher).await.map_err(OpenError::from)?;
-    let setting = campaign.setting(campaign.machine.threads, open::device(&campaign, &environment)?);
+    let setting = campaign.setting(campaign.machine.threads, device::device(&campaign, &environment)?);
 
     let folder = layout.state().join("replays").join(format!("{}-{}", id.night, id.number));
     std::fs::create_dir_all(&folder).map_err(|source| ReplayError::Folder { path: folder.clone(), source })?;
@@ -143,7 +144,7 @@ pub async fn replay(
     let job = |command: &str, log: &str| Job {
         program: executable.clone(),
         arguments: vec![command.to_owned()],
-        environment: open::trainer_environment(),
+        environment: device::trainer_environment(),
         folder: folder.clone(),
         nice: 0,
         grace_seconds: 2.0,

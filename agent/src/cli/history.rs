@@ -8,7 +8,7 @@ use super::read::{no_such_experiment, parse_night, records_fault};
 use super::{Fault, ReadArgs, ReplayArgs, ReportArgs, campaign_fault, here, open_records, print_json};
 use crate::files;
 use crate::layout::Layout;
-use crate::night::open::Lock;
+use crate::night::Lock;
 use crate::replay;
 use crate::repo::Repo;
 use crate::report::{self, named};

@@ -10,7 +10,7 @@ use super::output::{out, outln};
 use super::{Fault, ListArgs, ReadArgs, ShowArgs, here, open_records, print_json};
 use crate::flow::{ExperimentId, NightId, Verdict};
 use crate::layout::Layout;
-use crate::night::open::is_running;
+use crate::night::is_running;
 use crate::records::{ExperimentRecord, NightRecord, TrialRecord};
 use crate::repo::Repo;
 use crate::report::{NightRecords, ReportError, named};

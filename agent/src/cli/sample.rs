@@ -11,7 +11,7 @@ use super::output::{out, outln};
 use super::read::{no_such_experiment, records_fault};
 use super::{Fault, SampleArgs, campaign_fault, here, open_records, print_json};
 use crate::flow::ExperimentId;
-use crate::night::open;
+use crate::night::device;
 use crate::prepare;
 use crate::replay::campaign_of;
 use crate::report::{NightRecords, named};
@@ -51,12 +51,12 @@ pub(super) async fn sample(args: SampleArgs) -> Result<(), Fault> {
     let mut prompt = vec![data::BOS];
     prompt.extend(tokenizer.encode(&args.prompt).map_err(Fault::usage)?);
 
-    let device = open::device(&campaign, &environment).map_err(|error| Fault::new(error.exit_code(), error))?;
+    let device = device::device(&campaign, &environment).map_err(|error| Fault::new(error.exit_code(), error))?;
     let folder = tempfile::tempdir().map_err(Fault::environment)?;
     let job = Job {
         program: layout.trainer(&id),
         arguments: vec!["sample".to_owned()],
-        environment: Vec::new(),
+        environment: device::trainer_environment(),
         folder: folder.path().to_owned(),
         nice: 0,
         grace_seconds: 1.0,

@@ -120,7 +120,7 @@ impl Context {
         Job {
             program: executable,
             arguments: vec![command.to_owned()],
-            environment: super::open::trainer_environment(),
+            environment: super::device::trainer_environment(),
             log: folder.join(log),
             folder,
             nice: 0,

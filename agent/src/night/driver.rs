@@ -10,7 +10,8 @@ use tokio::task::JoinSet;
 
 use super::context::Context;
 use super::live::Watcher;
-use super::machine::{Effect, Ending, Event, Machine};
+use super::machine::Machine;
+use super::messages::{Effect, Ending, Event};
 use super::perform;
 use crate::flow::{TrialEnd, Verdict};
 use crate::records::{Level, NightEnding};
@@ -342,7 +343,7 @@ impl Driver<'_> {
         }
     }
 
-    async fn told_settled(&mut self, settled: &super::machine::Settled) -> Result<(), DriverError> {
+    async fn told_settled(&mut self, settled: &super::messages::Settled) -> Result<(), DriverError> {
         let decision = &settled.decision;
         if settled.number == 0 {
             self.view.baseline = settled.val_bpb;

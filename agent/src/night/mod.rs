@@ -4,9 +4,12 @@
 //! decision of a night can therefore be tested without a night.
 
 pub mod context;
+pub mod device;
 pub mod driver;
 pub mod live;
+mod lock;
 pub mod machine;
+pub mod messages;
 pub mod open;
 mod perform;
 pub mod resume;
@@ -14,6 +17,8 @@ pub mod resume;
 pub use context::{Context, NightData};
 pub use driver::{DriverError, Outcome, drive};
 pub use live::{Unwatched, Watcher};
-pub use machine::{Ending, Limits, Machine};
+pub use lock::{Lock, is_running};
+pub use machine::Machine;
+pub use messages::{Ending, Limits};
 pub use open::{CutOff, OpenError, Opened, Wishes, open};
 pub use perform::EVALUATION_ROWS;

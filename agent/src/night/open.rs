@@ -2,20 +2,20 @@
 //! anything is installed, written or started.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use protocol::Budget;
-use rustix::fs::FlockOperation;
 
 use super::context::{Context, NightData};
-use super::machine::{Limits, Machine};
+use super::device::device;
+use super::lock::{Lock, is_running};
+use super::machine::Machine;
+use super::messages::Limits;
 use super::resume;
 use crate::build::Builder;
-use crate::campaign::{self, Campaign, CampaignError, Device, ProposerName};
+use crate::campaign::{self, Campaign, CampaignError, ProposerName};
 use crate::flow::NightId;
 use crate::layout::Layout;
 use crate::prepare::{self, DataError};
@@ -155,55 +155,6 @@ impl OpenError {
     }
 }
 
-/// An exclusive lock on `.nocturne/lock`, let go when the process ends, however it ends.
-#[derive(Debug)]
-pub(crate) struct Lock(#[expect(dead_code, reason = "held, not read")] File);
-
-impl Lock {
-    /// Takes the lock. The folder must be there.
-    pub(crate) fn take(path: &Path) -> Result<Self, OpenError> {
-        let file = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(path)
-            .map_err(|source| OpenError::File { action: "open the lock", path: path.to_owned(), source })?;
-        // `nocturne status` holds it for an instant, to see whether anybody does.
-        let give_up = Instant::now() + Duration::from_secs(1);
-        loop {
-            match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => return Ok(Self(file)),
-                Err(rustix::io::Errno::WOULDBLOCK) if Instant::now() < give_up => {
-                    std::thread::sleep(Duration::from_millis(20));
-                }
-                Err(rustix::io::Errno::WOULDBLOCK) => return Err(OpenError::Running(path.to_owned())),
-                Err(error) => {
-                    return Err(OpenError::File { action: "lock", path: path.to_owned(), source: error.into() });
-                }
-            }
-        }
-    }
-}
-
-/// Whether a night runs in the repository now.
-///
-/// # Errors
-/// When the lock cannot be looked at.
-pub fn is_running(layout: &Layout) -> Result<bool, OpenError> {
-    let path = layout.lock();
-    let file = match File::open(&path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-        Err(source) => return Err(OpenError::File { action: "open the lock", path, source }),
-    };
-    // Shared: two who look do not take each other for a night.
-    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared) {
-        Ok(()) => Ok(false),
-        Err(rustix::io::Errno::WOULDBLOCK) => Ok(true),
-        Err(error) => Err(OpenError::File { action: "look at the lock", path, source: error.into() }),
-    }
-}
-
 /// Opens a night in the repository around `here`.
 ///
 /// # Errors
@@ -319,44 +270,6 @@ pub fn launcher(layout: &Layout) -> Result<Launcher, OpenError> {
         source,
     })?;
     Ok(Launcher::new(own, &layout.lock()))
-}
-
-/// The whole environment of a trainer. The run path leads it to libtorch and libtorch to its CUDA half, so it needs nothing
-/// but the person's choice of GPUs; devices are numbered as `nvidia-smi` numbers them. `LD_LIBRARY_PATH` is left out on purpose: a
-/// system's cuDNN on it would shadow the one that belongs to libtorch.
-pub fn trainer_environment() -> Vec<(String, String)> {
-    let mut environment = vec![("CUDA_DEVICE_ORDER".to_owned(), "PCI_BUS_ID".to_owned())];
-    if let Ok(visible) = std::env::var(VISIBLE_DEVICES) {
-        environment.push((VISIBLE_DEVICES.to_owned(), visible));
-    }
-    environment
-}
-
-/// How the person says which GPUs are theirs.
-const VISIBLE_DEVICES: &str = "CUDA_VISIBLE_DEVICES";
-
-/// How many of the machine's GPUs are the person's to use, by the value of `CUDA_VISIBLE_DEVICES`.
-fn usable_gpus(found: usize, visible: Option<&str>) -> usize {
-    match visible {
-        None => found,
-        // CUDA stops at the first entry that is no device.
-        Some(list) => list.split(',').take_while(|entry| !matches!(entry.trim(), "" | "-1")).count().min(found),
-    }
-}
-
-/// `cpu` or `cuda:N`, as the campaign asks and the machine has it.
-///
-/// # Errors
-/// [`OpenError::NoSuchDevice`].
-pub fn device(campaign: &Campaign, environment: &Environment) -> Result<String, OpenError> {
-    let found = usable_gpus(environment.gpus.len(), std::env::var(VISIBLE_DEVICES).ok().as_deref());
-    match campaign.machine.device {
-        Device::Auto if found == 0 => Ok("cpu".to_owned()),
-        Device::Auto => Ok("cuda:0".to_owned()),
-        Device::Cpu => Ok("cpu".to_owned()),
-        Device::Cuda(index) if (index as usize) < found => Ok(format!("cuda:{index}")),
-        Device::Cuda(index) => Err(OpenError::NoSuchDevice { asked: format!("cuda:{index}"), found }),
-    }
 }
 
 /// The campaign as it was when the night began; says so when it has changed since.
@@ -523,25 +436,4 @@ fn machine_facts(environment: &Environment) -> BTreeMap<String, String> {
     note("gpus", (!gpus.is_empty()).then(|| gpus.join(", ")));
     note("rustc", Some(environment.toolchain.rustc.version.clone()));
     facts
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn gpus_that_the_person_hides_are_not_used() {
-        for (found, visible, usable) in [
-            (4, None, 4),
-            (4, Some(""), 0),
-            (4, Some("-1"), 0),
-            (4, Some("2"), 1),
-            (4, Some("2,3"), 2),
-            (4, Some("0,-1,2"), 1),
-            (1, Some("0,1"), 1),
-            (2, Some("GPU-1a2b"), 1),
-        ] {
-            assert_eq!(usable_gpus(found, visible), usable, "{visible:?} of {found}");
-        }
-    }
 }

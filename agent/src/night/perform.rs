@@ -8,7 +8,7 @@ use serde_json::json;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::context::{Context, PatchFacts};
-use super::machine::{Attempt, Event, Launch, Refusal, Setback, Settled};
+use super::messages::{Attempt, Event, Launch, Refusal, Setback, Settled};
 use crate::build::{BuildError, Order};
 use crate::edit::{CheckedPatch, Class};
 use crate::flow::{Brief, Candidate, CommitId, Decision, ExperimentId, Proposal, Trained, TrialEnd, Verdict};

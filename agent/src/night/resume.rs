@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::context::Context;
-use super::machine::{Champion, Start, Unsettled};
+use super::messages::{Champion, Start, Unsettled};
 use super::perform::{self, Fault};
 use crate::flow::{Artifact, Candidate, TrialEnd, Verdict};
 use crate::records::{ExperimentRecord, TrialRecord};

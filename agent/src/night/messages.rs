@@ -1,0 +1,251 @@
+//! What the state machine of a night and its driver say to each other: events go in, effects come out. Plain data.
+
+use crate::flow::{Artifact, BuildFailure, Candidate, CommitId, Decision, Proposal, Rejected, Trained, Verified};
+
+/// When a night ends by itself.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Limits {
+    /// Experiments with a verdict, the night's start not counted.
+    pub experiments: Option<u32>,
+    /// Seconds from the night's beginning; no trial starts that is not expected to end before.
+    pub seconds: Option<f64>,
+    /// What one trial is expected to take before the first was measured, in seconds.
+    pub expected_trial_seconds: f64,
+    /// How often a proposer may repair one proposal.
+    pub repair_rounds: u32,
+}
+
+/// Why a proposal did not become a candidate.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Refusal {
+    /// The edits do not apply to the champion's files.
+    DoesNotApply(String),
+    /// The edits break a rule.
+    Policy(String),
+    /// The resulting files were already an experiment, or are the champion's own.
+    Duplicate(String),
+}
+
+/// What a proposer is told when it is asked to repair a proposal.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Setback {
+    /// The edits were refused.
+    Refused(Refusal),
+    /// The compiler refused the result.
+    Build(BuildFailure),
+}
+
+/// One step of the way from a proposal to a candidate, kept as evidence.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Attempt {
+    /// What was tried.
+    pub proposal: Proposal,
+    /// The commit, where the edits applied.
+    pub candidate: Option<Candidate>,
+    /// What stood in the way; `None` for the attempt that built.
+    pub setback: Option<Setback>,
+}
+
+/// A candidate on its way through the testing lane.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Launch {
+    /// The experiment's number.
+    pub number: u32,
+    /// The proposal; `None` for the night's start.
+    pub proposal: Option<Proposal>,
+    /// The commit.
+    pub candidate: Candidate,
+    /// The executable.
+    pub artifact: Artifact,
+    /// All that happened before.
+    pub attempts: Vec<Attempt>,
+}
+
+/// The best commit so far.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Champion {
+    /// The experiment's number, 0 for the night's start.
+    pub number: u32,
+    /// The commit.
+    pub commit: CommitId,
+    /// Its bits per byte; `None` until measured.
+    pub val_bpb: Option<f64>,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// The night begins (or goes on).
+    Begin,
+    /// A proposer answered; `None` when it has nothing left.
+    Proposed(Option<Box<Proposal>>),
+    /// The edits were applied and committed.
+    Committed(Candidate),
+    /// The edits were not applied.
+    Refused(Refusal),
+    /// The compiler answered.
+    Built {
+        /// The experiment's number.
+        number: u32,
+        /// The executable, or the compiler's errors.
+        result: Result<Artifact, BuildFailure>,
+    },
+    /// A training run ended.
+    Trained(Box<Trained>),
+    /// The evaluator answered.
+    Evaluated(Result<Verified, Rejected>),
+    /// The decision is recorded, the branch and the note are written.
+    Settled {
+        /// The experiment's number.
+        number: u32,
+    },
+    /// The trial in flight could not be trained or evaluated, for a reason that lies in the machine.
+    TrialFault(String),
+    /// A candidate could not be made, for a reason that lies in the machine or in a proposer.
+    MakingFault {
+        /// The number that it would have had.
+        number: u32,
+        /// What happened.
+        what: String,
+    },
+    /// The night cannot go on, for a reason that lies in the machine; says which.
+    Fault(String),
+    /// Time has passed.
+    Tick,
+    /// The person wants the night to end: after this trial, or at once.
+    Stop {
+        /// Do not wait for the trial in flight.
+        at_once: bool,
+    },
+}
+
+/// What is to be done. Each is answered by exactly one event, [`Effect::Finish`] aside.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Effect {
+    /// Ask for a proposal: [`Event::Proposed`].
+    Propose {
+        /// Number that the experiment will have.
+        number: u32,
+        /// Counts these calls.
+        turn: u64,
+    },
+    /// Ask the same proposer to repair its proposal: [`Event::Proposed`], `None` to give up.
+    Repair {
+        /// Number that the experiment will have.
+        number: u32,
+        /// Counts these calls.
+        turn: u64,
+        /// What failed.
+        proposal: Box<Proposal>,
+        /// How.
+        setback: Box<Setback>,
+    },
+    /// Check the edits and commit them on top of the parent: [`Event::Committed`] or [`Event::Refused`].
+    Commit {
+        /// Number that the experiment will have.
+        number: u32,
+        /// What to commit.
+        proposal: Box<Proposal>,
+        /// On top of what.
+        parent: CommitId,
+    },
+    /// Build: [`Event::Built`].
+    Build {
+        /// The experiment's number.
+        number: u32,
+        /// What to build.
+        candidate: Candidate,
+    },
+    /// Write down a proposal that came to nothing before it became an experiment. Not answered.
+    Skip {
+        /// The proposal.
+        proposal: Box<Proposal>,
+        /// Why.
+        reason: String,
+    },
+    /// Make the experiment (record, branch), then train it: [`Event::Trained`].
+    Train {
+        /// What to train.
+        launch: Box<Launch>,
+        /// Counted from 1.
+        trial: u32,
+    },
+    /// Evaluate the checkpoint of the trial: [`Event::Evaluated`].
+    Evaluate {
+        /// The experiment's number.
+        number: u32,
+        /// Counted from 1.
+        trial: u32,
+    },
+    /// Record the decision; move the champion's branch if it was kept: [`Event::Settled`].
+    Settle {
+        /// What was tested, or what could not be built.
+        settled: Box<Settled>,
+    },
+    /// The night is over.
+    Finish(Ending),
+}
+
+/// What [`Effect::Settle`] records.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settled {
+    /// The experiment's number.
+    pub number: u32,
+    /// The proposal; `None` for the night's start.
+    pub proposal: Option<Proposal>,
+    /// The commit, where there is one.
+    pub candidate: Option<Candidate>,
+    /// All that happened on the way.
+    pub attempts: Vec<Attempt>,
+    /// The verdict.
+    pub decision: Decision,
+    /// Bits per byte, where measured.
+    pub val_bpb: Option<f64>,
+}
+
+/// Why a night ended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Ending {
+    /// As many experiments as asked for have their verdict.
+    ExperimentsDone,
+    /// No further trial would end in time.
+    Deadline,
+    /// No proposer has anything left.
+    NothingLeft,
+    /// The person stopped it.
+    Stopped,
+    /// The night's start itself cannot be built, trained or evaluated.
+    BadStart(String),
+    /// The machine failed again and again.
+    MachineFaults(String),
+}
+
+/// An experiment that an interrupted night had begun and not settled; its commit and branch are there.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Unsettled {
+    /// Its number.
+    pub number: u32,
+    /// Its proposal; `None` for the night's start.
+    pub proposal: Option<Proposal>,
+    /// Its commit.
+    pub candidate: Candidate,
+    /// Trials it has had.
+    pub trials: u32,
+    /// The executable of its last trial, if that finished and waits for its evaluation.
+    pub trained: Option<Artifact>,
+}
+
+/// Where a night begins, or goes on from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Start {
+    /// The best commit so far.
+    pub champion: Champion,
+    /// The first number that is free.
+    pub next_number: u32,
+    /// The first turn that is free.
+    pub turn: u64,
+    /// Verdicts so far, the night's start not counted.
+    pub settled: u32,
+    /// What is to be tested first.
+    pub unsettled: Option<Unsettled>,
+}
