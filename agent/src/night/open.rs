@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use protocol::Budget;
+use protocol::{Budget, Setting};
 
 use super::context::{Context, NightData};
 use super::device::device;
@@ -207,15 +207,17 @@ pub async fn open(
         Some(night) => resumed_campaign(&layout, night, &campaign, watcher)?,
         None => campaign,
     };
-    let device = device(&campaign, &environment)?;
+    let setting = campaign.setting(campaign.machine.threads, device(&campaign, &environment)?);
     let data = prepare::data(&layout, &campaign, &environment, watcher).await?;
     let night = match interrupted {
         Some(night) => night,
-        None => new_night(&store, &campaign, wishes, start.commit, &environment, &asked_at).await?,
+        None => {
+            let facts = machine_facts(&environment, &setting);
+            new_night(&store, &campaign, wishes, start.commit, facts, &asked_at).await?
+        }
     };
     let builder =
         Builder::new(launcher.clone(), environment.cargo().to_owned(), environment.build_env(), layout.slots());
-    let setting = campaign.setting(campaign.machine.threads, device);
     let mut limits = limits(&campaign, &night);
     if resumed {
         // What the person asks for now stands before what was asked for then.
@@ -343,7 +345,7 @@ async fn new_night(
     campaign: &Campaign,
     wishes: &Wishes,
     start_commit: crate::flow::CommitId,
-    environment: &Environment,
+    machine: BTreeMap<String, String>,
     asked_at: &jiff::Zoned,
 ) -> Result<NightRecord, OpenError> {
     let lots = Seeds::draw(SEEDS).map_err(|error| OpenError::Lots(error.to_string()))?;
@@ -378,7 +380,7 @@ async fn new_night(
         }),
         seeds: lots.training().to_vec(),
         proposer_seed: lots.proposer(),
-        machine: machine_facts(environment),
+        machine,
         end: None,
     };
     store.begin_night(&night).await?;
@@ -415,8 +417,8 @@ fn limits(campaign: &Campaign, night: &NightRecord) -> Limits {
     }
 }
 
-/// What the machine is, for the record.
-fn machine_facts(environment: &Environment) -> BTreeMap<String, String> {
+/// What the machine is and how it is used, for the record.
+fn machine_facts(environment: &Environment, setting: &Setting) -> BTreeMap<String, String> {
     let mut facts = BTreeMap::new();
     let mut note = |name: &str, value: Option<String>| {
         if let Some(value) = value {
@@ -434,6 +436,8 @@ fn machine_facts(environment: &Environment) -> BTreeMap<String, String> {
     note("libtorch", environment.libtorch.as_ref().map(|libtorch| libtorch.version.clone()));
     let gpus: Vec<&str> = environment.gpus.iter().map(|gpu| gpu.name.as_str()).collect();
     note("gpus", (!gpus.is_empty()).then(|| gpus.join(", ")));
+    note("device", Some(setting.device.clone()));
+    note("precision", serde_json::to_value(setting.precision).ok().and_then(|word| word.as_str().map(str::to_owned)));
     note("rustc", Some(environment.toolchain.rustc.version.clone()));
     facts
 }
