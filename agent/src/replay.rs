@@ -14,7 +14,7 @@ use crate::flow::{CommitId, ExperimentId, Rejected, TrialEnd};
 use crate::layout::Layout;
 use crate::night::device;
 use crate::night::open::{self, OpenError};
-use crate::night::{Lock, Watcher};
+use crate::night::{self, Lock, Watcher};
 use crate::prepare;
 use crate::records::NightRecord;
 use crate::repo::{Repo, RepoError};
@@ -106,12 +106,12 @@ pub async fn replay(
     watcher: &mut dyn Watcher,
 ) -> Result<Replayed, ReplayError> {
     let no_commit = || ReplayError::NoCommit(id.clone());
-    let night = reader.night(&id.night).await?.ok_or_else(no_commit)?;
+    let record = reader.night(&id.night).await?.ok_or_else(no_commit)?;
     let experiment = reader.experiment(id).await?.ok_or_else(no_commit)?;
     let commit = experiment.candidate.ok_or_else(no_commit)?.commit;
     let trials = reader.trials(id).await?;
-    let seed = trials.first().map(|trial| trial.seed).or(night.seeds.first().copied()).ok_or_else(no_commit)?;
-    let campaign = campaign_of(layout, &night)?;
+    let seed = trials.first().map(|trial| trial.seed).or(record.seeds.first().copied()).ok_or_else(no_commit)?;
+    let campaign = campaign_of(layout, &record)?;
     let _lock = Lock::take(&layout.lock())?;
     let environment = prepare::environment(layout.root(), &campaign, watcher).await.map_err(OpenError::from)?;
     let data = prepare::data(layout, &campaign, &environment, watcher).await.map_err(OpenError::from)?;
@@ -125,7 +125,12 @@ pub async fn replay(
     // Never sent: Ctrl-C ends this program, and with it everything it started.
     let (_never, stop) = watch::channel(false);
     let executable = folder.join("trainer");
-    let order = Order { executable: &executable, log: &folder.join("build.log"), nice: 0, most_seconds: 3.0 * 3600.0 };
+    let order = Order {
+        executable: &executable,
+        log: &folder.join("build.log"),
+        nice: 0,
+        most_seconds: night::MOST_START_SECONDS,
+    };
     let export = |commit: CommitId| {
         let root = Arc::new(layout.root().to_owned());
         move |to: &std::path::Path| {
@@ -137,7 +142,7 @@ pub async fn replay(
     let compiled = |built: Result<_, crate::flow::BuildFailure>| {
         built.map_err(|failure| ReplayError::DoesNotCompile(failure.errors.join("\n")))
     };
-    compiled(builder.build_start(order, export(night.start_commit.clone()), stop.clone()).await?)?;
+    compiled(builder.build_start(order, export(record.start_commit.clone()), stop.clone()).await?)?;
     compiled(builder.build(order, export(commit), stop.clone()).await?)?;
 
     watcher.notice(&Notice::Stage { text: format!("Training experiment {id} under its seed") });
@@ -162,7 +167,7 @@ pub async fn replay(
         },
         curve: folder.join("curve.jsonl"),
         grace_seconds: campaign.machine.grace_seconds,
-        most_seconds: 24.0 * 3600.0,
+        most_seconds: night::MOST_TRIAL_SECONDS,
     };
     let trained = train(&launcher, &spec, stop.clone(), |_| {}).await?;
     if trained.end != TrialEnd::Finished {
@@ -175,10 +180,10 @@ pub async fn replay(
             checkpoint,
             rows: data.search_rows,
             claim: folder.join("claim.f32"),
-            batch_rows: crate::night::EVALUATION_ROWS,
+            batch_rows: night::EVALUATION_ROWS,
         },
         expected: data.search_bytes.len(),
-        most_seconds: 1800.0,
+        most_seconds: night::MOST_EVALUATION_SECONDS,
     };
     let (nats, seconds) = claim(&launcher, &spec, stop).await?.map_err(ReplayError::Rejected)?;
     let verified = verify(&nats, &data.search_bytes, seconds).map_err(ReplayError::Rejected)?;

@@ -85,7 +85,8 @@ pub struct Machine {
     trials_before: u32,
     making: Making,
     testing: Testing,
-    trial_began: f64,
+    /// When the trial in flight began; `None` for one that an earlier part of the night had trained.
+    trial_began: Option<f64>,
     longest_trial: Option<f64>,
     stopping: bool,
     finished: bool,
@@ -108,7 +109,7 @@ impl Machine {
             trials_before: 0,
             making: Making::Idle,
             testing: Testing::Idle,
-            trial_began: 0.0,
+            trial_began: None,
             longest_trial: None,
             stopping: false,
             finished: false,
@@ -327,7 +328,7 @@ impl Machine {
     }
 
     fn launch(&mut self, launch: Box<Launch>, trial: u32, now: f64, effects: &mut Vec<Effect>) {
-        self.trial_began = now;
+        self.trial_began = Some(now);
         effects.push(Effect::Train { launch: launch.clone(), trial });
         self.testing = Testing::Training { launch, trial };
     }
@@ -395,8 +396,9 @@ impl Machine {
     fn evaluated(&mut self, result: Result<Verified, Rejected>, now: f64, effects: &mut Vec<Effect>) {
         let Testing::Evaluating { launch, .. } = self.testing.clone() else { return };
         (self.faults, self.left_alone) = (0, 0);
-        let took = now - self.trial_began;
-        self.longest_trial = Some(self.longest_trial.map_or(took, |longest| longest.max(took)));
+        if let Some(took) = self.trial_began.map(|began| now - began) {
+            self.longest_trial = Some(self.longest_trial.map_or(took, |longest| longest.max(took)));
+        }
         match result {
             Ok(verified) if launch.number == 0 => {
                 let decision = stats::night_start(&verified);
@@ -410,11 +412,10 @@ impl Machine {
                 self.settle_launch(*launch, decision, Some(verified.val_bpb), effects);
             }
             Err(rejected) => {
-                let why = format!("check '{}' failed: {}", rejected.check, rejected.evidence);
-                if launch.number == 0 {
-                    return self.finish(Ending::BadStart(why), effects);
-                }
                 let decision = stats::rejected(&rejected);
+                if launch.number == 0 {
+                    return self.finish(Ending::BadStart(decision.reason), effects);
+                }
                 self.settle_launch(*launch, decision, None, effects);
             }
         }

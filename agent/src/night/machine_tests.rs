@@ -273,6 +273,24 @@ fn an_interrupted_trial_is_run_again_first() {
 }
 
 #[test]
+fn the_time_before_a_resumption_is_not_taken_for_a_long_trial() {
+    let candidate = Candidate { commit: commit(7), parent: START.parse().unwrap() };
+    let unsettled =
+        Unsettled { number: 1, proposal: Some(proposal("x")), candidate, trials: 1, trained: Some(artifact()) };
+    let start = Start {
+        champion: Champion { number: 0, commit: START.parse().unwrap(), val_bpb: Some(2.0) },
+        next_number: 2,
+        unsettled: Some(unsettled),
+        ..start()
+    };
+    let mut machine = Machine::new(Limits { experiments: None, seconds: Some(1_000.0), ..limits() }, start);
+    machine.step(Event::Begin, 600.0);
+    machine.step(evaluated(2.1), 605.0);
+    let effects = machine.step(Event::Settled { number: 1 }, 605.0);
+    assert!(!effects.iter().any(|effect| matches!(effect, Effect::Finish(_))), "395 seconds are left: {effects:?}");
+}
+
+#[test]
 fn a_proposer_that_fails_is_asked_again_and_ends_the_night_the_third_time_in_a_row() {
     let mut machine = Machine::new(limits(), start());
     machine.step(Event::Begin, 0.0);

@@ -21,4 +21,4 @@ pub use lock::{Lock, is_running};
 pub use machine::Machine;
 pub use messages::{Ending, Limits};
 pub use open::{CutOff, OpenError, Opened, Wishes, open};
-pub use perform::EVALUATION_ROWS;
+pub use perform::{EVALUATION_ROWS, MOST_EVALUATION_SECONDS, MOST_START_SECONDS, MOST_TRIAL_SECONDS};

@@ -25,10 +25,16 @@ use crate::verify::{ClaimError, ClaimSpec, claim, verify};
 const BUILD_NICE: i32 = 15;
 
 /// Seconds for building the night's start, its dependencies included, on the slowest of machines.
-const MOST_START_SECONDS: f64 = 3.0 * 3600.0;
+pub const MOST_START_SECONDS: f64 = 3.0 * 3600.0;
 
 /// Seconds for building a candidate on top of that; a few are usual.
 const MOST_BUILD_SECONDS: f64 = 600.0;
+
+/// Bound on a trial whose budget is counted in tokens.
+pub const MOST_TRIAL_SECONDS: f64 = 24.0 * 3600.0;
+
+/// Bound on an evaluation. A model that trains at all evaluates faster than it trains; this is for the ones that hang.
+pub const MOST_EVALUATION_SECONDS: f64 = 1800.0;
 
 /// Largest evaluation batch; small enough for the logits of the largest vocabulary to fit anywhere.
 pub const EVALUATION_ROWS: usize = 16;
@@ -124,7 +130,8 @@ pub(super) async fn commit(
             }
         };
         if seen.contains(patch.digest()) {
-            let words = "the same files, up to white space, were an experiment of this campaign before".to_owned();
+            let words =
+                "the same code, comments and layout aside, was an experiment of this campaign before".to_owned();
             return Ok(Event::Refused(Refusal::Duplicate(words)));
         }
         let message = repo::commit_message(&context.id(number), &proposal);
@@ -338,7 +345,7 @@ pub(super) async fn run_trial(
         },
         curve: context.layout.curve(&id, trial),
         grace_seconds,
-        most_seconds: 24.0 * 3600.0,
+        most_seconds: MOST_TRIAL_SECONDS,
     };
     let trained = match train(&context.launcher, &spec, stop, |point| {
         // Nobody watching is no reason to stop.
@@ -408,8 +415,7 @@ pub(super) async fn evaluate(context: Arc<Context>, number: u32, trial: u32, sto
             batch_rows: EVALUATION_ROWS,
         },
         expected: context.data.search_bytes.len(),
-        // A model that trains at all evaluates faster than it trains; this is for the ones that hang.
-        most_seconds: 1800.0,
+        most_seconds: MOST_EVALUATION_SECONDS,
     };
     let result = match claim(&context.launcher, &spec, stop).await {
         Ok(Ok((nats, seconds))) => verify(&nats, &context.data.search_bytes, seconds),
