@@ -325,6 +325,57 @@ pub struct Verified {
     pub evaluator: String,
 }
 
+/// What the evaluator did with one trial, whether or not it vouches for it: enough to repeat the check elsewhere.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Certificate {
+    /// Name and version of the evaluator, for example `claim-and-audit/1`.
+    pub evaluator: String,
+    /// SHA-256 of the executable that evaluated, hexadecimal.
+    pub evaluator_sha256: String,
+    /// SHA-256 of the held-out rows, hexadecimal.
+    pub data_sha256: String,
+    /// SHA-256 of the checkpoint, hexadecimal.
+    pub checkpoint_sha256: String,
+    /// SHA-256 of the trainer's executable, hexadecimal.
+    pub trainer_sha256: String,
+    /// What the trainer was confined by, in words.
+    pub sandbox: String,
+    /// The checks in the order in which they ran, up to the first that failed.
+    pub checks: Vec<Check>,
+    /// What the audit saw, where it came that far.
+    pub audit: Option<Audit>,
+    /// Seconds of the whole verification, by the agent's clock.
+    pub seconds: f64,
+}
+
+/// One check of a [`Certificate`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Check {
+    /// Its name, for example `finite`; the same word as in [`Rejected::check`].
+    pub name: String,
+    /// Whether it passed.
+    pub passed: bool,
+    /// What was compared, in words and figures.
+    pub detail: String,
+}
+
+/// What the audit of a claim saw.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Audit {
+    /// How many cuts were audited.
+    pub cuts: u32,
+    /// How many of them were drawn where a leak would have paid.
+    pub weighted_cuts: u32,
+    /// Largest difference between claim and audit at a cut, nats, in absolute value.
+    pub largest_difference: f64,
+    /// Mean of audit minus claim over all scored tokens, estimated from the cuts, nats per token.
+    pub mean_difference: f64,
+    /// Standard error of that mean, nats per token.
+    pub standard_error: f64,
+    /// Bits per byte as claimed, before the correction.
+    pub claimed_bpb: f64,
+}
+
 /// Why the evaluator does not vouch for a trial.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Rejected {

@@ -20,8 +20,12 @@ use std::fmt;
 use std::io::{self, BufRead, Write};
 use std::path::PathBuf;
 
+mod serve;
+
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+
+pub use serve::{Ask, ServeRequest, WeightsDigest};
 
 /// Raised whenever a message changes its meaning; the agent refuses a trainer of another version.
 pub const VERSION: u32 = 1;
@@ -220,6 +224,20 @@ pub enum Event {
         rows: u64,
         /// Seconds of evaluation by the trainer's clock.
         seconds: f64,
+    },
+    /// A part of [`Ask::Score`] is done.
+    Scored {
+        /// Rows so far.
+        rows: u64,
+        /// Rows in all.
+        of: u64,
+    },
+    /// The answer to an [`Ask::Score`] or [`Ask::Logits`] is complete in its descriptor.
+    Answered,
+    /// The answer to an [`Ask::Weights`].
+    Weights {
+        /// Every parameter, in the candidate's order.
+        tensors: Vec<WeightsDigest>,
     },
     /// One sampled token.
     Token {
