@@ -12,6 +12,7 @@ mod problems;
 mod reader;
 mod report;
 mod scaffold;
+mod trust;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -27,6 +28,7 @@ pub use precision::{PrecisionChoice, multiplies_bf16};
 pub use problems::{Place, Problem, Problems};
 pub use report::{ProblemReport, Report};
 pub use scaffold::{ScaffoldError, scaffold};
+pub use trust::{Evaluation, Level, Sandbox};
 
 /// The name of a campaign: its folder's name and a part of its branches' names.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -108,6 +110,12 @@ pub struct Campaign {
     pub data: Data,
     /// What it runs on.
     pub machine: Machine,
+    /// What the code under test is confined by.
+    #[serde(default)]
+    pub sandbox: Sandbox,
+    /// How figures are verified.
+    #[serde(default)]
+    pub evaluation: Evaluation,
     /// How results are judged.
     pub rules: Rules,
     /// SHA-256 of `campaign.toml`, hexadecimal.

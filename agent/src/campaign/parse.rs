@@ -7,9 +7,10 @@ use toml::de::DeTable;
 
 use super::parse_data::read_data;
 use super::reader::{Reader, Section};
+use super::trust::LEVELS;
 use super::{
-    Campaign, CampaignName, Data, DecisionRule, Device, Machine, Night, PrecisionChoice, Problem, Problems,
-    ProposerName, Rules,
+    Campaign, CampaignName, Data, DecisionRule, Device, Evaluation, Machine, Night, PrecisionChoice, Problem, Problems,
+    ProposerName, Rules, Sandbox,
 };
 
 const WEEK_SECONDS: f64 = 7.0 * 24.0 * 3600.0;
@@ -49,6 +50,8 @@ impl Campaign {
                 night: parts.night,
                 data: parts.data,
                 machine: parts.machine,
+                sandbox: parts.sandbox,
+                evaluation: parts.evaluation,
                 rules: parts.rules,
                 campaign_sha256: crate::hash::sha256(toml_text.as_bytes()),
                 program_sha256: crate::hash::sha256(program_text.as_bytes()),
@@ -79,6 +82,8 @@ struct Parts {
     night: Night,
     data: Data,
     machine: Machine,
+    sandbox: Sandbox,
+    evaluation: Evaluation,
     rules: Rules,
 }
 
@@ -90,9 +95,12 @@ fn read_parts(reader: &mut Reader, top: &Section<'_>) -> Option<Parts> {
     let night = read_night(reader, top);
     let data = read_data(reader, top, scale.unwrap_or(Scale::Cpu));
     let machine = read_machine(reader, top, scale.unwrap_or(Scale::Cpu));
+    let sandbox = read_sandbox(reader, top);
+    let evaluation = read_evaluation(reader, top);
     let rules = read_rules(reader, top);
     refuse_trials_longer_than_the_night(reader, top, budget, night.as_ref());
-    Some(Parts { title: title?, scale: scale?, budget: budget?, night: night?, data: data?, machine, rules })
+    let (title, scale, budget, night, data) = (title?, scale?, budget?, night?, data?);
+    Some(Parts { title, scale, budget, night, data, machine, sandbox, evaluation, rules })
 }
 
 fn read_title(reader: &mut Reader, top: &Section<'_>) -> Option<String> {
@@ -218,6 +226,25 @@ fn device(word: &str) -> Option<Device> {
             number.parse().ok().filter(|number| *number < 128).map(Device::Cuda)
         }
     }
+}
+
+fn read_sandbox(reader: &mut Reader, top: &Section<'_>) -> Sandbox {
+    let sandbox = reader.section(top, "sandbox");
+    let least = reader.choice(&sandbox, "least", &LEVELS.map(|(word, _)| word));
+    let memory = reader.number(&sandbox, "memory_gb", (0.5, true), 1e5, "gigabytes");
+    let level = least.and_then(|(word, _)| LEVELS.into_iter().find(|(known, _)| *known == word));
+    Sandbox {
+        least: level.map_or(Sandbox::default().least, |(_, level)| level),
+        memory_gb: memory.map(|(gigabytes, _)| gigabytes),
+    }
+}
+
+fn read_evaluation(reader: &mut Reader, top: &Section<'_>) -> Evaluation {
+    let evaluation = reader.section(top, "evaluation");
+    let limits = u64::from(*Evaluation::CUTS.start())..=u64::from(*Evaluation::CUTS.end());
+    let cuts = reader.integer(&evaluation, "cuts", limits, "cuts");
+    let cuts = cuts.and_then(|(number, _)| u32::try_from(number).ok());
+    cuts.map_or_else(Evaluation::default, |cuts| Evaluation { cuts })
 }
 
 fn read_rules(reader: &mut Reader, top: &Section<'_>) -> Rules {

@@ -13,7 +13,7 @@ pub(super) type Found<T> = (T, Range<usize>);
 
 /// The keys of every section; the top of the file is the section with the empty name.
 pub(super) const LAYOUT: &[(&str, &[&str])] = &[
-    ("", &["title", "scale", "budget", "night", "data", "machine", "rules"]),
+    ("", &["title", "scale", "budget", "night", "data", "machine", "sandbox", "evaluation", "rules"]),
     ("budget", &["seconds", "tokens"]),
     ("night", &["experiments", "hours", "proposers"]),
     (
@@ -34,6 +34,8 @@ pub(super) const LAYOUT: &[(&str, &[&str])] = &[
     ),
     ("data.hub", &["repo", "revision", "files", "prefix", "max_files"]),
     ("machine", &["device", "precision", "threads", "grace_seconds", "disk_reserve_gb"]),
+    ("sandbox", &["least", "memory_gb"]),
+    ("evaluation", &["cuts"]),
     ("rules", &["decision", "repair_rounds"]),
 ];
 

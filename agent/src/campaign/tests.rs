@@ -61,6 +61,14 @@ const BAD: &[(&str, &str, &str)] = &[
     ("a field in the embedded corpus", "[data]", "[data]\ntext_field = \"text\""),
     ("a device without a number", "[data]", "[machine]\ndevice = \"cuda\"\n[data]"),
     ("an unknown precision", "[data]", "[machine]\nprecision = \"fp16\"\n[data]"),
+    ("an unknown sandbox", "[data]", "[sandbox]\nleast = \"namespace\"\n[data]"),
+    ("a sandbox by a word of another kind", "[data]", "[sandbox]\nleast = true\n[data]"),
+    ("memory in bytes", "[data]", "[sandbox]\nmemory_gb = 16_000_000_000\n[data]"),
+    ("memory that holds no trial", "[data]", "[sandbox]\nmemory_gb = 0\n[data]"),
+    ("a key of the sandbox elsewhere", "[data]", "[machine]\nmemory_gb = 16\n[data]"),
+    ("too few cuts", "[data]", "[evaluation]\ncuts = 31\n[data]"),
+    ("too many cuts", "[data]", "[evaluation]\ncuts = 8_193\n[data]"),
+    ("cuts with a fraction", "[data]", "[evaluation]\ncuts = 256.0\n[data]"),
     ("a section that is a number", "[data]", "[data]\nhub = 3"),
     (
         "many mistakes",
@@ -103,6 +111,9 @@ fn what_is_left_out_follows_the_scale() {
     assert_eq!((campaign.data.vocabulary, campaign.data.context, campaign.data.search_rows), (2_048, 256, 512));
     assert_eq!(campaign.rules, Rules { decision: DecisionRule::LowerIsKept, repair_rounds: 3 });
     assert_eq!((campaign.machine.device, campaign.machine.precision), (Device::Auto, PrecisionChoice::Auto));
+    // A night that began before these sections were there goes on under the same defaults.
+    assert_eq!(campaign.sandbox, Sandbox { least: Level::Landlock, memory_gb: None });
+    assert_eq!((campaign.sandbox.memory_bytes(), campaign.evaluation), (None, Evaluation { cuts: 256 }));
     let setting = campaign.setting(2, "cpu");
     assert_eq!((setting.scale, setting.vocabulary, setting.threads), (Scale::Cpu, 2_048, 2));
     let large = parse(&GOOD.replace("\"cpu\"", "\"h100\"")).unwrap();
@@ -136,6 +147,11 @@ precision = "fp32"
 threads = 4
 grace_seconds = 0
 disk_reserve_gb = 1.5
+[sandbox]
+least = "namespaces"
+memory_gb = 1.5
+[evaluation]
+cuts = 8_192
 [rules]
 decision = "lower-is-kept"
 repair_rounds = 0
@@ -168,6 +184,9 @@ repair_rounds = 0
         disk_reserve_gb: 1.5,
     };
     assert_eq!(campaign.machine, machine);
+    assert_eq!(campaign.sandbox, Sandbox { least: Level::Namespaces, memory_gb: Some(1.5) });
+    assert_eq!(campaign.sandbox.memory_bytes(), Some(1_500_000_000));
+    assert_eq!(campaign.evaluation, Evaluation { cuts: 8_192 });
     assert_eq!(campaign.rules.repair_rounds, 0);
     // `printf '# Goal\n' | sha256sum`
     assert_eq!(campaign.program_sha256, "1bc47f0ed5e7efcc3bcdf3124580d2d484516e284654baf63f8951f45f38adf0");
@@ -190,6 +209,15 @@ fn local_files_are_looked_for_beside_the_campaign() {
         ["experiments/test/a.txt", "/b/c.jsonl", "experiments/test/more", "experiments/test/v1.2/"].map(Path::new)
     );
     assert_eq!(text_field, "text");
+}
+
+#[test]
+fn the_words_for_the_sandbox_are_those_of_its_levels() {
+    for (word, level) in trust::LEVELS {
+        let campaign = parse(&format!("{GOOD}[sandbox]\nleast = \"{word}\"\n")).unwrap();
+        assert_eq!(campaign.sandbox.least, level);
+        assert_eq!(serde_json::to_value(level).unwrap(), word);
+    }
 }
 
 #[test]
@@ -240,7 +268,8 @@ fn a_new_campaign_loads_and_shows_true_defaults() {
     let text = fs::read_to_string(root.path().join("experiments/new-cpu/campaign.toml")).unwrap();
     let mut tried = 0;
     for line in text.lines().filter(|line| line.starts_with("# ") && line.contains(" = ") && !line.contains('{')) {
-        if line.contains("tokens =") && line.contains("1_000_000") || line.contains('"') && line.contains("files") {
+        let no_default = line.contains("tokens =") && line.contains("1_000_000") || line.contains("memory_gb =");
+        if no_default || line.contains('"') && line.contains("files") {
             continue;
         }
         let Some((key, _)) = line[2..].split_once(" = ") else { continue };
