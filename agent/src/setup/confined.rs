@@ -1,0 +1,342 @@
+//! What confined processes need of this machine: folders to read, a GPU's device files, and a cargo home without secrets.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::{Environment, SetupError};
+
+/// Programs that a build starts by their names, besides cargo and rustc.
+const BUILD_TOOLS: [&str; 8] = ["cc", "c++", "gcc", "g++", "ld", "as", "ar", "ld.lld"];
+
+/// Where every sandbox shows the system's own files anyway.
+const SYSTEM: [&str; 5] = ["/usr", "/bin", "/sbin", "/lib", "/lib64"];
+
+impl Environment {
+    /// All that is the same for every confined process of a night: `device` is `cpu` or `cuda:N`, `memory_bytes` what
+    /// training may use, `root` the repository (cargo reads the settings of the folders above a build).
+    ///
+    /// # Errors
+    /// When folders of the machine cannot be looked at.
+    pub fn confined(
+        &self,
+        root: &Path,
+        device: &str,
+        memory_bytes: Option<u64>,
+    ) -> Result<sandbox::Surroundings, SetupError> {
+        let mut libraries: Vec<PathBuf> = self.libtorch.as_ref().map(super::LibTorch::read_paths).unwrap_or_default();
+        // A view of libtorch is a folder of links; what they point to must be readable as well.
+        libraries.extend(real_paths(&libraries));
+        Ok(sandbox::Surroundings {
+            toolchain: self.build_paths(root),
+            libraries: outermost(libraries),
+            devices: if device == "cpu" { Vec::new() } else { gpu_devices(Path::new("/dev"))? },
+            memory_bytes: match memory_bytes {
+                Some(bytes) => Some(bytes),
+                None => Some(machine_memory()? / 10 * 9),
+            },
+        })
+    }
+
+    /// The variables of a confined build: [`Environment::build_env`] with a cargo home and a temporary folder of its own.
+    pub fn confined_build_env(&self, cargo_home: &Path) -> Vec<(String, String)> {
+        let mut variables = self.build_env();
+        variables.retain(|(name, _)| !matches!(name.as_str(), "CARGO_HOME" | "RUSTUP_HOME" | "HOME"));
+        variables.push(("CARGO_HOME".to_owned(), cargo_home.to_string_lossy().into_owned()));
+        variables
+    }
+
+    /// The person's cargo home.
+    fn cargo_home(&self) -> Option<PathBuf> {
+        self.build_env().into_iter().find(|(name, _)| name == "CARGO_HOME").map(|(_, folder)| PathBuf::from(folder))
+    }
+
+    /// Makes a cargo home for confined builds in `folder`: the downloaded crates by links, settings without tokens, and
+    /// nothing else; credentials stay where they are.
+    ///
+    /// # Errors
+    /// When the folder cannot be written or the person's settings cannot be read.
+    pub fn make_cargo_home(&self, folder: &Path) -> Result<(), SetupError> {
+        fs::create_dir_all(folder).map_err(SetupError::io("create", folder))?;
+        let Some(home) = self.cargo_home() else { return Ok(()) };
+        let home = home.canonicalize().unwrap_or(home);
+        for name in ["registry", "git"] {
+            let (real, link) = (home.join(name), folder.join(name));
+            if fs::read_link(&link).is_ok_and(|target| target == real) {
+                continue;
+            }
+            match fs::remove_file(&link) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(SetupError::io("replace", &link)(error));
+                }
+                _ => {}
+            }
+            if real.is_dir() {
+                std::os::unix::fs::symlink(&real, &link).map_err(SetupError::io("create", &link))?;
+            }
+        }
+        let own = folder.join("config.toml");
+        let mut settings = String::new();
+        for name in ["config.toml", "config"] {
+            let file = home.join(name);
+            if file.is_file() {
+                let text = fs::read_to_string(&file).map_err(SetupError::io("read", &file))?;
+                settings = without_secrets(&text).map_err(|error| {
+                    SetupError::io("read", &file)(io::Error::new(io::ErrorKind::InvalidData, error.to_string()))
+                })?;
+                break;
+            }
+        }
+        if fs::read_to_string(&own).is_ok_and(|old| old == settings) {
+            return Ok(());
+        }
+        fs::write(&own, settings).map_err(SetupError::io("write", &own))
+    }
+
+    /// Folders and files that compiling must be able to read, besides libtorch and the sources.
+    fn build_paths(&self, root: &Path) -> Vec<PathBuf> {
+        let mut paths = Vec::new();
+        // .../toolchains/NAME/bin/cargo: the whole toolchain.
+        paths.extend(prefix(&self.toolchain.cargo.path));
+        paths.extend(prefix(&self.toolchain.rustc.path));
+        let search: Vec<PathBuf> = self
+            .build_env()
+            .iter()
+            .find(|(name, _)| name == "PATH")
+            .map(|(_, path)| std::env::split_paths(path).collect())
+            .unwrap_or_default();
+        let tools =
+            BUILD_TOOLS.iter().filter_map(|tool| search.iter().map(|f| f.join(tool)).find(|path| path.is_file()));
+        for tool in tools.chain([self.toolchain.cxx.path.clone()]) {
+            paths.extend(prefix(&tool));
+            paths.extend(tool.canonicalize().ok().as_deref().and_then(prefix));
+        }
+        if let Some(home) = self.cargo_home() {
+            let home = home.canonicalize().unwrap_or(home);
+            paths.extend(["registry", "git"].map(|name| home.join(name)).into_iter().filter(|path| path.is_dir()));
+            // Cargo reads the settings of every folder above the one that it works in; those with secrets stay hidden.
+            let above =
+                root.ancestors().flat_map(|folder| ["config.toml", "config"].map(|n| folder.join(".cargo").join(n)));
+            paths.extend(above.filter(|file| has_no_secrets(file)));
+        }
+        outermost(paths)
+    }
+}
+
+/// The folder that a program is installed under, where that is one that the sandbox does not show anyway. Never a home: a
+/// program in `~/bin` shows that folder alone.
+fn prefix(program: &Path) -> Option<PathBuf> {
+    let bin = program.parent()?;
+    if SYSTEM.iter().any(|folder| bin.starts_with(folder)) {
+        return None;
+    }
+    let above = bin.parent()?;
+    let home = std::env::home_dir();
+    let shows_home = above.parent().is_none() || home.is_some_and(|home| home.starts_with(above));
+    let chosen = if shows_home || bin.file_name().is_some_and(|name| name != "bin") { bin } else { above };
+    Some(chosen.to_owned())
+}
+
+/// What the paths are once links are followed, and what the links directly in them point to.
+fn real_paths(paths: &[PathBuf]) -> Vec<PathBuf> {
+    let mut real = BTreeSet::new();
+    for path in paths {
+        real.extend(path.canonicalize().ok());
+        for folder in [path.clone(), path.join("lib")] {
+            let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+            let links = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_symlink()));
+            real.extend(links.filter_map(|link| link.path().canonicalize().ok()));
+        }
+    }
+    real.into_iter().collect()
+}
+
+/// Without those that lie within another.
+fn outermost(paths: Vec<PathBuf>) -> Vec<PathBuf> {
+    let all: BTreeSet<PathBuf> = paths.into_iter().collect();
+    let within = |path: &PathBuf| all.iter().any(|other| other != path && path.starts_with(other));
+    all.iter().filter(|path| !within(path)).cloned().collect()
+}
+
+/// An NVIDIA driver's device files: the control devices and every GPU; which of them are used is the trainer's environment's
+/// matter.
+fn gpu_devices(dev: &Path) -> Result<Vec<PathBuf>, SetupError> {
+    let mut devices = Vec::new();
+    for entry in fs::read_dir(dev).map_err(SetupError::io("read", dev))? {
+        let entry = entry.map_err(SetupError::io("read", dev))?;
+        let name = entry.file_name();
+        let Some(rest) = name.to_str().and_then(|name| name.strip_prefix("nvidia")) else { continue };
+        let wanted = matches!(rest, "ctl" | "-uvm" | "-uvm-tools" | "-modeset")
+            || (!rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit()));
+        if wanted {
+            devices.push(entry.path());
+        }
+    }
+    devices.sort();
+    Ok(devices)
+}
+
+/// All of the machine's memory, bytes.
+fn machine_memory() -> Result<u64, SetupError> {
+    let file = Path::new("/proc/meminfo");
+    let text = fs::read_to_string(file).map_err(SetupError::io("read", file))?;
+    let kib = text
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:"))
+        .and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
+    kib.map(|kib| kib * 1024).ok_or_else(|| {
+        SetupError::io("read", file)(io::Error::new(io::ErrorKind::InvalidData, "it has no line MemTotal"))
+    })
+}
+
+/// Whether a file of cargo's settings can be shown to edited code as it is.
+fn has_no_secrets(file: &Path) -> bool {
+    let Ok(text) = fs::read_to_string(file) else { return false };
+    match text.parse::<toml::Table>() {
+        Ok(table) => !holds_secrets(&table),
+        Err(_) => false,
+    }
+}
+
+/// Names under which cargo's settings can hold a secret or run a program that knows one.
+fn is_secret(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    ["token", "secret", "password", "credential"].iter().any(|word| name.contains(word))
+}
+
+fn holds_secrets(table: &toml::Table) -> bool {
+    table.iter().any(|(name, value)| {
+        is_secret(name)
+            || match value {
+                toml::Value::Table(inner) => holds_secrets(inner),
+                toml::Value::String(text) => is_url_with_login(text),
+                _ => false,
+            }
+    })
+}
+
+/// `https://user:password@host/`.
+fn is_url_with_login(text: &str) -> bool {
+    text.split_once("://").is_some_and(|(_, rest)| rest.split('/').next().is_some_and(|host| host.contains('@')))
+}
+
+/// The parts of cargo's settings that decide how dependencies are found and built, secrets left out.
+fn without_secrets(text: &str) -> Result<String, toml::de::Error> {
+    let table: toml::Table = text.parse()?;
+    let kept: toml::Table = table
+        .into_iter()
+        .filter(|(name, _)| matches!(name.as_str(), "source" | "registries" | "registry" | "target" | "build"))
+        .map(|(name, value)| (name, clean(value)))
+        .collect();
+    Ok(kept.to_string())
+}
+
+fn clean(value: toml::Value) -> toml::Value {
+    match value {
+        toml::Value::Table(table) => toml::Value::Table(
+            table
+                .into_iter()
+                .filter(|(name, value)| {
+                    let login = value.as_str().is_some_and(is_url_with_login);
+                    // A wrapper around the compiler or a folder elsewhere is not there in the sandbox.
+                    let elsewhere = matches!(
+                        name.as_str(),
+                        "rustc-wrapper" | "rustc-workspace-wrapper" | "target-dir" | "build-dir"
+                    );
+                    !is_secret(name) && !login && !elsewhere
+                })
+                .map(|(name, value)| (name, clean(value)))
+                .collect(),
+        ),
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_lose_their_secrets_and_keep_what_finds_crates() {
+        let text = r#"
+            [registries.mine]
+            index = "sparse+https://crates.example.org/"
+            token = "cio-secret"
+            [registries.other]
+            index = "https://me:pass@crates.example.org/index"
+            [source.crates-io]
+            replace-with = "mirror"
+            [source.mirror]
+            registry = "sparse+https://mirror.example.org/"
+            [build]
+            rustc-wrapper = "sccache"
+            jobs = 2
+            [net]
+            offline = true
+            [alias]
+            x = "run"
+        "#;
+        let kept = without_secrets(text).unwrap();
+        for gone in ["secret", "token", "pass", "sccache", "alias", "offline"] {
+            assert!(!kept.contains(gone), "{gone} in {kept}");
+        }
+        let table: toml::Table = kept.parse().unwrap();
+        assert_eq!(table["registries"]["mine"]["index"].as_str(), Some("sparse+https://crates.example.org/"));
+        assert_eq!(table["source"]["crates-io"]["replace-with"].as_str(), Some("mirror"));
+        assert_eq!(table["source"]["mirror"]["registry"].as_str(), Some("sparse+https://mirror.example.org/"));
+        assert_eq!(table["build"]["jobs"].as_integer(), Some(2));
+        assert!(without_secrets("not toml [").is_err());
+    }
+
+    #[test]
+    fn a_file_of_settings_is_shown_only_without_secrets() {
+        let folder = tempfile::tempdir().unwrap();
+        for (text, harmless) in [
+            ("[alias]\nxtask = \"run\"\n", true),
+            ("[registry]\ntoken = \"x\"\n", false),
+            ("[registries.a]\ncredential-provider = \"y\"\n", false),
+            ("[source.a]\nregistry = \"https://me:pw@host/\"\n", false),
+            ("broken [", false),
+        ] {
+            let file = folder.path().join("config.toml");
+            fs::write(&file, text).unwrap();
+            assert_eq!(has_no_secrets(&file), harmless, "{text}");
+        }
+        assert!(!has_no_secrets(&folder.path().join("missing")));
+    }
+
+    #[test]
+    fn a_home_is_never_shown_for_a_program_in_it() {
+        let home = std::env::home_dir().unwrap();
+        assert_eq!(prefix(&home.join("bin/cc")), Some(home.join("bin")));
+        assert_eq!(prefix(&home.join(".rustup/toolchains/x/bin/cargo")), Some(home.join(".rustup/toolchains/x")));
+        assert_eq!(prefix(Path::new("/usr/bin/cc")), None);
+        assert_eq!(prefix(Path::new("/opt/conda/bin/g++")), Some("/opt/conda".into()));
+        assert_eq!(prefix(Path::new("/bin2/cc")), Some("/bin2".into()));
+    }
+
+    #[test]
+    fn paths_within_others_are_left_out() {
+        let paths = ["/a/b", "/a", "/a/b/c", "/ab"].map(PathBuf::from).to_vec();
+        assert_eq!(outermost(paths), ["/a", "/ab"].map(PathBuf::from).to_vec());
+    }
+
+    #[test]
+    fn gpu_devices_are_told_from_the_rest() {
+        let dev = tempfile::tempdir().unwrap();
+        for name in
+            ["nvidia0", "nvidia12", "nvidiactl", "nvidia-uvm", "nvidia-uvm-tools", "nvidiax", "nvidia", "sda", "null"]
+        {
+            fs::write(dev.path().join(name), "").unwrap();
+        }
+        let found = gpu_devices(dev.path()).unwrap();
+        let names: Vec<&str> = found.iter().filter_map(|path| path.file_name()?.to_str()).collect();
+        assert_eq!(names, ["nvidia-uvm", "nvidia-uvm-tools", "nvidia0", "nvidia12", "nvidiactl"]);
+    }
+
+    #[test]
+    fn memory_is_known() {
+        assert!(machine_memory().unwrap() > 100 << 20);
+    }
+}
