@@ -311,9 +311,17 @@ pub struct Trained {
 /// What the evaluator vouches for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Verified {
-    /// Bits per byte: `nats / (ln 2 * bytes)`.
+    /// Bits per byte: `nats / (ln 2 * bytes)`, the model's claim corrected by what the audit found.
     pub val_bpb: f64,
-    /// Sum of the nats of all scored target tokens.
+    /// Standard error of that correction, bits per byte; 0 where every audited token agreed with the claim to the last bit.
+    /// Records of the evaluator `plain/1`, which audited nothing, have none and are read as 0.
+    #[serde(default)]
+    pub standard_error: f64,
+    /// Bits per byte as claimed, before the correction. Records of the evaluator `plain/1` have none and are read as 0; what
+    /// they vouch for, `val_bpb`, is the claim.
+    #[serde(default)]
+    pub claimed_bpb: f64,
+    /// Sum of the nats of all scored target tokens, corrected.
     pub nats: f64,
     /// Bytes of text that those tokens stand for.
     pub bytes: u64,
@@ -321,7 +329,7 @@ pub struct Verified {
     pub tokens: u64,
     /// Seconds of evaluation, by the agent's clock.
     pub seconds: f64,
-    /// Which evaluator, for example `plain/1`.
+    /// Which evaluator, for example `claim-and-audit/1`.
     pub evaluator: String,
 }
 

@@ -118,6 +118,8 @@ mod tests {
             evaluation: val_bpb.map(|val_bpb| {
                 Evaluation::Verified(Verified {
                     val_bpb,
+                    standard_error: 0.0,
+                    claimed_bpb: val_bpb,
                     nats: 1.0,
                     bytes: 1,
                     tokens: 1,

@@ -47,6 +47,8 @@ fn trained(end: TrialEnd) -> Event {
 fn evaluated(val_bpb: f64) -> Event {
     Event::Evaluated(Ok(Verified {
         val_bpb,
+        standard_error: 0.0,
+        claimed_bpb: val_bpb,
         nats: 1.0,
         bytes: 1,
         tokens: 1,

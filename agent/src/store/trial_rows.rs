@@ -95,6 +95,9 @@ impl TrialRow {
             None => None,
             Some("verified") => Some(Evaluation::Verified(Verified {
                 val_bpb: row.present("val_bpb", self.val_bpb)?,
+                // Until the table has columns for them: the plain evaluator made neither.
+                standard_error: 0.0,
+                claimed_bpb: 0.0,
                 nats: row.present("nats", self.nats)?,
                 bytes: to_unsigned(row.present("bytes", self.bytes)?),
                 tokens: to_unsigned(row.present("scored_tokens", self.scored_tokens)?),

@@ -41,7 +41,16 @@ pub fn verify(claim: &[f32], bytes: &[u16], seconds: f64) -> Result<Verified, Re
         return reject("text", "the held-out rows stand for no bytes of text".to_owned());
     }
     let val_bpb = nats / (std::f64::consts::LN_2 * text as f64);
-    Ok(Verified { val_bpb, nats, bytes: text, tokens, seconds, evaluator: EVALUATOR.to_owned() })
+    Ok(Verified {
+        val_bpb,
+        standard_error: 0.0,
+        claimed_bpb: val_bpb,
+        nats,
+        bytes: text,
+        tokens,
+        seconds,
+        evaluator: EVALUATOR.to_owned(),
+    })
 }
 
 #[cfg(test)]

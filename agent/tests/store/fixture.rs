@@ -104,7 +104,16 @@ pub fn trained(end: TrialEnd, seed: u64, budget: Budget) -> Trained {
 }
 
 pub fn verified(val_bpb: f64) -> Verified {
-    Verified { val_bpb, nats: 1.0 / 3.0, bytes: 262_144, tokens: 81_234, seconds: 2.5, evaluator: "plain/1".to_owned() }
+    Verified {
+        val_bpb,
+        standard_error: 0.0,
+        claimed_bpb: 0.0,
+        nats: 1.0 / 3.0,
+        bytes: 262_144,
+        tokens: 81_234,
+        seconds: 2.5,
+        evaluator: "plain/1".to_owned(),
+    }
 }
 
 pub fn decision(verdict: Verdict) -> Decision {
