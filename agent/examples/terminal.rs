@@ -29,10 +29,14 @@ fn main() {
             let stage = match tick {
                 0..5 => Stage::Building,
                 5..25 => Stage::Training,
-                _ => Stage::Evaluating,
+                _ => Stage::Verifying,
             };
-            let progress = (stage == Stage::Training).then(|| f64::from(tick - 5) / 20.0);
-            let loss = progress.map(|progress| 7.6 - 3.0 * progress);
+            let progress = match stage {
+                Stage::Training => Some(f64::from(tick - 5) / 20.0),
+                Stage::Verifying => Some(f64::from(tick - 25) / 5.0),
+                _ => None,
+            };
+            let loss = progress.map(|_| 7.6 - 0.15 * f64::from(tick.min(24) - 5));
             view.current = Some(Current { number, title: title.to_owned(), stage, progress, loss });
             view.time_left = Some(Duration::from_secs(1_300 - 60 * u64::from(number) - u64::from(tick)));
             view.next = Some((number + 1, if tick < 15 { "proposing" } else { "built" }.to_owned()));

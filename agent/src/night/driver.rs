@@ -280,7 +280,7 @@ impl Driver<'_> {
             Effect::Evaluate { number, trial } => {
                 let key = self.journal(&format!("evaluate/{number}/{trial}"), "evaluate", json!({})).await?;
                 if let Some(current) = &mut self.view.current {
-                    (current.stage, current.progress) = (Stage::Evaluating, None);
+                    current.verifying(0.0);
                 }
                 self.spawn(key, perform::evaluate(context, number, trial, stop));
             }

@@ -106,7 +106,7 @@ fn stage_words(current: &Current) -> String {
 }
 
 fn fraction(current: &Current) -> Option<f64> {
-    current.progress.filter(|_| matches!(current.stage, Stage::Training | Stage::Evaluating)).map(bounded)
+    current.progress.filter(|_| matches!(current.stage, Stage::Training | Stage::Verifying)).map(bounded)
 }
 
 fn bounded(fraction: f64) -> f64 {

@@ -49,10 +49,17 @@ pub struct Current {
     pub title: String,
     /// What happens to it.
     pub stage: Stage,
-    /// How far the trial is, 0 to 1.
+    /// How far the trial's training or its verification is, 0 to 1.
     pub progress: Option<f64>,
     /// Training loss, nats per token, by the trainer's word.
     pub loss: Option<f64>,
+}
+
+impl Current {
+    /// The trial is being verified, and `fraction` (0 to 1) of that is done.
+    pub fn verifying(&mut self, fraction: f64) {
+        (self.stage, self.progress) = (Stage::Verifying, Some(fraction));
+    }
 }
 
 /// What happens to an experiment.
@@ -66,8 +73,8 @@ pub enum Stage {
     Starting,
     /// The budget is running.
     Training,
-    /// Held-out text is scored.
-    Evaluating,
+    /// The evaluator checks what the trained model claims of itself on held-out text.
+    Verifying,
 }
 
 impl Stage {
@@ -78,7 +85,7 @@ impl Stage {
             Stage::Building => "building",
             Stage::Starting => "starting",
             Stage::Training => "training",
-            Stage::Evaluating => "evaluating",
+            Stage::Verifying => "verifying",
         }
     }
 }

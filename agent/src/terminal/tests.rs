@@ -35,21 +35,26 @@ fn live_lines_fit_every_width_and_say_the_most_they_can() {
             shown += &format!("{line}\n");
         }
     }
+    let mut verified = view();
+    if let Some(current) = &mut verified.current {
+        current.verifying(0.375);
+    }
     let views = [
         ("at the start", LiveView { limit: Some(8), ..LiveView::default() }),
         (
-            "the baseline evaluates",
+            "the baseline is verified",
             LiveView {
                 current: Some(Current {
                     number: 0,
                     title: "baseline".to_owned(),
-                    stage: Stage::Evaluating,
+                    stage: Stage::Verifying,
                     progress: Some(f64::NAN),
                     loss: Some(f64::NAN),
                 }),
                 ..LiveView::default()
             },
         ),
+        ("a trial is verified", verified),
         ("stopping", LiveView { stopping: true, next: None, best: Some(1.8), ..view() }),
     ];
     for (what, view) in views {
@@ -190,7 +195,7 @@ fn plain_lines_are_one_an_event_and_progress_is_rare() {
     }
     display.notice_at(&download(100), Duration::from_secs(140));
     let mut now = Duration::from_secs(200);
-    for (stage, seconds) in [(Stage::Building, 3), (Stage::Starting, 2), (Stage::Training, 70), (Stage::Evaluating, 5)]
+    for (stage, seconds) in [(Stage::Building, 3), (Stage::Starting, 2), (Stage::Training, 70), (Stage::Verifying, 40)]
     {
         for second in 0..seconds {
             now += Duration::from_secs(1);
