@@ -2,13 +2,16 @@
 //!
 //! Every such process is started through [`supervise`], a small helper process that dies with the agent and takes its whole
 //! tree of processes along, grandchildren that left the group included. [`process`] starts and stops it and captures its
-//! output; [`trial`] speaks the trainer's protocol and measures a training run by the agent's own clock.
+//! output; [`trial`] speaks the trainer's protocol and measures a training run by the agent's own clock;
+//! [`shared`] is memory that crosses to such a process.
 //!
 //! This module decides nothing and records nothing.
 
 pub mod process;
+pub mod shared;
 pub mod supervise;
 pub mod trial;
 
 pub use process::{Job, Launcher, Process, RunError, StopSignal, stopped};
+pub use shared::{Answer, Question};
 pub use trial::{TrialProgress, TrialSpec, train};

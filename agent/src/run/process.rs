@@ -2,14 +2,17 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::net::Shutdown;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Interest};
+use tokio::net::UnixStream;
+use tokio::process::{Child, ChildStderr, ChildStdout};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -97,7 +100,7 @@ pub struct Launcher {
 pub struct Process {
     child: Child,
     program: PathBuf,
-    input: Option<ChildStdin>,
+    input: Option<UnixStream>,
     output: BufReader<ChildStdout>,
     log: JoinHandle<io::Result<String>>,
     grace: Duration,
@@ -129,6 +132,8 @@ impl Launcher {
             path: job.log.clone(),
             source,
         })?;
+        let not_connected = |source| RunError::Start { program: job.program.clone(), source };
+        let (input, theirs) = input_pair().map_err(not_connected)?;
         let mut child = tokio::process::Command::new(&self.helper)
             .arg("supervise")
             .arg("--parent")
@@ -145,7 +150,7 @@ impl Launcher {
             .env(TAG_VARIABLE, &self.tag)
             .current_dir(&job.folder)
             .process_group(0)
-            .stdin(Stdio::piped())
+            .stdin(theirs)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -154,7 +159,6 @@ impl Launcher {
             program: job.program.clone(),
             source: io::Error::other("its standard streams were not connected"),
         };
-        let input = child.stdin.take().ok_or_else(missing)?;
         let output = BufReader::new(child.stdout.take().ok_or_else(missing)?);
         let errors = child.stderr.take().ok_or_else(missing)?;
         Ok(Process {
@@ -195,11 +199,28 @@ impl Process {
     /// # Errors
     /// When the process has closed its input or is gone.
     pub async fn send<T: serde::Serialize>(&mut self, message: &T) -> io::Result<()> {
-        let mut line = Vec::new();
-        protocol::write(&mut line, message)?;
-        let input = self.input.as_mut().ok_or_else(|| io::Error::other("its input is closed already"))?;
-        input.write_all(&line).await?;
-        input.flush().await
+        self.send_with(message, &[]).await
+    }
+
+    /// Sends one line that carries open files, at most [`protocol::descriptors::MAX_DESCRIPTORS`] of them. The other side
+    /// gets copies.
+    ///
+    /// # Errors
+    /// When the process has closed its input or is gone.
+    pub async fn send_with<T: serde::Serialize>(
+        &mut self,
+        message: &T,
+        descriptors: &[BorrowedFd<'_>],
+    ) -> io::Result<()> {
+        let line = protocol::descriptors::line(message)?;
+        let input = self.input.as_ref().ok_or_else(|| io::Error::other("its input is closed already"))?;
+        let mut sent = 0;
+        while let Some(rest) = line.get(sent..).filter(|rest| !rest.is_empty()) {
+            let carried = if sent == 0 { descriptors } else { &[] };
+            let part = || protocol::descriptors::send_part(input, rest, carried);
+            sent += input.async_io(Interest::WRITABLE, part).await?;
+        }
+        Ok(())
     }
 
     /// Reads one line of at most [`protocol::MAX_LINE_BYTES`] from standard output; `None` at its end. Can be dropped and
@@ -267,6 +288,15 @@ impl Process {
         }
         Ok(Ended { code: status.code().or(status.signal().map(|signal| 128 + signal)), last_words })
     }
+}
+
+/// The two ends of a process's standard input: ours, and the one that it is started with. A socket, because a pipe carries no
+/// descriptors; closed in our direction, so that nothing can be sent to the agent over it.
+fn input_pair() -> io::Result<(UnixStream, OwnedFd)> {
+    let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
+    ours.shutdown(Shutdown::Read)?;
+    ours.set_nonblocking(true)?;
+    Ok((UnixStream::from_std(ours)?, theirs.into()))
 }
 
 /// Copies standard error into the log up to the limit, then only reads it. Returns the last words.

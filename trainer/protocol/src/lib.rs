@@ -20,6 +20,7 @@ use std::fmt;
 use std::io::{self, BufRead, Write};
 use std::path::PathBuf;
 
+pub mod descriptors;
 mod serve;
 
 use serde::de::DeserializeOwned;
@@ -298,6 +299,17 @@ pub enum ReadError {
         /// The first 200 characters of the line.
         beginning: String,
     },
+    /// Another number of descriptors than the message calls for.
+    #[error("the message came with {came} descriptors instead of {expected}")]
+    Descriptors {
+        /// How many the message calls for.
+        expected: usize,
+        /// How many came.
+        came: usize,
+    },
+    /// More than a line may carry.
+    #[error("a line with more than {} descriptors is not a message", descriptors::MAX_DESCRIPTORS)]
+    TooManyDescriptors,
 }
 
 /// Writes one message and flushes.
