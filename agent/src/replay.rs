@@ -154,6 +154,7 @@ pub async fn replay(
         nice: 0,
         grace_seconds: 2.0,
         log: folder.join(log),
+        policy: None,
     };
     let checkpoint = folder.join("checkpoint.safetensors");
     let spec = TrialSpec {

@@ -16,11 +16,12 @@ fn job(folder: &Path, script: &str) -> Job {
         nice: 0,
         grace_seconds: 0.5,
         log: folder.join("log.txt"),
+        policy: None,
     }
 }
 
 fn launcher(folder: &Path) -> Launcher {
-    Launcher::new(env!("CARGO_BIN_EXE_nocturne").into(), &folder.join("lock"))
+    Launcher::new(env!("CARGO_BIN_EXE_nocturne").into(), &folder.join("lock"), sandbox::Confinement::off())
 }
 
 /// Processes whose environment names this folder's lock.

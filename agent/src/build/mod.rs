@@ -141,6 +141,7 @@ impl Builder {
             nice: order.nice,
             grace_seconds: 2.0,
             log: order.log.to_owned(),
+            policy: None,
         };
         let mut process = self.launcher.start(&job).await?;
         let mut messages = cargo::Messages::default();

@@ -61,6 +61,7 @@ pub(super) async fn sample(args: SampleArgs) -> Result<(), Fault> {
         nice: 0,
         grace_seconds: 1.0,
         log: folder.path().join("log.txt"),
+        policy: None,
     };
     let request = SampleRequest {
         setting: campaign.setting(campaign.machine.threads, device),
@@ -74,7 +75,7 @@ pub(super) async fn sample(args: SampleArgs) -> Result<(), Fault> {
     // With a tag of its own: a night that begins meanwhile ends what carries the tag of nights.
     let own =
         std::env::current_exe().map_err(|error| Fault::environment(format!("cannot find this program: {error}")))?;
-    let launcher = Launcher::new(own, &layout.state().join("sample"));
+    let launcher = Launcher::new(own, &layout.state().join("sample"), sandbox::Confinement::off());
     let mut process = launcher.start(&job).await.map_err(Fault::failed)?;
     process.send(&request).await.map_err(|error| Fault::failed(format!("the trainer does not listen: {error}")))?;
     let mut tokens = Vec::new();

@@ -125,6 +125,7 @@ impl Context {
             folder,
             nice: 0,
             grace_seconds: 2.0,
+            policy: None,
         }
     }
 

@@ -10,6 +10,7 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal};
+use sandbox::Confinement;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Interest};
 use tokio::net::UnixStream;
 use tokio::process::{Child, ChildStderr, ChildStdout};
@@ -86,6 +87,8 @@ pub struct Job {
     pub grace_seconds: f64,
     /// Where its standard error goes, up to [`MAX_LOG_BYTES`].
     pub log: PathBuf,
+    /// What it may touch; `None` only for trusted tools, which run unconfined.
+    pub policy: Option<sandbox::Policy>,
 }
 
 /// Starts processes through the supervising helper.
@@ -93,6 +96,7 @@ pub struct Job {
 pub struct Launcher {
     helper: PathBuf,
     tag: String,
+    confinement: Confinement,
 }
 
 /// A running process.
@@ -116,9 +120,15 @@ pub struct Ended {
 }
 
 impl Launcher {
-    /// `helper` is the `nocturne` executable itself; `lock` is the night's lock file, which at most one night holds.
-    pub fn new(helper: PathBuf, lock: &Path) -> Self {
-        Self { helper, tag: lock.to_string_lossy().into_owned() }
+    /// `helper` is the `nocturne` executable itself; `lock` is the night's lock file, which at most one night holds;
+    /// `confinement` is how jobs with a policy are confined.
+    pub fn new(helper: PathBuf, lock: &Path, confinement: Confinement) -> Self {
+        Self { helper, tag: lock.to_string_lossy().into_owned(), confinement }
+    }
+
+    /// How jobs with a policy are confined.
+    pub fn confinement(&self) -> &Confinement {
+        &self.confinement
     }
 
     /// Starts a job. Must be called from a thread that lives as long as the process shall (a runtime's worker, not a
