@@ -2,6 +2,7 @@
 //! nothing twice.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use data::Manifest;
 use data::prepare::{HubFile, Options, PrepareError, Source};
@@ -12,6 +13,7 @@ use crate::night::Watcher;
 use crate::setup::hub::{self, DataSet, Hub, HubError};
 use crate::setup::{self, Bytes, Environment, GpuWish, SetupError};
 use crate::terminal::{Notice, Unit};
+use crate::verify::{HeldOut, Mismatch};
 
 /// Why there is no data.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +39,9 @@ pub enum DataError {
     /// A thread of this program was lost.
     #[error("internal error: {0}")]
     Internal(#[from] tokio::task::JoinError),
+    /// Held-out rows and their lengths do not belong together.
+    #[error(transparent)]
+    Mismatch(#[from] Mismatch),
 }
 
 impl DataError {
@@ -60,7 +65,7 @@ impl DataError {
                 }
             }
             DataError::Prepare(_) | DataError::NoCorpus | DataError::NoFile(_) => 2,
-            DataError::Internal(_) => 1,
+            DataError::Internal(_) | DataError::Mismatch(_) => 1,
         }
     }
 }
@@ -74,8 +79,8 @@ pub struct Prepared {
     pub manifest: Manifest,
     /// Held-out rows that experiments are measured on.
     pub search_rows: PathBuf,
-    /// Bytes that each target token of those rows stands for.
-    pub search_bytes: Vec<u16>,
+    /// The same, with the bytes that each target token stands for.
+    pub held_out: Arc<HeldOut>,
 }
 
 /// Whether the local files that a campaign names are there, or the hub's variables usable; what can be said of the text before
@@ -188,8 +193,10 @@ pub async fn data(
             let _unheard = say.send(progress);
         })?;
         let search_rows = folder.join("search.rows");
-        let search_bytes = manifest.token_bytes(&folder)?.scored(&manifest.search_rows(&folder)?)?;
-        Ok::<_, DataError>(Prepared { folder, manifest, search_rows, search_bytes })
+        let rows = manifest.search_rows(&folder)?;
+        let search_bytes = manifest.token_bytes(&folder)?.scored(&rows)?;
+        let held_out = HeldOut::new(rows, search_bytes)?;
+        Ok::<_, DataError>(Prepared { folder, manifest, search_rows, held_out: Arc::new(held_out) })
     });
     while let Some(progress) = said.recv().await {
         let unit = match progress.stage {

@@ -183,11 +183,11 @@ pub async fn replay(
             claim: folder.join("claim.f32"),
             batch_rows: night::EVALUATION_ROWS,
         },
-        expected: data.search_bytes.len(),
+        expected: data.held_out.bytes().len(),
         most_seconds: night::MOST_EVALUATION_SECONDS,
     };
     let (nats, seconds) = claim(&launcher, &spec, stop).await?.map_err(ReplayError::Rejected)?;
-    let verified = verify(&nats, &data.search_bytes, seconds).map_err(ReplayError::Rejected)?;
+    let verified = verify(&nats, data.held_out.bytes(), seconds).map_err(ReplayError::Rejected)?;
     Ok(Replayed {
         then: trials.iter().rev().find_map(|trial| trial.val_bpb()),
         now: verified.val_bpb,

@@ -235,7 +235,7 @@ pub async fn open(
         launcher,
         builder,
         setting,
-        NightData { folder: data.folder, search_rows: data.search_rows, search_bytes: data.search_bytes },
+        NightData { folder: data.folder, search_rows: data.search_rows, search_bytes: data.held_out.bytes().to_vec() },
         proposer,
     ));
     let start = if resumed {

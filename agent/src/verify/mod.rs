@@ -5,7 +5,9 @@
 //! not yet audit the claim against logits, so a model that lies about its own loss is not caught. [`plain`] does no IO.
 
 pub mod claim;
+mod held_out;
 pub mod plain;
 
 pub use claim::{ClaimError, ClaimSpec, claim};
+pub use held_out::{HeldOut, Mismatch};
 pub use plain::{EVALUATOR, verify};
