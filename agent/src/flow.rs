@@ -367,7 +367,7 @@ pub struct Check {
     pub detail: String,
 }
 
-/// What the audit of a claim saw.
+/// What the audit of a claim saw. For a claim that is rejected its figures may be anything, NaN and infinity included.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Audit {
     /// How many cuts were audited.
@@ -375,12 +375,16 @@ pub struct Audit {
     /// How many of them were drawn where a leak would have paid.
     pub weighted_cuts: u32,
     /// Largest difference between claim and audit at a cut, nats, in absolute value.
+    #[serde(with = "crate::figure")]
     pub largest_difference: f64,
     /// Mean of audit minus claim over all scored tokens, estimated from the cuts, nats per token.
+    #[serde(with = "crate::figure")]
     pub mean_difference: f64,
     /// Standard error of that mean, nats per token.
+    #[serde(with = "crate::figure")]
     pub standard_error: f64,
     /// Bits per byte as claimed, before the correction.
+    #[serde(with = "crate::figure")]
     pub claimed_bpb: f64,
 }
 

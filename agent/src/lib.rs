@@ -5,6 +5,7 @@ pub mod build;
 pub mod campaign;
 pub mod cli;
 pub mod edit;
+mod figure;
 pub mod files;
 pub mod flow;
 pub mod hash;

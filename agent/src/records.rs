@@ -12,8 +12,8 @@ use protocol::Budget;
 use serde::{Deserialize, Serialize};
 
 use crate::flow::{
-    Author, BadName, CommitId, Decision, Edit, ExperimentId, NightId, PastExperiment, Proposal, Rejected, Trained,
-    Verdict, Verified,
+    Author, BadName, Certificate, CommitId, Decision, Edit, ExperimentId, NightId, PastExperiment, Proposal, Rejected,
+    Trained, Verdict, Verified,
 };
 
 /// Raised whenever the files of a night change their meaning.
@@ -298,7 +298,10 @@ pub struct TrialRecord {
     pub ended_at: Option<Timestamp>,
     /// What the evaluator said.
     pub evaluation: Option<Evaluation>,
-    /// When that was recorded.
+    /// What the evaluator did; `None` also for trials that were evaluated before claims were audited.
+    #[serde(default)]
+    pub certificate: Option<Certificate>,
+    /// When both were recorded.
     pub evaluated_at: Option<Timestamp>,
 }
 

@@ -127,6 +127,7 @@ mod tests {
                     evaluator: String::new(),
                 })
             }),
+            certificate: None,
             evaluated_at: None,
         }
     }

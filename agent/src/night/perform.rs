@@ -424,8 +424,8 @@ pub(super) async fn evaluate(context: Arc<Context>, number: u32, trial: u32, sto
         Err(error) => return Ok(Event::TrialFault(format!("cannot evaluate: {error}"))),
     };
     let recorded = match result.clone() {
-        Ok(verified) => context.store.record_evaluation(&id, trial, verified).await,
-        Err(rejected) => context.store.record_evaluation(&id, trial, rejected).await,
+        Ok(verified) => context.store.record_evaluation(&id, trial, verified, None).await,
+        Err(rejected) => context.store.record_evaluation(&id, trial, rejected, None).await,
     };
     recorded.map_err(|error| fault("cannot record the evaluation")(&error))?;
     Ok(Event::Evaluated(result))

@@ -209,6 +209,8 @@ pub(super) async fn trial(connection: &mut SqliteConnection, context: &Context, 
         ("the start's time", trained.map(|trained| trained.start_seconds)),
         ("the final loss", trained.and_then(|trained| trained.final_loss)),
         ("bits per byte", verified.map(|verified| verified.val_bpb)),
+        ("the standard error", verified.map(|verified| verified.standard_error)),
+        ("the claimed bits per byte", verified.map(|verified| verified.claimed_bpb)),
         ("the sum of nats", verified.map(|verified| verified.nats)),
         ("the evaluation's time", verified.map(|verified| verified.seconds)),
     ])?;
@@ -239,13 +241,18 @@ pub(super) async fn trial(connection: &mut SqliteConnection, context: &Context, 
     let failed_check = rejected.map(|rejected| rejected.check.as_str());
     let evidence = rejected.map(|rejected| rejected.evidence.as_str());
     let evaluated_at = trial.evaluated_at.map(|at| at.to_string());
+    let standard_error = verified.map(|verified| verified.standard_error);
+    let claimed_bpb = verified.map(|verified| verified.claimed_bpb);
+    let certificate = trial.certificate.as_ref();
+    let certificate_json = certificate.map(|made| json(context, "a trial's certificate", made)).transpose()?;
     sqlx::query!(
         "INSERT INTO trials (night, number, ordinal, seed, budget_seconds, budget_tokens, artifact_sha256, folder,
                              started_at, ending, message, steps, tokens, parameters, training_seconds, start_seconds,
                              peak_memory_bytes, final_loss, checkpoint_sha256, ended_at, evaluation, val_bpb, nats,
-                             bytes, scored_tokens, evaluator_seconds, evaluator, failed_check, evidence, evaluated_at)
+                             bytes, scored_tokens, evaluator_seconds, evaluator, failed_check, evidence, evaluated_at,
+                             standard_error, claimed_bpb, certificate_json)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22,
-                 ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30)
+                 ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33)
          ON CONFLICT (night, number, ordinal) DO UPDATE SET
              ending = excluded.ending, message = excluded.message, steps = excluded.steps, tokens = excluded.tokens,
              parameters = excluded.parameters, training_seconds = excluded.training_seconds,
@@ -254,7 +261,9 @@ pub(super) async fn trial(connection: &mut SqliteConnection, context: &Context, 
              ended_at = excluded.ended_at, evaluation = excluded.evaluation, val_bpb = excluded.val_bpb,
              nats = excluded.nats, bytes = excluded.bytes, scored_tokens = excluded.scored_tokens,
              evaluator_seconds = excluded.evaluator_seconds, evaluator = excluded.evaluator,
-             failed_check = excluded.failed_check, evidence = excluded.evidence, evaluated_at = excluded.evaluated_at",
+             failed_check = excluded.failed_check, evidence = excluded.evidence, evaluated_at = excluded.evaluated_at,
+             standard_error = excluded.standard_error, claimed_bpb = excluded.claimed_bpb,
+             certificate_json = excluded.certificate_json",
         night,
         trial.experiment.number,
         trial.ordinal,
@@ -284,7 +293,10 @@ pub(super) async fn trial(connection: &mut SqliteConnection, context: &Context, 
         evaluator,
         failed_check,
         evidence,
-        evaluated_at
+        evaluated_at,
+        standard_error,
+        claimed_bpb,
+        certificate_json
     )
     .execute(connection)
     .await

@@ -51,6 +51,9 @@ pub(super) struct TrialRow {
     pub failed_check: Option<String>,
     pub evidence: Option<String>,
     pub evaluated_at: Option<String>,
+    pub standard_error: Option<f64>,
+    pub claimed_bpb: Option<f64>,
+    pub certificate_json: Option<String>,
 }
 
 impl TrialRow {
@@ -95,9 +98,9 @@ impl TrialRow {
             None => None,
             Some("verified") => Some(Evaluation::Verified(Verified {
                 val_bpb: row.present("val_bpb", self.val_bpb)?,
-                // Until the table has columns for them: the plain evaluator made neither.
-                standard_error: 0.0,
-                claimed_bpb: 0.0,
+                // Rows of before claims were audited have neither.
+                standard_error: self.standard_error.unwrap_or(0.0),
+                claimed_bpb: self.claimed_bpb.unwrap_or(0.0),
                 nats: row.present("nats", self.nats)?,
                 bytes: to_unsigned(row.present("bytes", self.bytes)?),
                 tokens: to_unsigned(row.present("scored_tokens", self.scored_tokens)?),
@@ -124,6 +127,7 @@ impl TrialRow {
             trained,
             ended_at: row.optional_word("ended_at", self.ended_at.as_ref())?,
             evaluation,
+            certificate: self.certificate_json.map(|text| row.json("certificate_json", &text)).transpose()?,
             evaluated_at: row.optional_word("evaluated_at", self.evaluated_at.as_ref())?,
         })
     }

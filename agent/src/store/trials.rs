@@ -5,7 +5,7 @@ use protocol::Budget;
 use super::error::{Context, StoreError};
 use super::writer::{Store, now, set_once};
 use super::{put, select};
-use crate::flow::{ExperimentId, Trained};
+use crate::flow::{Certificate, ExperimentId, Trained};
 use crate::layout::Layout;
 use crate::records::{Evaluation, ExperimentState, TrialRecord};
 
@@ -47,6 +47,7 @@ impl Store {
                     trained: None,
                     ended_at: None,
                     evaluation: None,
+                    certificate: None,
                     evaluated_at: None,
                 };
                 put::trial(&mut transaction, &self.context, &trial).await?;
@@ -76,12 +77,13 @@ impl Store {
         .await
     }
 
-    /// Records what the evaluator said of a trial that ended.
+    /// Records what the evaluator said of a trial that ended, and its certificate where it gave one.
     pub async fn record_evaluation(
         &self,
         id: &ExperimentId,
         ordinal: u32,
         evaluation: impl Into<Evaluation>,
+        certificate: Option<Certificate>,
     ) -> Result<()> {
         let evaluation = evaluation.into();
         self.change_trial(id, ordinal, |trial, context| {
@@ -90,7 +92,10 @@ impl Store {
             }
             let what = || format!("the evaluation of trial {ordinal} of experiment {id}");
             if set_once(context, what, &mut trial.evaluation, &evaluation)? {
+                trial.certificate = certificate;
                 trial.evaluated_at = Some(now());
+            } else if !same_certificate(trial.certificate.as_ref(), certificate.as_ref()) {
+                return Err(context.contradiction(what(), &trial.certificate, &certificate));
             }
             Ok(Some(ExperimentState::Measured))
         })
@@ -123,4 +128,9 @@ impl Store {
         self.mirror_trial(trial).await?;
         if moved_on { self.mirror_experiment(experiment).await } else { Ok(()) }
     }
+}
+
+/// Compares as the records do: a NaN of a rejected trial is the same NaN again.
+fn same_certificate(recorded: Option<&Certificate>, other: Option<&Certificate>) -> bool {
+    serde_json::to_value(recorded).ok() == serde_json::to_value(other).ok()
 }

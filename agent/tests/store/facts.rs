@@ -1,6 +1,6 @@
 //! Facts there and back, twice, and against each other.
 
-use nocturne::flow::{TrialEnd, Verdict};
+use nocturne::flow::{Rejected, TrialEnd, Verdict};
 use nocturne::records::{
     ArtifactRecord, AttemptKind, AttemptOutcome, AttemptRecord, Evaluation, ExperimentState, Level, NightEnding,
 };
@@ -44,6 +44,7 @@ async fn what_is_recorded_is_read_back() {
     );
     assert_eq!(trials[1].trained, Some(trained(TrialEnd::Finished, u64::MAX, Budget::Seconds(20.0))));
     assert_eq!(trials[1].evaluation, Some(Evaluation::Verified(verified(2.101_010_101_010_1))));
+    assert_eq!((&trials[0].certificate, &trials[1].certificate), (&None, &Some(certificate(None))));
     assert_eq!(trials[1].folder, "nights/2026-03-08-k4/0/trial-2");
     assert_eq!(store.night_trials(&night).await.unwrap().len(), 7);
 
@@ -72,7 +73,9 @@ async fn a_fact_may_be_recorded_twice() {
     store.record_candidate(&first, before.experiments[1].candidate.as_ref().unwrap()).await.unwrap();
     store.begin_trial(&first, 1, 1, tokens, "sha").await.unwrap();
     store.end_trial(&first, 1, &trained(TrialEnd::Finished, 1, tokens)).await.unwrap();
-    store.record_evaluation(&first, 1, verified(2.1 - 0.012_3)).await.unwrap();
+    store.record_evaluation(&first, 1, verified(2.1 - 0.012_3), None).await.unwrap();
+    let start = experiment_id(NIGHT, 0);
+    store.record_evaluation(&start, 2, verified(2.101_010_101_010_1), Some(certificate(None))).await.unwrap();
     store.record_decision(&first, &decision(Verdict::Kept)).await.unwrap();
     store.move_champion(&first, &commit(1)).await.unwrap();
     store.record_skip(&night, "playbook", "tie-weights", &commit(1), "its search text is not there").await.unwrap();
@@ -108,7 +111,9 @@ async fn contradictions_are_errors_and_change_nothing() {
         store.begin_trial(&first, 1, 2, tokens, "sha").await,
         store.end_trial(&first, 1, &trained(TrialEnd::TimedOut, 1, tokens)).await,
         store.end_trial(&experiment_id(NIGHT, 4), 1, &trained(TrialEnd::NotFinite, 7, Budget::Seconds(20.0))).await,
-        store.record_evaluation(&first, 1, verified(1.0)).await,
+        store.record_evaluation(&first, 1, verified(1.0), None).await,
+        store.record_evaluation(&first, 1, verified(2.1 - 0.012_3), Some(certificate(None))).await,
+        store.record_evaluation(&experiment_id(NIGHT, 0), 2, verified(2.101_010_101_010_1), None).await,
         store.record_decision(&first, &decision(Verdict::Discarded)).await,
         store.move_champion(&first, &commit(2)).await,
         store.begin_effect(&night, "build/1/1", "build", &json!({"number": 2})).await.map(drop),
@@ -143,13 +148,36 @@ async fn rows_that_break_the_schema_are_typed_errors() {
     assert!(matches!(unknown, Err(StoreError::Unknown { .. })), "{unknown:?}");
     let unfinished = store.begin_trial(&experiment_id(NIGHT, 6), 1, 5, Budget::Seconds(20.0), "sha").await;
     unfinished.unwrap();
-    let early = store.record_evaluation(&experiment_id(NIGHT, 6), 1, verified(2.0)).await;
+    let early = store.record_evaluation(&experiment_id(NIGHT, 6), 1, verified(2.0), None).await;
     assert!(matches!(early, Err(StoreError::Unknown { .. })), "{early:?}");
     let nowhere = store.event(&night_id("2026-01-01-xx"), Level::Info, "night", "text").await;
     assert!(matches!(nowhere, Err(StoreError::Constraint { constraint: Constraint::ForeignKey, .. })), "{nowhere:?}");
 
     assert_eq!(store.night_trials(&night).await.unwrap().len(), before.trials.len() + 1);
     assert_eq!(store.events(&night).await.unwrap(), before.events);
+}
+
+/// A hostile model may answer with NaN; what was seen of it is recorded, and recording it again is no contradiction.
+#[tokio::test]
+async fn figures_that_are_no_numbers_are_recorded_with_a_rejection_and_refused_with_a_metric() {
+    let (_folder, store) = store().await;
+    fill(&store, NIGHT).await;
+    let id = experiment_id(NIGHT, 3);
+    let mut made = certificate(Some("audit-largest"));
+    if let Some(audit) = &mut made.audit {
+        (audit.mean_difference, audit.standard_error) = (f64::NAN, f64::NAN);
+    }
+    for _ in 0..2 {
+        let rejected = Rejected { check: "audit-largest".to_owned(), evidence: "NaN".to_owned() };
+        store.record_evaluation(&id, 1, rejected, Some(made.clone())).await.unwrap();
+    }
+    let read = store.trials(&id).await.unwrap().pop().and_then(|trial| trial.certificate).unwrap();
+    let audit = read.audit.unwrap();
+    assert!(audit.mean_difference.is_nan() && audit.largest_difference == f64::INFINITY, "{audit:?}");
+
+    let nan = nocturne::flow::Verified { standard_error: f64::NAN, ..verified(2.0) };
+    let refused = store.record_evaluation(&experiment_id(NIGHT, 4), 1, nan, Some(certificate(None))).await;
+    assert!(matches!(refused, Err(StoreError::NotFinite { what: "the standard error", .. })), "{refused:?}");
 }
 
 #[tokio::test]

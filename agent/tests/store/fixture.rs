@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use nocturne::flow::{
-    Author, CommitId, Decision, Edit, ExperimentId, NightId, Proposal, Rejected, Trained, TrialEnd, Verdict, Verified,
+    Audit, Author, Certificate, Check, CommitId, Decision, Edit, ExperimentId, NightId, Proposal, Rejected, Trained,
+    TrialEnd, Verdict, Verified,
 };
 use nocturne::records::{
     ArtifactRecord, AttemptKind, AttemptOutcome, AttemptRecord, CandidateRecord, ChampionMove, EffectRecord,
@@ -106,13 +107,39 @@ pub fn trained(end: TrialEnd, seed: u64, budget: Budget) -> Trained {
 pub fn verified(val_bpb: f64) -> Verified {
     Verified {
         val_bpb,
-        standard_error: 0.0,
-        claimed_bpb: 0.0,
+        standard_error: 1.0e-6 / 3.0,
+        claimed_bpb: val_bpb + 2.0e-6,
         nats: 1.0 / 3.0,
         bytes: 262_144,
         tokens: 81_234,
         seconds: 2.5,
-        evaluator: "plain/1".to_owned(),
+        evaluator: "claim-and-audit/1".to_owned(),
+    }
+}
+
+/// A certificate whose last check is `failed`, where one did; then the audit saw figures that are not finite.
+pub fn certificate(failed: Option<&str>) -> Certificate {
+    let check = |name: &str, passed, detail: &str| Check { name: name.to_owned(), passed, detail: detail.to_owned() };
+    let figure = |finite: f64, other: f64| if failed.is_none() { finite } else { other };
+    let mut checks = vec![check("count", true, "81,234 tokens, as there are\0"), check("text", true, "'\"--;")];
+    checks.extend(failed.map(|name| check(name, false, "NaN at row 3")));
+    Certificate {
+        evaluator: "claim-and-audit/1".to_owned(),
+        evaluator_sha256: "1".repeat(64),
+        data_sha256: "2".repeat(64),
+        checkpoint_sha256: "c".repeat(64),
+        trainer_sha256: "4".repeat(64),
+        sandbox: "namespaces (bubblewrap 0.8.0), seccomp, Landlock 7".to_owned(),
+        checks,
+        audit: Some(Audit {
+            cuts: 256,
+            weighted_cuts: 128,
+            largest_difference: figure(1.0 / 3.0 * 1e-6, f64::INFINITY),
+            mean_difference: figure(-1.0e-7 / 3.0, f64::NEG_INFINITY),
+            standard_error: figure(0.0, f64::INFINITY),
+            claimed_bpb: figure(2.101_010_101_010_2, f64::NEG_INFINITY),
+        }),
+        seconds: 3.25,
     }
 }
 
@@ -147,7 +174,7 @@ pub async fn fill(store: &Store, name: &str) {
     store.end_trial(&id(0), 1, &trained(fault, u64::MAX, seconds)).await.unwrap();
     store.begin_trial(&id(0), 2, u64::MAX, seconds, "sha").await.unwrap();
     store.end_trial(&id(0), 2, &trained(TrialEnd::Finished, u64::MAX, seconds)).await.unwrap();
-    store.record_evaluation(&id(0), 2, verified(2.101_010_101_010_1)).await.unwrap();
+    store.record_evaluation(&id(0), 2, verified(2.101_010_101_010_1), Some(certificate(None))).await.unwrap();
     let bare = Decision { difference: None, interval: None, ..decision(Verdict::Kept) };
     store.record_decision(&id(0), &bare).await.unwrap();
     store.move_champion(&id(0), &commit(0xaaaa)).await.unwrap();
@@ -166,7 +193,7 @@ pub async fn fill(store: &Store, name: &str) {
         .unwrap();
     store.begin_trial(&id(1), 1, 1, Budget::Tokens(u64::from(u32::MAX) * 2), "sha").await.unwrap();
     store.end_trial(&id(1), 1, &trained(TrialEnd::Finished, 1, Budget::Tokens(u64::from(u32::MAX) * 2))).await.unwrap();
-    store.record_evaluation(&id(1), 1, verified(2.1 - 0.012_3)).await.unwrap();
+    store.record_evaluation(&id(1), 1, verified(2.1 - 0.012_3), None).await.unwrap();
     store.record_decision(&id(1), &decision(Verdict::Kept)).await.unwrap();
     store.move_champion(&id(1), &commit(1)).await.unwrap();
 
@@ -183,7 +210,7 @@ pub async fn fill(store: &Store, name: &str) {
         store.end_trial(&id(number), 1, &trained(end, 1, seconds)).await.unwrap();
     }
     let rejected = Rejected { check: "finite".to_owned(), evidence: "NaN at row 3".to_owned() };
-    store.record_evaluation(&id(2), 1, rejected).await.unwrap();
+    store.record_evaluation(&id(2), 1, rejected, Some(certificate(Some("finite")))).await.unwrap();
     store.record_decision(&id(2), &decision(Verdict::Invalid)).await.unwrap();
     store
         .record_decision(&id(3), &Decision { difference: None, interval: None, ..decision(Verdict::Crashed) })

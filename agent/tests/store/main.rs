@@ -6,6 +6,7 @@
 mod crash;
 mod facts;
 mod fixture;
+mod migrate;
 mod opening;
 mod rebuild;
 mod text;
