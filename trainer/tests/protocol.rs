@@ -4,64 +4,14 @@
 mod common;
 
 use std::fs;
-use std::io::BufReader;
 use std::path::Path;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Command, Stdio};
 
-use protocol::{
-    Budget, EvaluateRequest, Event, Failure, Go, Precision, ReadError, SampleRequest, Setting, TrainRequest,
-};
+use common::process::Trainer;
+use protocol::{Budget, EvaluateRequest, Event, Failure, Go, Precision, SampleRequest, Setting, TrainRequest};
 
 const VOCABULARY: u16 = 50;
 const CONTEXT: usize = 32;
-
-/// A running trainer; killed when the test fails half-way.
-struct Trainer {
-    child: Child,
-    requests: Option<ChildStdin>,
-    events: BufReader<ChildStdout>,
-}
-
-impl Drop for Trainer {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-impl Trainer {
-    fn start(command: &str) -> Trainer {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_trainer"))
-            .arg(command)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let (requests, events) = (child.stdin.take(), BufReader::new(child.stdout.take().unwrap()));
-        Trainer { child, requests, events }
-    }
-
-    fn ask(&mut self, request: &impl serde::Serialize) {
-        protocol::write(self.requests.as_ref().unwrap(), request).unwrap();
-    }
-
-    fn event(&mut self) -> Event {
-        protocol::read(&mut self.events).unwrap()
-    }
-
-    /// All events to the end, and whether the process was content.
-    fn rest(mut self) -> (Vec<Event>, bool) {
-        let mut events = Vec::new();
-        loop {
-            match protocol::read(&mut self.events) {
-                Ok(event) => events.push(event),
-                Err(ReadError::Closed) => return (events, self.child.wait().unwrap().success()),
-                Err(error) => panic!("{error}"),
-            }
-        }
-    }
-}
 
 fn setting() -> Setting {
     common::setting(VOCABULARY.into(), CONTEXT, Precision::Bf16)
@@ -260,6 +210,24 @@ fn bad_requests_are_answered() {
         assert!(!content && message.contains(words), "{message}");
     }
     assert_eq!(Command::new(env!("CARGO_BIN_EXE_trainer")).stderr(Stdio::null()).status().unwrap().code(), Some(2));
+}
+
+/// Talked to through a pipe it must say what it needs, and not wait for what can never come.
+#[test]
+fn standard_input_must_be_a_socket() {
+    for command in ["train", "serve", "sample"] {
+        let trainer = Command::new(env!("CARGO_BIN_EXE_trainer"))
+            .arg(command)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let output = trainer.wait_with_output().unwrap();
+        let words = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{words}");
+        assert!(output.stdout.is_empty() && words.contains("must be a unix stream socket"), "{words}");
+    }
 }
 
 #[test]

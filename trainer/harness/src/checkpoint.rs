@@ -4,6 +4,8 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use protocol::Setting;
@@ -90,9 +92,34 @@ impl Checkpoint {
     /// # Errors
     /// When the file is not a checkpoint of this setting and these tensors.
     pub fn load<C: Candidate>(path: &Path, setting: &Setting, candidate: &C) -> Result<Checkpoint, Stop> {
-        let bad = |what: String| Stop::bad_request(format!("checkpoint {}: {what}", path.display()));
-        let bytes = fs::read(path).map_err(|error| bad(error.to_string()))?;
-        let checkpoint = Checkpoint::of(&bytes).map_err(bad)?;
+        let name = path.display().to_string();
+        let bytes = fs::read(path).map_err(|error| Stop::bad_request(format!("checkpoint {name}: {error}")))?;
+        Checkpoint::load_bytes(&bytes, &name, setting, candidate)
+    }
+
+    /// Reads a checkpoint from a file that was handed over, wherever its offset stands.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::load`].
+    pub fn load_file<C: Candidate>(file: &File, setting: &Setting, candidate: &C) -> Result<Checkpoint, Stop> {
+        let name = "that was handed over";
+        let read = || {
+            let mut bytes = vec![0; usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?];
+            file.read_exact_at(&mut bytes, 0)?;
+            Ok(bytes)
+        };
+        let bytes = read().map_err(|error: io::Error| Stop::bad_request(format!("checkpoint {name}: {error}")))?;
+        Checkpoint::load_bytes(&bytes, name, setting, candidate)
+    }
+
+    fn load_bytes<C: Candidate>(
+        bytes: &[u8],
+        name: &str,
+        setting: &Setting,
+        candidate: &C,
+    ) -> Result<Checkpoint, Stop> {
+        let bad = |what: String| Stop::bad_request(format!("checkpoint {name}: {what}"));
+        let checkpoint = Checkpoint::of(bytes).map_err(bad)?;
         let (was, is) = (&checkpoint.setting, setting);
         if (was.scale, was.vocabulary, was.context) != (is.scale, is.vocabulary, is.context) {
             return Err(bad(format!(
@@ -100,7 +127,7 @@ impl Checkpoint {
                 was.scale, was.vocabulary, was.context, is.scale, is.vocabulary, is.context
             )));
         }
-        let file = SafeTensors::deserialize(&bytes).map_err(|error| bad(error.to_string()))?;
+        let file = SafeTensors::deserialize(bytes).map_err(|error| bad(error.to_string()))?;
         let tensors = named(candidate)?;
         if let Some(name) = file.names().into_iter().find(|name| tensors.iter().all(|(own, _)| own != name)) {
             return Err(bad(format!("holds a tensor {name:?} that this candidate does not have")));
@@ -139,14 +166,20 @@ impl Checkpoint {
 }
 
 /// A tensor's values as the file holds them.
-struct Bytes {
+pub struct Bytes {
     dtype: Dtype,
-    shape: Vec<usize>,
-    data: Vec<u8>,
+    /// Its dimensions.
+    pub shape: Vec<usize>,
+    /// Little-endian, the last dimension fastest.
+    pub data: Vec<u8>,
 }
 
 impl Bytes {
-    fn of(tensor: &Tensor) -> Result<Bytes, Stop> {
+    /// Copies a tensor from wherever it is.
+    ///
+    /// # Errors
+    /// When its kind is none that a checkpoint can hold.
+    pub fn of(tensor: &Tensor) -> Result<Bytes, Stop> {
         let dtype = dtype(tensor.kind())?;
         let shape = tensor.size().iter().map(|&size| size as usize).collect();
         let tensor = tensor.detach().to_device(Device::Cpu).contiguous();

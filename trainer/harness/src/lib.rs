@@ -10,7 +10,9 @@ mod clock;
 mod evaluate;
 mod feed;
 mod machine;
+mod model;
 mod sample;
+mod serve;
 mod stop;
 mod train;
 mod wire;
@@ -24,7 +26,7 @@ pub use protocol::{Precision, Scale, Setting};
 pub use stop::Stop;
 pub use train::run_until;
 
-/// The whole `trainer` command for one candidate: `train`, `evaluate`, `sample` or `probe`, as crate `protocol` describes.
+/// The whole `trainer` command for one candidate: `train`, `serve`, `evaluate`, `sample` or `probe`, as crate `protocol` describes.
 ///
 /// Call it first thing in `main`: it tunes the allocator and moves standard output aside before anything else runs.
 pub fn run_main<C: Candidate>() -> ExitCode {
@@ -34,8 +36,17 @@ pub fn run_main<C: Candidate>() -> ExitCode {
         [command] => command.as_str(),
         _ => "",
     };
-    if !matches!(command, "train" | "evaluate" | "sample" | "probe") {
-        eprintln!("usage: trainer train|evaluate|sample|probe, with requests on standard input; started by nocturne");
+    if !matches!(command, "train" | "serve" | "evaluate" | "sample" | "probe") {
+        eprintln!(
+            "usage: trainer train|serve|evaluate|sample|probe, with requests on standard input; started by nocturne"
+        );
+        return ExitCode::from(2);
+    }
+    if command != "probe" && !wire::is_socket() {
+        eprintln!(
+            "trainer {command}: standard input must be a unix stream socket, because requests carry open files; a terminal \
+             or a pipe cannot. `nocturne` starts trainers so, and trainer/tests shows how to talk to one by hand"
+        );
         return ExitCode::from(2);
     }
     let mut wire = match wire::Wire::open(command != "probe") {
@@ -47,6 +58,7 @@ pub fn run_main<C: Candidate>() -> ExitCode {
     };
     let done = match command {
         "train" => train::train::<C>(&mut wire),
+        "serve" => serve::serve::<C>(&mut wire),
         "evaluate" => evaluate::evaluate::<C>(&mut wire),
         "sample" => sample::sample::<C>(&mut wire),
         _ => machine::probe(&mut wire),

@@ -7,7 +7,7 @@ use crate::candidate::Candidate;
 use crate::checkpoint::Checkpoint;
 use crate::stop::{Stop, guarded};
 use crate::wire::Wire;
-use crate::{evaluate, machine};
+use crate::{machine, model};
 
 /// Serves one sampling request.
 ///
@@ -41,7 +41,7 @@ pub fn sample<C: Candidate>(wire: &mut Wire) -> Result<(), Stop> {
 
 fn draw<C: Candidate>(candidate: &C, recent: &[i64], request: &SampleRequest, device: Device) -> Result<u16, Stop> {
     let tokens = Tensor::from_slice(recent).unsqueeze(0).to_device(device); // [1, time]
-    let logits = evaluate::logits(candidate, &tokens, request.setting.vocabulary)?;
+    let logits = model::logits(candidate, &tokens, request.setting.vocabulary)?;
     let last = logits.get(0).get(-1).to_device(Device::Cpu); // [vocabulary]
     let id = if request.temperature == 0.0 {
         last.argmax(-1, false).int64_value(&[])

@@ -11,7 +11,7 @@ use crate::clock::{Standing, StepTimer, fraction, may_start};
 use crate::feed::Feed;
 use crate::stop::{Stop, guarded};
 use crate::wire::Wire;
-use crate::{evaluate, machine};
+use crate::{machine, model};
 
 /// Serves one training run.
 ///
@@ -21,7 +21,7 @@ pub fn train<C: Candidate>(wire: &mut Wire) -> Result<(), Stop> {
     let request: TrainRequest = wire.request()?;
     machine::prepare(&request.setting)?;
     let mut candidate = guarded("building the model", || C::build(&request.setting, request.seed))??;
-    let (rows, parameters) = evaluate::describe(&candidate)?;
+    let (rows, parameters) = model::describe(&candidate)?;
     let mut run = Checkpoint::start(&request.setting, request.seed);
     if let Some(path) = &request.resume_from {
         let before = Checkpoint::load(path, &request.setting, &candidate)?;
@@ -73,7 +73,7 @@ pub fn run_until<C: Candidate>(
         _ => {}
     }
     let device = candidate::device(&run.setting)?;
-    let (rows, _) = evaluate::describe(candidate)?;
+    let (rows, _) = model::describe(candidate)?;
     let shards = data::Shards::open(&go.data).map_err(|error| Stop::bad_request(error.to_string()))?;
     let mut feed = Feed::new(&shards, run, rows, device)?;
     let mut timer = StepTimer::default();

@@ -8,6 +8,7 @@
 //! |--------------------|------------------------|---------------------------------------------------------|
 //! | `trainer train`    | [`TrainRequest`], then [`Go`] | [`Event::Ready`], [`Event::Step`]*, [`Event::Finished`] |
 //! | `trainer evaluate` | [`EvaluateRequest`]    | [`Event::Ready`], [`Event::Evaluated`]                   |
+//! | `trainer serve`    | [`ServeRequest`], then [`Ask`]* | [`Event::Ready`], then what each [`Ask`] says         |
 //! | `trainer sample`   | [`SampleRequest`]      | [`Event::Token`]*, [`Event::Finished`]-less end of file  |
 //! | `trainer probe`    | nothing                | [`Event::Probed`]                                       |
 //!
@@ -237,7 +238,7 @@ pub enum Event {
     Answered,
     /// The answer to an [`Ask::Weights`].
     Weights {
-        /// Every parameter, in the candidate's order.
+        /// Every parameter, by name.
         tensors: Vec<WeightsDigest>,
     },
     /// One sampled token.

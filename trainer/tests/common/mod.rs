@@ -6,6 +6,8 @@ use std::path::Path;
 
 use protocol::{Precision, Scale, Setting};
 
+pub mod process;
+
 /// A setting on the CPU with one thread: tests run side by side, and their tensors are too small to share out.
 pub fn setting(vocabulary: usize, context: usize, precision: Precision) -> Setting {
     tch::set_num_threads(1);
