@@ -28,7 +28,7 @@ pub use precision::{PrecisionChoice, multiplies_bf16};
 pub use problems::{Place, Problem, Problems};
 pub use report::{ProblemReport, Report};
 pub use scaffold::{ScaffoldError, scaffold};
-pub use trust::{Evaluation, Level, Sandbox};
+pub use trust::{Evaluation, Sandbox};
 
 /// The name of a campaign: its folder's name and a part of its branches' names.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use protocol::{Budget, Scale};
+use sandbox::Level;
 use toml::de::DeTable;
 
 use super::parse_data::read_data;
 use super::reader::{Reader, Section};
-use super::trust::LEVELS;
 use super::{
     Campaign, CampaignName, Data, DecisionRule, Device, Evaluation, Machine, Night, PrecisionChoice, Problem, Problems,
     ProposerName, Rules, Sandbox,
@@ -230,13 +230,10 @@ fn device(word: &str) -> Option<Device> {
 
 fn read_sandbox(reader: &mut Reader, top: &Section<'_>) -> Sandbox {
     let sandbox = reader.section(top, "sandbox");
-    let least = reader.choice(&sandbox, "least", &LEVELS.map(|(word, _)| word));
+    let least = reader.choice(&sandbox, "least", &Level::ALL.map(Level::name));
     let memory = reader.number(&sandbox, "memory_gb", (0.5, true), 1e5, "gigabytes");
-    let level = least.and_then(|(word, _)| LEVELS.into_iter().find(|(known, _)| *known == word));
-    Sandbox {
-        least: level.map_or(Sandbox::default().least, |(_, level)| level),
-        memory_gb: memory.map(|(gigabytes, _)| gigabytes),
-    }
+    let least = least.and_then(|(word, _)| Level::ALL.into_iter().find(|level| level.name() == word));
+    Sandbox { least: least.unwrap_or(Sandbox::default().least), memory_gb: memory.map(|(gigabytes, _)| gigabytes) }
 }
 
 fn read_evaluation(reader: &mut Reader, top: &Section<'_>) -> Evaluation {

@@ -2,6 +2,7 @@ use std::fs;
 use std::path::Path;
 
 use proptest::prelude::*;
+use sandbox::Level;
 
 use super::*;
 
@@ -213,10 +214,9 @@ fn local_files_are_looked_for_beside_the_campaign() {
 
 #[test]
 fn the_words_for_the_sandbox_are_those_of_its_levels() {
-    for (word, level) in trust::LEVELS {
+    for (word, level) in [("off", Level::Off), ("landlock", Level::Landlock), ("namespaces", Level::Namespaces)] {
         let campaign = parse(&format!("{GOOD}[sandbox]\nleast = \"{word}\"\n")).unwrap();
         assert_eq!(campaign.sandbox.least, level);
-        assert_eq!(serde_json::to_value(level).unwrap(), word);
     }
 }
 

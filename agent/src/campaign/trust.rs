@@ -1,5 +1,6 @@
 //! What a campaign asks of the sandbox and of the evaluator. Plain data; whether a machine offers it is found out elsewhere.
 
+use sandbox::Level;
 use serde::{Deserialize, Serialize};
 
 /// `[sandbox]`.
@@ -24,22 +25,6 @@ impl Sandbox {
         self.memory_gb.map(|gigabytes| (gigabytes * 1e9) as u64)
     }
 }
-
-/// How strongly a process is confined; each level includes what the one before it does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Level {
-    /// By limits of time and memory alone.
-    Off,
-    /// By Landlock and seccomp.
-    Landlock,
-    /// By namespaces with a file system of their own, and by the former.
-    Namespaces,
-}
-
-/// The words of `least`, the strongest first.
-pub(super) const LEVELS: [(&str, Level); 3] =
-    [("namespaces", Level::Namespaces), ("landlock", Level::Landlock), ("off", Level::Off)];
 
 /// `[evaluation]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

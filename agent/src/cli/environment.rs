@@ -41,10 +41,14 @@ pub(super) async fn setup(args: SetupArgs) -> Result<(), Fault> {
 
 pub(super) async fn doctor(args: ReadArgs) -> Result<(), Fault> {
     let root = Repo::discover(&here()?).map_err(Fault::usage)?.root().to_owned();
-    let findings = setup::doctor(&root, &setup::Options::of_process()).await;
+    let helper = std::env::current_exe()
+        .map_err(|error| Fault::environment(format!("cannot tell where this program lies: {error}")))?;
+    // It starts confined processes and waits for them.
+    let offer = tokio::task::spawn_blocking(move || sandbox::probe(&helper)).await.map_err(Fault::failed)?;
+    let findings = setup::doctor(&root, &setup::Options::of_process(), &offer).await;
     let fit = findings.iter().all(|finding| finding.state != State::Fail);
     let printed = if args.json {
-        super::print_json(&serde_json::json!({ "fit": fit, "findings": findings }))
+        super::print_json(&serde_json::json!({ "fit": fit, "findings": findings, "sandbox": offer }))
     } else {
         let mut table = Table::new();
         table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);

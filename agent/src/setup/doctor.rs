@@ -9,6 +9,7 @@ use super::gpu::Gpus;
 use super::manifest::Wants;
 use super::pins::{Pins, TORCH_VERSION};
 use super::python::Python;
+use super::sandbox_offer::sandbox_findings;
 use super::toolchain::{Toolchain, find_git};
 use super::{GpuWish, Options, SetupError, libtorch};
 
@@ -38,11 +39,11 @@ pub struct Finding {
 }
 
 impl Finding {
-    fn ok(name: &'static str, detail: impl Into<String>) -> Self {
+    pub(super) fn ok(name: &'static str, detail: impl Into<String>) -> Self {
         Self { name, state: State::Ok, detail: detail.into(), remedy: None }
     }
 
-    fn warn(name: &'static str, detail: impl Into<String>, remedy: impl Into<String>) -> Self {
+    pub(super) fn warn(name: &'static str, detail: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self { name, state: State::Warn, detail: detail.into(), remedy: Some(remedy.into()) }
     }
 
@@ -51,8 +52,9 @@ impl Finding {
     }
 }
 
-/// Looks at the machine as a night from this repository would find it. Never fails: what cannot be asked is a finding.
-pub async fn doctor(repository: &Path, options: &Options) -> Vec<Finding> {
+/// Looks at the machine as a night from this repository would find it; `offer` is what was found out about its sandbox.
+/// Never fails: what cannot be asked is a finding.
+pub async fn doctor(repository: &Path, options: &Options, offer: &sandbox::Offer) -> Vec<Finding> {
     let surroundings = &options.surroundings;
     let mut findings = Vec::new();
     let wants = Wants::read(repository);
@@ -88,6 +90,7 @@ pub async fn doctor(repository: &Path, options: &Options) -> Vec<Finding> {
     });
     libtorch_and_disk(repository, options, wants.as_ref().ok(), matches!(gpus, Gpus::Usable(_)), &mut findings).await;
     findings.push(prepared_data(repository));
+    findings.extend(sandbox_findings(offer));
     findings
 }
 

@@ -12,6 +12,7 @@ mod manifest;
 mod pins;
 mod progress;
 mod python;
+mod sandbox_offer;
 mod surroundings;
 #[cfg(test)]
 mod testing;

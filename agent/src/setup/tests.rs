@@ -314,12 +314,29 @@ async fn pip_ends_when_set_up_is_killed() {
     assert_eq!(child.wait().await.unwrap().code(), Some(75));
 }
 
+fn no_sandbox() -> sandbox::Offer {
+    fn missing<T>() -> sandbox::Finding<T> {
+        sandbox::Finding::Missing(sandbox::Reason::new("a test"))
+    }
+    sandbox::Offer {
+        kernel: String::new(),
+        landlock: missing(),
+        seccomp: missing(),
+        bubblewrap: missing(),
+        namespaces: missing(),
+        landlock_only: missing(),
+        cgroup: missing(),
+    }
+}
+
 #[tokio::test]
 async fn the_doctor_names_every_part() {
     let machine = whole_machine();
     let look = async |machine: &Machine| {
-        let findings = doctor(&repository(machine), &options(machine)).await;
-        findings.into_iter().map(|finding| (finding.name, finding.state)).collect::<Vec<_>>()
+        // What the sandbox offers stands behind the rest, and has tests of its own.
+        let findings = doctor(&repository(machine), &options(machine), &no_sandbox()).await;
+        let own = findings.iter().position(|finding| finding.name == "sandbox").unwrap();
+        findings.into_iter().take(own).map(|finding| (finding.name, finding.state)).collect::<Vec<_>>()
     };
     use State::{Fail, Ok, Warn};
     let (rest, all) =
