@@ -1,0 +1,120 @@
+//! A hostile program in every stage's sandbox, under every mechanism of this machine, as root and as an ordinary user: nothing
+//! that it tries succeeds. The same program unconfined shows that the attempts are real.
+//!
+//! What *held* means: nothing secret was read, nothing outside was changed, nothing arrived outside, no process outside was
+//! disturbed, no privilege was gained, and nothing was left behind. Landlock alone has no namespaces: that a file or a process
+//! exists can be seen there, which is what [`SEEN_WITHOUT_NAMESPACES`] lists.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that fails may panic")]
+
+mod confined;
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use confined::outside::Outside;
+use confined::{hostile, mechanism, nocturne, run_again_as_an_ordinary_user, who};
+use nocturne::run::{Job, Launcher};
+use sandbox::{Confinement, Level, Stage};
+
+const PROGRAM: &str = "escape";
+
+/// No stage may have fewer attempts than this.
+const LEAST: usize = 30;
+
+/// What landlock does not hide by its nature: no content, only existence.
+const SEEN_WITHOUT_NAMESPACES: [&str; 1] = ["stat-home"];
+
+#[tokio::test]
+async fn nothing_gets_out_of_bubblewrap() {
+    nothing_gets_out("nothing_gets_out_of_bubblewrap", "bubblewrap").await;
+}
+
+#[tokio::test]
+async fn nothing_gets_out_of_own_namespaces() {
+    nothing_gets_out("nothing_gets_out_of_own_namespaces", "namespaces").await;
+}
+
+#[tokio::test]
+async fn nothing_gets_out_of_landlock_alone() {
+    nothing_gets_out("nothing_gets_out_of_landlock_alone", "landlock").await;
+}
+
+#[test]
+fn all_of_this_as_an_ordinary_user() {
+    run_again_as_an_ordinary_user("all_of_this_as_an_ordinary_user", PROGRAM);
+}
+
+async fn nothing_gets_out(test: &str, name: &str) {
+    let Some(confinement) = mechanism(test, name) else { return };
+    for stage in [Stage::Build, Stage::Train, Stage::Serve] {
+        let mut outside = Outside::new(&hostile(PROGRAM));
+        let lines = attempt_all(&outside, &confinement, stage).await;
+        let mut escaped = outside.judge(&lines);
+        if confinement.level() == Level::Landlock {
+            escaped.retain(|(name, _)| !SEEN_WITHOUT_NAMESPACES.contains(name));
+        }
+        assert!(escaped.is_empty(), "{name}, {stage:?}, as {}: {escaped:#?}", who());
+        assert!(lines.iter().all(|line| !line.ends_with(" skipped")), "{lines:#?}");
+        assert!(lines.len() >= LEAST, "only {} attempts", lines.len());
+        eprintln!("{name}, {stage:?}, as {}: {} attempts, none succeeded", who(), lines.len());
+    }
+}
+
+/// Runs the hostile program in a stage's sandbox.
+async fn attempt_all(outside: &Outside, confinement: &Confinement, stage: Stage) -> Vec<String> {
+    let policy = outside.policy(stage, |_| {});
+    let output = policy.write.first().cloned();
+    let mut arguments = outside.arguments(output.as_deref());
+    // PWD is bubblewrap's.
+    arguments.push(format!("environment=PATH,PWD,{}", nocturne::run::process::TAG_VARIABLE));
+    let job = Job {
+        program: outside.root().join("night/trainer"),
+        arguments,
+        environment: vec![("PATH".to_owned(), "/usr/bin:/bin".to_owned())],
+        folder: output.unwrap_or_else(|| "/".into()),
+        nice: 0,
+        grace_seconds: 1.0,
+        log: outside.log(),
+        policy: Some(policy),
+    };
+    let launcher = Launcher::new(nocturne(), &outside.root().join("lock"), confinement.clone());
+    let mut process = launcher.start(&job).await.unwrap();
+    let mut lines = Vec::new();
+    let talk = async {
+        while let Some(line) = process.line().await.unwrap() {
+            lines.push(String::from_utf8_lossy(&line).trim_end().to_owned());
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(300), talk).await.unwrap();
+    let ended = process.finish(Duration::from_secs(30)).await.unwrap();
+    assert_eq!(ended.code, Some(0), "{stage:?}: {}\n{lines:#?}", ended.last_words);
+    assert_eq!(lines.pop().as_deref(), Some("end of attempts"), "{}", ended.last_words);
+    lines
+}
+
+/// Without confinement the attempts that any process can make do succeed, so the tests above can fail.
+#[test]
+fn the_attempts_succeed_without_confinement() {
+    let mut outside = Outside::new(&hostile(PROGRAM));
+    let output = outside.root().join("night/output");
+    let result = Command::new(outside.root().join("night/trainer"))
+        .args(outside.arguments(Some(&output)))
+        .args(["control=yes", "environment=PATH"])
+        .env("AGENT_KEY", confined::outside::MARKER)
+        .current_dir(Path::new("/"))
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .unwrap();
+    let lines: Vec<String> = String::from_utf8(result.stdout).unwrap().lines().map(str::to_owned).collect();
+    assert_eq!(lines.last().map(String::as_str), Some("end of attempts"));
+    let succeeded = outside.judge(&lines);
+    let name_of = |line: &String| line.split(' ').next().unwrap_or_default().to_owned();
+    let must: Vec<String> = lines.iter().filter(|line| line.contains(" must ")).map(name_of).collect();
+    let held: Vec<&String> = must.iter().filter(|name| succeeded.iter().all(|(other, _)| other != name)).collect();
+    assert!(held.is_empty(), "these did not even succeed unconfined: {held:?}\n{lines:#?}");
+    let skipped = lines.iter().filter(|line| line.ends_with(" skipped")).count();
+    eprintln!("unconfined, as {}: {} attempts succeeded, {skipped} were not made", who(), succeeded.len());
+    assert!(must.len() > 60, "{}", must.len());
+}
