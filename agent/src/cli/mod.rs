@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 failed, 2 wrong use or bad input, 3 the environment is not fit. Results go to standard output,
 //! everything else to standard error, so that `--json` can be piped. A pipe that is closed early ends a command quietly.
 
+mod certificate;
 mod data;
 mod environment;
 mod fault;

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
+use super::certificate::evaluation_text;
 use super::night::{last_night, night_json, summary};
 use super::output::{out, outln};
 use super::{Fault, ListArgs, ReadArgs, ShowArgs, here, open_records, print_json};
@@ -255,21 +256,7 @@ fn print_experiment(
             }
         }
         outln!("  executable sha256 {}", trial.artifact_sha256)?;
-        match &trial.evaluation {
-            Some(crate::records::Evaluation::Verified(verified)) => outln!(
-                "  val_bpb {:.6}: {:.1} nats over {} bytes ({} tokens) by evaluator {} in {:.1} s",
-                verified.val_bpb,
-                verified.nats,
-                verified.bytes,
-                verified.tokens,
-                verified.evaluator,
-                verified.seconds
-            )?,
-            Some(crate::records::Evaluation::Rejected(rejected)) => {
-                outln!("  rejected by check '{}': {}", clean(&rejected.check), clean(&rejected.evidence))?;
-            }
-            None => {}
-        }
+        out!("{}", evaluation_text(trial))?;
         outln!("  files: {}", layout.trial(&trial.experiment, trial.ordinal).display())?;
     }
     if !diff.is_empty() {

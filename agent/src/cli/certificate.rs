@@ -1,0 +1,245 @@
+//! What the evaluator said of a trial and did with it, as `nocturne show` prints it. Pure; `docs/certificate.md` explains each
+//! line to whoever reads it.
+
+use std::fmt::Write;
+
+use crate::flow::{Audit, Certificate, Check, Rejected, Verified};
+use crate::records::{Evaluation, TrialRecord};
+use crate::terminal::{clean, fit};
+
+/// Hexadecimal digits of a hash that are shown; `--json` has all of them.
+const DIGITS: usize = 12;
+/// Columns of a check's words that are shown: they may quote what a model answered.
+const WORDS: usize = 600;
+
+/// The lines on a trial's evaluation, each indented and ended; empty for a trial that was not evaluated. Of a rejected trial the
+/// check that failed comes first.
+pub(super) fn evaluation_text(trial: &TrialRecord) -> String {
+    let mut text = String::new();
+    match &trial.evaluation {
+        None => return text,
+        Some(Evaluation::Verified(verified)) => text += &figures(verified, trial.certificate.is_some()),
+        Some(Evaluation::Rejected(Rejected { check, evidence })) => {
+            text += &format!("  rejected by check '{}': {}\n", words(check), words(evidence));
+        }
+    }
+    match &trial.certificate {
+        Some(certificate) => text + &certificate_text(certificate, trial),
+        None => text + "  no certificate: it was evaluated before claims were audited\n",
+    }
+}
+
+fn figures(verified: &Verified, audited: bool) -> String {
+    let Verified { val_bpb, nats, bytes, tokens, seconds, evaluator, .. } = verified;
+    let correction = if audited { format!(" ± {}", error(verified.standard_error)) } else { String::new() };
+    let by = format!("by evaluator {} in {seconds:.1} s", clean(evaluator));
+    format!("  val_bpb {val_bpb:.6}{correction}: {nats:.1} nats over {bytes} bytes ({tokens} tokens) {by}\n")
+}
+
+fn certificate_text(certificate: &Certificate, trial: &TrialRecord) -> String {
+    let mut text = format!("  certificate of {} in {:.1} s:\n", clean(&certificate.evaluator), certificate.seconds);
+    let mut line = |label: &str, words: String| {
+        // Writing to a text cannot fail.
+        let _infallible = writeln!(text, "    {label:<11} {words}");
+    };
+    let (failed, passed): (Vec<&Check>, Vec<&Check>) = certificate.checks.iter().partition(|check| !check.passed);
+    for check in failed {
+        line("FAILED", format!("{}: {}", words(&check.name), words(&check.detail)));
+    }
+    line("evaluator", hash(&certificate.evaluator_sha256));
+    line("data", hash(&certificate.data_sha256));
+    let written = trial.trained.as_ref().and_then(|trained| trained.checkpoint_sha256.as_ref());
+    line("checkpoint", compared(&certificate.checkpoint_sha256, written, "which is not the one that the trial wrote"));
+    let built = Some(&trial.artifact_sha256);
+    line("trainer", compared(&certificate.trainer_sha256, built, "which is not the executable that was trained with"));
+    line("confined by", words(&certificate.sandbox));
+    for check in passed {
+        line("passed", format!("{}: {}", words(&check.name), words(&check.detail)));
+    }
+    if let Some(audit) = &certificate.audit {
+        audit_lines(audit, trial, &mut line);
+    }
+    text
+}
+
+fn audit_lines(audit: &Audit, trial: &TrialRecord, line: &mut impl FnMut(&str, String)) {
+    let uniform = audit.cuts.saturating_sub(audit.weighted_cuts);
+    line("cuts", format!("{} audited: {uniform} uniform, {} where a leak would pay", audit.cuts, audit.weighted_cuts));
+    let mean = format!("{} ± {}", difference(audit.mean_difference), error(audit.standard_error));
+    line("difference", format!("largest {}, mean {mean} nats per token", error(audit.largest_difference)));
+    let corrected = match &trial.evaluation {
+        Some(Evaluation::Verified(verified)) => {
+            format!("corrected {:.6} ± {}", verified.val_bpb, error(verified.standard_error))
+        }
+        _ => "and no figure stands, for it was rejected".to_owned(),
+    };
+    line("bits/byte", format!("claimed {:.6}, {corrected}", audit.claimed_bpb));
+}
+
+/// A check's words on one line.
+fn words(text: &str) -> String {
+    fit(&clean(text), WORDS)
+}
+
+fn hash(text: &str) -> String {
+    let shown: String = clean(text).chars().take(DIGITS).collect();
+    format!("sha256 {shown}")
+}
+
+/// A hash, and what it means that it differs from what was recorded.
+fn compared(certified: &str, recorded: Option<&String>, otherwise: &str) -> String {
+    match recorded.filter(|recorded| *recorded != certified) {
+        Some(recorded) => format!("{}, {otherwise} ({})", hash(certified), hash(recorded)),
+        None => hash(certified),
+    }
+}
+
+/// A size without a sign; small ones keep their first digits.
+fn error(value: f64) -> String {
+    match value {
+        0.0 => "0".to_owned(),
+        value if !value.is_finite() || value.abs() >= 1e-4 => format!("{value:.6}"),
+        value => format!("{value:.1e}"),
+    }
+}
+
+fn difference(value: f64) -> String {
+    if value > 0.0 { format!("+{}", error(value)) } else { error(value) }
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::Budget;
+
+    use super::*;
+    use crate::flow::{ExperimentId, Trained, TrialEnd};
+
+    fn trial(evaluation: Option<Evaluation>, certificate: Option<Certificate>) -> TrialRecord {
+        let (seed, budget) = (1, Budget::Seconds(20.0));
+        TrialRecord {
+            experiment: ExperimentId { night: "n".parse().unwrap(), number: 1 },
+            ordinal: 1,
+            seed,
+            budget,
+            artifact_sha256: "4".repeat(64),
+            folder: String::new(),
+            started_at: jiff::Timestamp::UNIX_EPOCH,
+            trained: Some(Trained {
+                end: TrialEnd::Finished,
+                seed,
+                budget,
+                steps: 1,
+                tokens: 1,
+                parameters: 1,
+                training_seconds: 20.0,
+                start_seconds: 1.0,
+                peak_memory_bytes: 1,
+                final_loss: None,
+                checkpoint_sha256: Some("3".repeat(64)),
+            }),
+            ended_at: None,
+            evaluation,
+            certificate,
+            evaluated_at: None,
+        }
+    }
+
+    fn verified() -> Verified {
+        Verified {
+            val_bpb: 1.842_310_4,
+            standard_error: 1.8e-9,
+            claimed_bpb: 1.842_310_39,
+            nats: 334_757.12,
+            bytes: 262_144,
+            tokens: 81_234,
+            seconds: 3.25,
+            evaluator: "claim-and-audit/1".to_owned(),
+        }
+    }
+
+    fn check(name: &str, passed: bool, detail: &str) -> Check {
+        Check { name: name.to_owned(), passed, detail: detail.to_owned() }
+    }
+
+    fn certificate() -> Certificate {
+        Certificate {
+            evaluator: "claim-and-audit/1".to_owned(),
+            evaluator_sha256: "1a2b3c4d5e6f7a8b".repeat(4),
+            data_sha256: "2".repeat(64),
+            checkpoint_sha256: "3".repeat(64),
+            trainer_sha256: "4".repeat(64),
+            sandbox: "namespaces (bubblewrap 0.8.0, seccomp, landlock 7, cgroup 1)".to_owned(),
+            checks: vec![
+                check("count", true, "81,234 tokens were scored, as there are"),
+                check("audit-largest", true, "3.3e-7 nats, at most 1e-5"),
+                check("seeds", true, "two seeds gave different weights in 12 of 14 parameters"),
+            ],
+            audit: Some(Audit {
+                cuts: 256,
+                weighted_cuts: 128,
+                largest_difference: 3.3e-7,
+                mean_difference: 1.2e-8,
+                standard_error: 4.0e-9,
+                claimed_bpb: 1.842_310_39,
+            }),
+            seconds: 3.25,
+        }
+    }
+
+    /// As of a model that leaks, and answers with what a terminal should not get to see.
+    fn rejected() -> TrialRecord {
+        let mut made = certificate();
+        made.checks.truncate(1);
+        made.checks.push(check("audit-largest", false, "5.2 nats at row 7, \u{1b}[2Jposition 31\nat most 1e-5"));
+        made.checkpoint_sha256 = "5".repeat(64);
+        made.sandbox += "\u{1b}]0;owned\u{7}";
+        made.audit = Some(Audit {
+            cuts: 256,
+            weighted_cuts: 128,
+            largest_difference: 5.2,
+            mean_difference: f64::NAN,
+            standard_error: f64::INFINITY,
+            claimed_bpb: 0.7,
+        });
+        let rejected =
+            Rejected { check: "audit-largest\u{202e}".to_owned(), evidence: "5.2 nats\nat row 7".to_owned() };
+        trial(Some(rejected.into()), Some(made))
+    }
+
+    #[test]
+    fn certificates_are_readable() {
+        let exact = Verified { standard_error: 0.0, claimed_bpb: 1.842_310_4, ..verified() };
+        let mut exactly = certificate();
+        if let Some(audit) = &mut exactly.audit {
+            (audit.largest_difference, audit.mean_difference, audit.standard_error) = (0.0, 0.0, 0.0);
+        }
+        let plain = Verified { standard_error: 0.0, claimed_bpb: 0.0, evaluator: "plain/1".to_owned(), ..verified() };
+        let early = Rejected { check: "finite".to_owned(), evidence: "token 3 was given NaN nats".to_owned() };
+        let no_audit = Certificate {
+            checks: vec![check("count", true, "as there are"), check("finite", false, "token 3 was given NaN nats")],
+            audit: None,
+            ..certificate()
+        };
+        let mut shown = String::new();
+        for (what, trial) in [
+            ("verified", trial(Some(verified().into()), Some(certificate()))),
+            ("verified to the last bit", trial(Some(exact.into()), Some(exactly))),
+            ("rejected by the audit", rejected()),
+            ("rejected before the audit", trial(Some(early.clone().into()), Some(no_audit))),
+            ("verified before there were certificates", trial(Some(plain.into()), None)),
+            ("rejected before there were certificates", trial(Some(early.into()), None)),
+            ("not evaluated", trial(None, None)),
+        ] {
+            shown += &format!("--- {what}\n{}", evaluation_text(&trial));
+        }
+        assert!(!shown.contains(['\u{1b}', '\u{202e}', '\u{7}']), "an escape sequence got through");
+        insta::assert_snapshot!(shown);
+    }
+
+    #[test]
+    fn a_long_evidence_is_cut() {
+        let mut trial = rejected();
+        trial.evaluation = Some(Rejected { check: "x".repeat(9_000), evidence: "y\n".repeat(90_000) }.into());
+        assert!(evaluation_text(&trial).len() < 4_000);
+    }
+}
