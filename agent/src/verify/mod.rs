@@ -5,8 +5,10 @@
 //! not yet audit the claim against logits, so a model that lies about its own loss is not caught. [`plain`] does no IO.
 
 pub mod claim;
+pub mod estimate;
 mod held_out;
 pub mod plain;
+pub mod sample;
 
 pub use claim::{ClaimError, ClaimSpec, claim};
 pub use held_out::{HeldOut, Mismatch};
