@@ -45,7 +45,7 @@ pub fn estimate(drawn: &Drawn, differences: &[f64]) -> Option<Estimate> {
     let squares = half_squares(&of(false).collect::<Vec<_>>()) + half_squares(&of(true).collect::<Vec<_>>());
     let (largest_at, largest) = differences
         .iter()
-        .map(|difference| difference.abs())
+        .map(|difference| if difference.is_nan() { f64::INFINITY } else { difference.abs() })
         .enumerate()
         .fold((0, 0.0), |most, this| if this.1 > most.1 { this } else { most });
     Some(Estimate { mean, standard_error: squares.sqrt() / count, largest, largest_at })
@@ -77,7 +77,7 @@ pub fn correct(claimed_nats: f64, scored: usize, bytes: u64, estimate: &Estimate
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use rand::{RngExt as _, SeedableRng as _};
+    use rand::SeedableRng as _;
     use rand_chacha::ChaCha12Rng;
 
     use super::super::sample::draw;
@@ -123,7 +123,11 @@ mod tests {
         // Differences of three kinds: where the claim gains, where it loses, and by the token's number.
         let (claim, reference, bytes) = text(1_200);
         let gain = |i: usize| f64::from(reference[i] - claim[i]);
-        for kind in [|gain: f64, _| gain.max(0.0), |gain: f64, _| -gain.min(0.0), |_, i: usize| f64::from(u8::from(i % 40 == 0))] {
+        for kind in [
+            |gain: f64, _| gain.max(0.0),
+            |gain: f64, _| -gain.min(0.0),
+            |_, i: usize| f64::from(u8::from(i % 40 == 0)),
+        ] {
             let difference: Vec<f64> = (0..1_200).map(|i| kind(gain(i), i)).collect();
             let truth = difference.iter().sum::<f64>() / 1_200.0;
             let (mut sum, mut squares, mut variance, repetitions) = (0.0, 0.0, 0.0, 3_000);

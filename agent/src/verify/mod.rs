@@ -4,11 +4,16 @@
 //! the nats of every held-out token ([`claim`]); [`plain`] checks that claim as far as arithmetic can and sums it up. It does
 //! not yet audit the claim against logits, so a model that lies about its own loss is not caught. [`plain`] does no IO.
 
+pub mod batches;
+pub mod checks;
 pub mod claim;
 pub mod estimate;
 mod held_out;
 pub mod plain;
+pub mod reference;
 pub mod sample;
+pub mod seeds;
+pub mod tolerance;
 
 pub use claim::{ClaimError, ClaimSpec, claim};
 pub use held_out::{HeldOut, Mismatch};
