@@ -12,10 +12,12 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use confined::compiler;
 use confined::outside::Outside;
 use confined::{hostile, mechanism, nocturne, run_again_as_an_ordinary_user, who};
 use nocturne::run::{Job, Launcher};
-use sandbox::{Confinement, Level, Stage};
+use nocturne::setup;
+use sandbox::{Confinement, Level, Policy, Stage};
 
 const PROGRAM: &str = "escape";
 
@@ -117,4 +119,86 @@ fn the_attempts_succeed_without_confinement() {
     let skipped = lines.iter().filter(|line| line.ends_with(" skipped")).count();
     eprintln!("unconfined, as {}: {} attempts succeeded, {skipped} were not made", who(), succeeded.len());
     assert!(must.len() > 60, "{}", must.len());
+}
+
+/// The compiler reads whatever the code names; build scripts and macros are programs. In the sandbox of a build none of them gets
+/// at a secret, and an honest program is built beside them.
+#[tokio::test]
+async fn the_compiler_reads_and_runs_nothing_for_the_code() {
+    const NAME: &str = "the_compiler_reads_and_runs_nothing_for_the_code";
+    for mechanism_name in ["bubblewrap", "namespaces", "landlock"] {
+        let Some(confinement) = mechanism(NAME, mechanism_name) else { continue };
+        let Some((made, holding, noticed)) = compile(NAME, Some(&confinement)).await else { return };
+        assert!(made.iter().any(|name| name == compiler::HONEST), "{mechanism_name}: not even that was built");
+        assert!(holding.is_empty(), "{mechanism_name}: {holding:?}");
+        assert!(noticed.is_empty(), "{mechanism_name}: {noticed:?}");
+        let allowed = [compiler::HONEST, "build-script", "macro"];
+        assert!(made.iter().all(|name| allowed.contains(&name.as_str())), "{mechanism_name}: {made:?} were built");
+    }
+    // The control.
+    let Some((made, holding, noticed)) = compile(NAME, None).await else { return };
+    assert!(made.len() > 10 && !holding.is_empty(), "unconfined, only {made:?} were built, {holding:?}");
+    for word in
+        ["tcp-thief", "tcp-trainer", "udp-thief", "unix-trainer", "write-me", "delete-me", "written-by-the-build"]
+    {
+        assert!(noticed.iter().any(|what| what.ends_with(word)), "{word} not in {noticed:?}");
+    }
+}
+
+/// Compiles the hostile repository: which programs were made, which files of the build hold the secret, what was noticed outside.
+async fn compile(test: &str, confinement: Option<&Confinement>) -> Option<(Vec<String>, Vec<String>, Vec<String>)> {
+    let mut outside = Outside::new(&hostile(PROGRAM));
+    let night = outside.root().join("night");
+    let (source, target, cargo_home) = (night.join("source"), night.join("target"), night.join("cargo-home"));
+    let attempts = compiler::write(&outside, &source);
+    let options = setup::Options {
+        gpu: setup::GpuWish::No,
+        corpus: false,
+        repository_space: setup::Bytes(0),
+        surroundings: setup::Surroundings::of_process(),
+    };
+    let environment = match setup::ensure(&source, &options, &mut setup::Silent).await {
+        Ok(environment) => environment,
+        Err(error) => {
+            confined::skipped(test, &format!("this user has no compiler: {error}"));
+            return None;
+        }
+    };
+    environment.make_cargo_home(&cargo_home).unwrap();
+    let mut surroundings = environment.confined(&source, "cpu", None).unwrap();
+    surroundings.toolchain.push(cargo_home.clone());
+    let mut variables = environment.confined_build_env(&cargo_home);
+    for (name, folder) in [("CARGO_TARGET_DIR", &target), ("TMPDIR", &target), ("HOME", &target)] {
+        variables.push((name.to_owned(), folder.to_str().unwrap().to_owned()));
+    }
+    if confinement.is_none() {
+        variables.push(("AGENT_KEY".to_owned(), confined::outside::MARKER.to_owned()));
+    }
+    outside.remember();
+    let job = Job {
+        program: environment.cargo().to_owned(),
+        arguments: ["build", "--frozen", "--keep-going", "--bins", "--quiet"].map(str::to_owned).to_vec(),
+        environment: variables,
+        folder: source.clone(),
+        nice: 0,
+        grace_seconds: 1.0,
+        log: outside.log(),
+        policy: confinement.map(|_| Policy::build(&surroundings, &source, &target)),
+    };
+    let confinement = confinement.cloned().unwrap_or_else(Confinement::off);
+    let launcher = Launcher::new(nocturne(), &outside.root().join("lock"), confinement);
+    let process = launcher.start(&job).await.unwrap();
+    let ended = process.finish(Duration::from_secs(300)).await.unwrap();
+    let (made, holding) = compiler::made(&target);
+    let log = std::fs::read_to_string(outside.log()).unwrap();
+    assert!(!made.is_empty(), "nothing was built ({ended:?}): {log}");
+    let named = attempts.iter().filter(|name| log.contains(&format!("bin \"{name}\""))).count();
+    eprintln!(
+        "{}, as {}: {named} of {} attempts did not compile",
+        launcher.confinement().describe(),
+        who(),
+        attempts.len()
+    );
+    let holding = holding.iter().map(|path| path.display().to_string()).collect();
+    Some((made.into_iter().collect(), holding, outside.noticed()))
 }

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test file uses its own part")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that fails may panic")]
 
+pub mod compiler;
 pub mod outside;
 
 use std::fs;
@@ -108,6 +109,8 @@ pub fn run_again_as_an_ordinary_user(test: &str, program: &str) {
         .env("TMPDIR", &own)
         .env("HOME", &own)
         .env(FILES, folder.path())
+        // What the agent's own environment holds must not reach anybody else.
+        .env("AGENT_KEY", outside::MARKER)
         .current_dir("/")
         .uid(ORDINARY)
         .gid(ORDINARY)

@@ -167,6 +167,17 @@ impl Outside {
         self.folder.path()
     }
 
+    /// What the hostile program is told under this key.
+    pub fn told(&self, key: &str) -> &str {
+        let pair = self.told.iter().find_map(|pair| pair.strip_prefix(key)?.strip_prefix('='));
+        pair.unwrap_or_else(|| panic!("nothing is told under {key}"))
+    }
+
+    /// Remembers how everything is now; what is changed later is an escape.
+    pub fn remember(&mut self) {
+        self.before = self.facts();
+    }
+
     /// Where the agent keeps what a process says.
     pub fn log(&self) -> PathBuf {
         self.root().join("log.txt")
@@ -224,6 +235,13 @@ impl Outside {
             succeeded.push(("unnoticed", "files outside have changed"));
         }
         succeeded
+    }
+
+    /// Files outside that were changed since, and what was said to sockets.
+    pub fn noticed(&self) -> Vec<String> {
+        let now = self.facts();
+        let files = self.before.keys().chain(now.keys()).filter(|path| self.before.get(*path) != now.get(*path));
+        files.map(|path| path.display().to_string()).chain(self.arrived()).collect()
     }
 
     /// All files but those that may be written.
