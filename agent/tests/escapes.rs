@@ -8,6 +8,7 @@
 
 mod confined;
 
+use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -82,6 +83,7 @@ async fn attempt_all(outside: &Outside, confinement: &Confinement, stage: Stage)
     };
     let launcher = Launcher::new(nocturne(), &outside.root().join("lock"), confinement.clone());
     let mut process = launcher.start(&job).await.unwrap();
+    process.send_with(&"a file", &[outside.given().as_fd()]).await.unwrap();
     let mut lines = Vec::new();
     let talk = async {
         while let Some(line) = process.line().await.unwrap() {
@@ -102,7 +104,7 @@ fn the_attempts_succeed_without_confinement() {
     let output = outside.root().join("night/output");
     let result = Command::new(outside.root().join("night/trainer"))
         .args(outside.arguments(Some(&output)))
-        .args(["control=yes", "environment=PATH"])
+        .args(["control=yes", "environment=PATH", &format!("given-fd={}", outside.given().as_raw_fd())])
         .env("AGENT_KEY", confined::outside::MARKER)
         .current_dir(Path::new("/"))
         .stdin(Stdio::null())

@@ -47,7 +47,7 @@ type Facts = (u64, u32, u64, i64, i64);
 
 pub struct Outside {
     folder: tempfile::TempDir,
-    leaked: fs::File,
+    leaked: [fs::File; 2],
     victim: Child,
     told: Vec<String>,
     tcp: TcpListener,
@@ -74,7 +74,9 @@ impl Outside {
         for new in ["library", "notes", "night/output", "night/source", "night/target"] {
             fs::create_dir_all(root.join(new)).unwrap();
         }
-        fs::write(root.join("library/libtorch.so"), "as it was").unwrap();
+        for name in ["library/libtorch.so", "library/libc10.so", "night/train.tokens"] {
+            fs::write(root.join(name), "as it was").unwrap();
+        }
         fs::copy(program, root.join("night/trainer")).unwrap();
         let other = root.join("library").join(SETUID);
         fs::copy(program, &other).unwrap();
@@ -84,8 +86,11 @@ impl Outside {
         fs::set_permissions(&other, fs::Permissions::from_mode(0o6755)).unwrap();
 
         // A descriptor that somebody forgot to close: everything that this process starts has it.
-        let leaked = fs::File::open(root.join(SECRETS[0].1)).unwrap();
-        rustix::io::fcntl_setfd(&leaked, rustix::io::FdFlags::empty()).unwrap();
+        let leaked = [SECRETS[0].1, "night/train.tokens"].map(|file| {
+            let file = fs::File::open(root.join(file)).unwrap();
+            rustix::io::fcntl_setfd(&file, rustix::io::FdFlags::empty()).unwrap();
+            file
+        });
         let mut victim = Command::new(program)
             .arg("victim")
             .arg(root.join("notes"))
@@ -123,13 +128,15 @@ impl Outside {
         let setuid = std::env::var_os(super::FILES).map_or(other, |folder| Path::new(&folder).join(SETUID));
         for (key, value) in [
             ("library", root.join("library/libtorch.so").display().to_string()),
+            ("readable", root.join("library/libc10.so").display().to_string()),
+            ("given", root.join("night/train.tokens").display().to_string()),
             ("executable", root.join("night/trainer").display().to_string()),
             ("notes", root.join("notes").display().to_string()),
             ("setuid", setuid.display().to_string()),
             ("handle", String::from_utf8(handle.stdout).unwrap().trim().to_owned()),
             ("victim", victim.id().to_string()),
-            ("victim-fd", leaked.as_raw_fd().to_string()),
-            ("leftover", format!("/proc/self/fd/{}", leaked.as_raw_fd())),
+            ("victim-fd", leaked[0].as_raw_fd().to_string()),
+            ("leftover", format!("/proc/self/fd/{}", leaked[0].as_raw_fd())),
             ("agent", std::process::id().to_string()),
             ("group", number(rustix::process::getpgrp())),
             ("session", number(rustix::process::getsid(None).unwrap())),
@@ -165,6 +172,11 @@ impl Outside {
 
     pub fn root(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// A file to read that the agent hands over.
+    pub fn given(&self) -> &fs::File {
+        &self.leaked[1]
     }
 
     /// What the hostile program is told under this key.

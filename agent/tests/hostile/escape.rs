@@ -27,7 +27,16 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.get(1..).unwrap_or_default() {
-        ["attempts", rest @ ..] => attempts::run_all(&world::World::new(rest)),
+        ["attempts", rest @ ..] => {
+            let mut world = world::World::new(rest);
+            if world.find("given-fd").is_none() {
+                match sys::receive() {
+                    Ok(fd) => world.add("given-fd", fd.to_string()),
+                    Err(error) => panic!("no descriptor was handed over: {error}"),
+                }
+            }
+            attempts::run_all(&world)
+        }
         ["victim", folder, ..] => victim::wait(folder),
         // What programs are that an attempt has executed: tells by its exit code whether it could read the secret.
         ["read", path] => ExitCode::from(u8::from(!files::can_read(path))),

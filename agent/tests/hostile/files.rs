@@ -81,7 +81,46 @@ pub fn attempts() -> Vec<Attempt> {
         }),
     ];
     all.extend(more.into_iter().map(|(name, control, make)| attempt(name, control, make)));
+    for (whose, file) in [("given", given as fn(&World) -> io::Result<fs::File>), ("readable", readable)] {
+        all.extend(by_descriptor(whose, file));
+    }
     all
+}
+
+/// What can be done with a descriptor of a file that one may only read: one that the agent has handed over, or one of a library.
+fn by_descriptor(whose: &'static str, file: fn(&World) -> io::Result<fs::File>) -> [Attempt; 6] {
+    let on = move |verb: &str, control: Control, what: fn(&World, i32) -> io::Result<i64>| {
+        attempt(&format!("{verb}-of-a-{whose}-file"), control, move |world| {
+            Found::done(file(world).and_then(|file| what(world, file.as_raw_fd())), world.get(whose))
+        })
+    };
+    [
+        on("write-through-proc", Control::Must, |_, fd| {
+            OpenOptions::new().append(true).open(format!("/proc/self/fd/{fd}"))?.write_all(b"written").map(|()| 0)
+        }),
+        // SAFETY, here and below: no memory is involved, or what is pointed to outlives the call.
+        on("mode", Control::Must, |_, fd| sys::check(unsafe { sys::fchmod(fd, 0o640) })),
+        on("owner", Control::May, |_, fd| sys::check(unsafe { sys::fchown(fd, u32::MAX, 4_000) })),
+        on("time", Control::Must, |_, fd| sys::check(unsafe { sys::futimens(fd, &[1, 1, 1, 1]) })),
+        on("attribute", Control::May, |_, fd| {
+            sys::check(unsafe { sys::fsetxattr(fd, c"user.nocturne".as_ptr(), c"x".as_ptr().cast(), 1, 0) })
+        }),
+        on("another-name", Control::Must, |world, fd| {
+            let to = fresh(world, "another-name").ok_or_else(|| io::Error::other(NO_OUTPUT))?;
+            let from = sys::c(format!("/proc/self/fd/{fd}"));
+            sys::check(unsafe { sys::linkat(-100, from.as_ptr(), -100, sys::c(&to).as_ptr(), 0x400) })
+        }),
+    ]
+}
+
+/// The descriptor that the agent has handed over, as it hands over training data.
+fn given(world: &World) -> io::Result<fs::File> {
+    // SAFETY: a number that the test gave, or that was received.
+    Ok(unsafe { fs::File::from_raw_fd(world.pid("given-fd")) })
+}
+
+fn readable(world: &World) -> io::Result<fs::File> {
+    fs::File::open(world.get("readable"))
 }
 
 /// The four things that one does to a place.
@@ -279,15 +318,15 @@ fn change_mode_newest(world: &World) -> Found {
 }
 
 /// Only the three standard streams are there, and none of them is a file or a folder.
-fn descriptors(_: &World) -> Found {
-    // The pipe of this attempt is 3 and 4, or what was free.
+fn descriptors(world: &World) -> Found {
+    // The pipe of this attempt, and what the agent has handed over.
     let own = 2;
     let mut found = Vec::new();
     let mut beyond = 0;
     for fd in 0..4_096 {
         const F_GETFD: i32 = 1;
         // SAFETY: no memory is involved.
-        if unsafe { sys::fcntl(fd, F_GETFD) } < 0 {
+        if fd == world.pid("given-fd") || unsafe { sys::fcntl(fd, F_GETFD) } < 0 {
             continue;
         }
         let path = format!("/proc/self/fd/{fd}");

@@ -64,6 +64,17 @@ pub struct Slice {
 }
 
 #[repr(C)]
+struct Message {
+    name: *const c_void,
+    name_bytes: u32,
+    slices: *mut Slice,
+    slice_count: usize,
+    control: *mut c_void,
+    control_bytes: usize,
+    flags: c_int,
+}
+
+#[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limit {
     pub soft: u64,
@@ -102,6 +113,12 @@ unsafe extern "C" {
     pub fn link(from: *const c_char, to: *const c_char) -> c_int;
     pub fn chown(path: *const c_char, user: c_uint, group: c_uint) -> c_int;
     pub fn chmod(path: *const c_char, mode: c_uint) -> c_int;
+    pub fn linkat(from: c_int, old: *const c_char, to: c_int, new: *const c_char, flags: c_int) -> c_int;
+    pub fn fchmod(fd: c_int, mode: c_uint) -> c_int;
+    pub fn fchown(fd: c_int, user: c_uint, group: c_uint) -> c_int;
+    pub fn futimens(fd: c_int, times: *const [i64; 4]) -> c_int;
+    pub fn fsetxattr(fd: c_int, name: *const c_char, value: *const c_void, bytes: usize, flags: c_int) -> c_int;
+    fn recvmsg(fd: c_int, message: *mut Message, flags: c_int) -> isize;
     pub fn utimensat(folder: c_int, path: *const c_char, times: *const [i64; 4], flags: c_int) -> c_int;
     pub fn setxattr(path: *const c_char, name: *const c_char, value: *const c_void, bytes: usize, flags: c_int) -> c_int;
     pub fn name_to_handle_at(folder: c_int, path: *const c_char, handle: *mut c_void, mount: *mut c_int, flags: c_int) -> c_int;
@@ -188,4 +205,26 @@ pub fn unblock(fd: c_int) {
     const O_NONBLOCK: c_int = 0o4000;
     // SAFETY: no memory is involved.
     unsafe { fcntl(fd, F_SETFL, O_NONBLOCK) };
+}
+
+/// The descriptor that comes with the first line of standard input.
+pub fn receive() -> io::Result<c_int> {
+    let mut line = [0_u8; 256];
+    let mut slice = Slice { start: line.as_mut_ptr().cast(), bytes: line.len() };
+    // Length, level, kind, one descriptor.
+    #[repr(C)]
+    struct Rights(usize, c_int, c_int, c_int);
+    let mut rights = Rights(0, 0, 0, -1);
+    let mut message = Message {
+        name: std::ptr::null(),
+        name_bytes: 0,
+        slices: &mut slice,
+        slice_count: 1,
+        control: std::ptr::from_mut(&mut rights).cast(),
+        control_bytes: size_of::<Rights>(),
+        flags: 0,
+    };
+    // SAFETY: everything that the message points to outlives the call.
+    check(unsafe { recvmsg(0, &mut message, 0) } as i64)?;
+    Ok(rights.3)
 }

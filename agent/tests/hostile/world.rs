@@ -11,6 +11,10 @@ impl World {
         Self(pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect())
     }
 
+    pub fn add(&mut self, key: &str, value: String) {
+        self.0.insert(key.to_owned(), value);
+    }
+
     /// What stands under the key; a missing key is a mistake of the test, not an attempt that was held.
     pub fn get(&self, key: &str) -> &str {
         self.0.get(key).unwrap_or_else(|| panic!("{key}=... is missing"))
