@@ -11,11 +11,18 @@ use sha2::{Digest, Sha256};
 /// # Errors
 /// When it cannot be read.
 pub fn sha256_file(path: &Path) -> io::Result<String> {
-    let mut file = File::open(path)?;
+    sha256_of(File::open(path)?)
+}
+
+/// Of all that can be read.
+///
+/// # Errors
+/// When reading fails.
+pub fn sha256_of(mut from: impl Read) -> io::Result<String> {
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; 1 << 20];
     loop {
-        let got = file.read(&mut buffer)?;
+        let got = from.read(&mut buffer)?;
         match buffer.get(..got) {
             Some(chunk) if got > 0 => hasher.update(chunk),
             _ => return Ok(hex::encode(hasher.finalize())),

@@ -119,7 +119,12 @@ impl Layout {
         self.trial(experiment, ordinal).join("log.txt")
     }
 
-    /// A trial's checkpoint.
+    /// The one folder that a trial's trainer may write; gone when the trial is over.
+    pub fn output(&self, experiment: &ExperimentId, ordinal: u32) -> PathBuf {
+        self.trial(experiment, ordinal).join("output")
+    }
+
+    /// A trial's checkpoint, taken from the trainer's output.
     pub fn checkpoint(&self, experiment: &ExperimentId, ordinal: u32) -> PathBuf {
         self.trial(experiment, ordinal).join("checkpoint.safetensors")
     }

@@ -157,15 +157,14 @@ pub async fn replay(
         policy: None,
     };
     let checkpoint = folder.join("checkpoint.safetensors");
+    let output = folder.join("output");
+    std::fs::create_dir_all(&output).map_err(|source| ReplayError::Folder { path: output.clone(), source })?;
     let spec = TrialSpec {
         job: job("train", "log.txt"),
         request: TrainRequest { setting: setting.clone(), seed, resume_from: None },
-        go: Go {
-            data: data.folder.clone(),
-            budget: campaign.budget(),
-            checkpoint: checkpoint.clone(),
-            stop_after_steps: None,
-        },
+        go: Go { budget: campaign.budget(), checkpoint: output.join("checkpoint.safetensors"), stop_after_steps: None },
+        data: data.folder.clone(),
+        checkpoint: checkpoint.clone(),
         curve: folder.join("curve.jsonl"),
         grace_seconds: campaign.machine.grace_seconds,
         most_seconds: night::MOST_TRIAL_SECONDS,

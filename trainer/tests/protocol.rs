@@ -25,12 +25,8 @@ fn train(dir: &Path, from: Option<&str>, steps: u64, to: &str) -> (Vec<Event>, b
         Event::Ready { version: protocol::VERSION, rows_per_step: 128, parameters } => assert!(parameters > 3_000_000),
         other => return (vec![other], trainer.rest().1),
     }
-    trainer.ask(&Go {
-        data: dir.to_owned(),
-        budget: Budget::Tokens(20 * 4_096),
-        checkpoint: dir.join(to),
-        stop_after_steps: Some(steps),
-    });
+    let budget = Budget::Tokens(20 * 4_096);
+    trainer.go(dir, &Go { budget, checkpoint: dir.join(to), stop_after_steps: Some(steps) });
     trainer.rest()
 }
 
@@ -162,7 +158,7 @@ fn end_of_file_on_standard_input_ends_it() {
         if trains {
             let checkpoint = dir.path().join("never.safetensors");
             let budget = Budget::Seconds(3_600.0);
-            trainer.ask(&Go { data: dir.path().to_owned(), budget, checkpoint, stop_after_steps: None });
+            trainer.go(dir.path(), &Go { budget, checkpoint, stop_after_steps: None });
             assert!(matches!(trainer.event(), Event::Step { step: 1, .. }));
         }
         trainer.requests = None;

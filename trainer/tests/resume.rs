@@ -64,7 +64,7 @@ impl Candidate for Small {
 }
 
 fn go(dir: &Path, budget: Budget, stop_after_steps: Option<u64>) -> Go {
-    Go { data: dir.to_owned(), budget, checkpoint: dir.join("unused"), stop_after_steps }
+    Go { budget, checkpoint: dir.join("unused"), stop_after_steps }
 }
 
 fn small(precision: Precision) -> (Small, Checkpoint) {
@@ -72,9 +72,9 @@ fn small(precision: Precision) -> (Small, Checkpoint) {
     (Small::build(&setting, 7).unwrap(), Checkpoint::start(&setting, 7))
 }
 
-fn train(candidate: &mut Small, run: &mut Checkpoint, go: &Go) -> (Vec<Event>, Result<f64, Stop>) {
+fn train(dir: &Path, candidate: &mut Small, run: &mut Checkpoint, go: &Go) -> (Vec<Event>, Result<f64, Stop>) {
     let mut events = Vec::new();
-    let result = run_until(candidate, run, go, &mut |event| {
+    let result = run_until(candidate, run, go, &common::training_files(dir), &mut |event| {
         events.push(event.clone());
         Ok(())
     });
@@ -93,18 +93,18 @@ fn twenty_steps_are_ten_and_a_checkpoint_and_ten_bit_for_bit() {
         let (twenty, path) = (Budget::Tokens(20 * 128), dir.path().join("checkpoint.safetensors"));
 
         let (mut straight, mut run) = small(precision);
-        let (events, result) = train(&mut straight, &mut run, &go(dir.path(), twenty, None));
+        let (events, result) = train(dir.path(), &mut straight, &mut run, &go(dir.path(), twenty, None));
         result.unwrap();
         assert_eq!(run.step, 20);
 
         let (mut first, mut run) = small(precision);
-        let (mut halves, result) = train(&mut first, &mut run, &go(dir.path(), twenty, Some(10)));
+        let (mut halves, result) = train(dir.path(), &mut first, &mut run, &go(dir.path(), twenty, Some(10)));
         result.unwrap();
         run.save(&first, &path).unwrap();
         let (mut second, fresh) = small(precision);
         let mut run = Checkpoint::load(&path, &fresh.setting, &second).unwrap();
         assert_eq!((run.step, run.tokens), (10, 10 * 128));
-        let (rest, result) = train(&mut second, &mut run, &go(dir.path(), twenty, None));
+        let (rest, result) = train(dir.path(), &mut second, &mut run, &go(dir.path(), twenty, None));
         result.unwrap();
         halves.extend(rest);
 
@@ -121,7 +121,8 @@ fn tokens_are_rounded_up_to_steps_and_progress_runs_from_0_to_1() {
     let dir = tempfile::tempdir().unwrap();
     common::write_data(dir.path(), 50);
     let (mut candidate, mut run) = small(Precision::Fp32);
-    let (events, result) = train(&mut candidate, &mut run, &go(dir.path(), Budget::Tokens(3 * 128 + 1), None));
+    let (events, result) =
+        train(dir.path(), &mut candidate, &mut run, &go(dir.path(), Budget::Tokens(3 * 128 + 1), None));
     result.unwrap();
     let seen: Vec<(u64, u64)> = events
         .iter()
@@ -147,7 +148,8 @@ fn mishaps_are_reported_as_what_they_are() {
     ] {
         let (mut candidate, mut run) = small(Precision::Fp32);
         candidate.mishap = Some((2, mishap));
-        let (events, result) = train(&mut candidate, &mut run, &go(dir.path(), Budget::Tokens(10 * 128), None));
+        let (events, result) =
+            train(dir.path(), &mut candidate, &mut run, &go(dir.path(), Budget::Tokens(10 * 128), None));
         let stop = result.unwrap_err();
         assert_eq!(stop.kind, kind);
         assert!(stop.message.contains(words), "{:?} lacks {words:?}", stop.message);
@@ -168,7 +170,7 @@ fn bad_requests_are_refused() {
         (Budget::Tokens(128), "outside the vocabulary of 50"),
     ] {
         let (mut candidate, mut run) = small(Precision::Fp32);
-        let (_, result) = train(&mut candidate, &mut run, &go(dir.path(), budget, None));
+        let (_, result) = train(dir.path(), &mut candidate, &mut run, &go(dir.path(), budget, None));
         let stop = result.unwrap_err();
         assert_eq!(stop.kind, Failure::BadRequest);
         assert!(stop.message.contains(words), "{:?} lacks {words:?}", stop.message);

@@ -332,17 +332,15 @@ pub(super) async fn run_trial(
         .await
         .map_err(|error| recording(&error))?;
     let folder = context.layout.trial(&id, trial);
-    std::fs::create_dir_all(&folder).map_err(|error| fault("cannot create the trial's folder")(&error))?;
+    let output = context.layout.output(&id, trial);
+    std::fs::create_dir_all(&output).map_err(|error| fault("cannot create the trial's folder")(&error))?;
     let grace_seconds = context.campaign.machine.grace_seconds;
     let spec = TrialSpec {
         job: context.trainer_job(launch.artifact.path.clone(), "train", folder, "log.txt"),
         request: TrainRequest { setting: context.setting.clone(), seed, resume_from: None },
-        go: Go {
-            data: context.data.folder.clone(),
-            budget,
-            checkpoint: context.layout.checkpoint(&id, trial),
-            stop_after_steps: None,
-        },
+        go: Go { budget, checkpoint: output.join("checkpoint.safetensors"), stop_after_steps: None },
+        data: context.data.folder.clone(),
+        checkpoint: context.layout.checkpoint(&id, trial),
         curve: context.layout.curve(&id, trial),
         grace_seconds,
         most_seconds: MOST_TRIAL_SECONDS,

@@ -3,10 +3,12 @@
 //! Every such process is started through [`supervise`], a small helper process that dies with the agent and takes its whole
 //! tree of processes along, grandchildren that left the group included. [`process`] starts and stops it and captures its
 //! output; [`trial`] speaks the trainer's protocol and measures a training run by the agent's own clock;
+//! `checkpoint` takes what it trained out of the folder that it could write;
 //! [`shared`] is memory that crosses to such a process.
 //!
 //! This module decides nothing and records nothing.
 
+mod checkpoint;
 pub mod process;
 pub mod shared;
 pub mod supervise;

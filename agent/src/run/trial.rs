@@ -3,13 +3,16 @@
 //! Whatever the trainer says is only written down as "by the trainer's word". Whether the run counts is decided from what
 //! can be seen from outside: it said it was done before the deadline, it exited, its checkpoint is there.
 
+use std::fs::File;
 use std::io::Write as _;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use protocol::{Budget, Event, Failure, Go, TrainRequest};
 use serde::{Deserialize, Serialize};
 
+use super::checkpoint::{self, Taken};
 use super::process::{Ended, Job, Launcher, Process, RunError, StopSignal, stopped};
 use crate::flow::{Trained, TrialEnd};
 
@@ -26,14 +29,35 @@ pub struct TrialSpec {
     pub job: Job,
     /// First message.
     pub request: TrainRequest,
-    /// Second message.
+    /// Second message. Its checkpoint lies in a folder that the trainer may write and that holds nothing else; the folder is
+    /// removed when the trial is over.
     pub go: Go,
+    /// Folder of the prepared data. The trainer gets its training files as descriptors, together with the second message.
+    pub data: PathBuf,
+    /// Where the checkpoint is put when the trainer is gone, on the same file system as the folder that it was written to.
+    pub checkpoint: PathBuf,
     /// Where the curve goes, one [`CurvePoint`] a line.
     pub curve: PathBuf,
     /// Seconds that the trainer may go on after its budget, for the last step and the checkpoint.
     pub grace_seconds: f64,
     /// Bound for a budget in tokens, in seconds.
     pub most_seconds: f64,
+}
+
+/// The training data, opened anew for every trial: processes that share an open file share its offset.
+struct TrainingFiles {
+    tokens: File,
+    index: File,
+}
+
+impl TrainingFiles {
+    fn open(folder: &Path) -> Result<TrainingFiles, RunError> {
+        let open = |name: &str| {
+            let path = folder.join(name);
+            File::open(&path).map_err(|source| RunError::File { action: "open the training data", path, source })
+        };
+        Ok(TrainingFiles { tokens: open(data::files::TRAIN_TOKENS)?, index: open(data::files::TRAIN_INDEX)? })
+    }
 }
 
 /// One line of `curve.jsonl`.
@@ -82,6 +106,7 @@ pub async fn train(
     mut progress: impl FnMut(TrialProgress),
 ) -> Result<Trained, RunError> {
     let began = Instant::now();
+    let data = TrainingFiles::open(&spec.data)?;
     let mut process = launcher.start(&spec.job).await?;
     let mut seen = Seen::default();
 
@@ -107,7 +132,7 @@ pub async fn train(
     let go = Instant::now();
     let deadline = tokio::time::Instant::from_std(go + Duration::from_secs_f64(most + spec.grace_seconds));
     let forced = tokio::select! {
-        kept = converse(&mut process, spec, go, &mut seen, &mut progress) => {
+        kept = converse(&mut process, spec, &data, go, &mut seen, &mut progress) => {
             kept?;
             None
         }
@@ -147,13 +172,15 @@ async fn hand_over(process: &mut Process, request: &TrainRequest, seen: &mut See
 async fn converse(
     process: &mut Process,
     spec: &TrialSpec,
+    data: &TrainingFiles,
     go: Instant,
     seen: &mut Seen,
     progress: &mut impl FnMut(TrialProgress),
 ) -> Result<(), RunError> {
     let file_error = |source| RunError::File { action: "write the curve", path: spec.curve.clone(), source };
     let mut curve = std::io::BufWriter::new(std::fs::File::create(&spec.curve).map_err(file_error)?);
-    if process.send(&spec.go).await.is_err() {
+    let files = [data.tokens.as_fd(), data.index.as_fd()];
+    if process.send_with(&spec.go, &files).await.is_err() {
         return Ok(());
     }
     let mut flushed = Instant::now();
@@ -221,11 +248,12 @@ async fn end(
     let over = forced.is_some() || seen.nonsense.is_some() || seen.finished || seen.failed.is_some();
     let ended =
         if over { process.stop().await? } else { process.finish(Duration::from_secs_f64(EXIT_SECONDS)).await? };
-    let checkpoint_sha256 = if seen.finished { hash_checkpoint(&spec.go.checkpoint).await? } else { None };
+    let taken = take_checkpoint(spec, seen.finished).await?;
     let end = match forced {
         Some(end) => end,
-        None => conclude(&seen, &ended, checkpoint_sha256.is_some()),
+        None => conclude(&seen, &ended, &taken),
     };
+    let checkpoint_sha256 = if let Taken::Checkpoint(sha256) = taken { Some(sha256) } else { None };
     let last_tenth = seen.losses.len().div_ceil(10);
     let tail = seen.losses.get(seen.losses.len() - last_tenth..).unwrap_or_default();
     Ok(Trained {
@@ -244,7 +272,7 @@ async fn end(
 }
 
 /// How a run ended that the agent did not end. Pure.
-fn conclude(seen: &Seen, ended: &Ended, has_checkpoint: bool) -> TrialEnd {
+fn conclude(seen: &Seen, ended: &Ended, taken: &Taken) -> TrialEnd {
     let crashed = |message: String| TrialEnd::Crashed { message };
     if let Some(nonsense) = &seen.nonsense {
         return crashed(format!("it broke the protocol: {nonsense}"));
@@ -259,9 +287,10 @@ fn conclude(seen: &Seen, ended: &Ended, has_checkpoint: bool) -> TrialEnd {
         Some((Failure::Candidate, message)) => return crashed(message.clone()),
         None => {}
     }
-    match (seen.finished, has_checkpoint) {
-        (true, true) => TrialEnd::Finished,
-        (true, false) => crashed("it said it had finished and left no checkpoint".to_owned()),
+    match (seen.finished, taken) {
+        (true, Taken::Checkpoint(_)) => TrialEnd::Finished,
+        (true, Taken::Nothing) => crashed("it said it had finished and left no checkpoint".to_owned()),
+        (true, Taken::Refused(why)) => crashed(why.clone()),
         (false, _) => {
             let words = if ended.last_words.is_empty() { "it said nothing" } else { ended.last_words.as_str() };
             match ended.code {
@@ -275,20 +304,22 @@ fn conclude(seen: &Seen, ended: &Ended, has_checkpoint: bool) -> TrialEnd {
     }
 }
 
-/// SHA-256 of the checkpoint; `None` when there is none.
-async fn hash_checkpoint(path: &Path) -> Result<Option<String>, RunError> {
-    let path = path.to_owned();
-    let hashing = tokio::task::spawn_blocking(move || match crate::hash::sha256_file(&path) {
-        Ok(hash) => Ok(Some(hash)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(RunError::File { action: "read the checkpoint", path, source }),
-    });
-    match hashing.await {
-        Ok(result) => result,
-        Err(error) => {
-            Err(RunError::Wait { program: "checkpoint hashing".into(), source: std::io::Error::other(error) })
+/// Takes the checkpoint of a trainer that said it had finished, and removes the folder that it could write.
+async fn take_checkpoint(spec: &TrialSpec, finished: bool) -> Result<Taken, RunError> {
+    let (from, to) = (spec.go.checkpoint.clone(), spec.checkpoint.clone());
+    let taking = tokio::task::spawn_blocking(move || {
+        let taken = if finished { checkpoint::take(&from, &to)? } else { Taken::Nothing };
+        match from.parent().map(std::fs::remove_dir_all) {
+            // Only folders that deny themselves to their owner cannot be removed, and no trainer needs one.
+            Some(Err(error)) if error.kind() != std::io::ErrorKind::NotFound => {
+                Ok(Taken::Refused(format!("what it left in its output folder cannot be removed: {error}")))
+            }
+            _ => Ok(taken),
         }
-    }
+    });
+    taking.await.unwrap_or_else(|error| {
+        Err(RunError::Wait { program: "taking the checkpoint".into(), source: std::io::Error::other(error) })
+    })
 }
 
 fn fraction(budget: Budget, point: &CurvePoint) -> f64 {
@@ -307,26 +338,42 @@ mod tests {
         Ended { code: Some(code), last_words: "thread main panicked".to_owned() }
     }
 
+    fn taken() -> Taken {
+        Taken::Checkpoint("abc".to_owned())
+    }
+
     #[test]
     fn only_a_finished_run_with_a_checkpoint_is_finished() {
         let finished = Seen { finished: true, ..Seen::default() };
-        assert_eq!(conclude(&finished, &ended(0), true), TrialEnd::Finished);
-        assert!(matches!(conclude(&finished, &ended(0), false), TrialEnd::Crashed { .. }));
-        assert!(matches!(conclude(&Seen::default(), &ended(0), true), TrialEnd::Crashed { .. }));
+        assert_eq!(conclude(&finished, &ended(0), &taken()), TrialEnd::Finished);
+        assert!(matches!(conclude(&finished, &ended(0), &Taken::Nothing), TrialEnd::Crashed { .. }));
+        let refused = Taken::Refused("it left a pipe".to_owned());
+        let TrialEnd::Crashed { message } = conclude(&finished, &ended(0), &refused) else { panic!() };
+        assert_eq!(message, "it left a pipe");
+        assert!(matches!(conclude(&Seen::default(), &ended(0), &taken()), TrialEnd::Crashed { .. }));
     }
 
     #[test]
     fn each_failure_is_told_apart() {
         let failed = |kind| Seen { failed: Some((kind, "why".to_owned())), ..Seen::default() };
-        assert_eq!(conclude(&failed(Failure::NotFinite), &ended(1), false), TrialEnd::NotFinite);
-        assert!(matches!(conclude(&failed(Failure::OutOfMemory), &ended(1), false), TrialEnd::OutOfMemory { .. }));
-        assert!(matches!(conclude(&failed(Failure::Harness), &ended(1), false), TrialEnd::MachineFault { .. }));
-        assert!(matches!(conclude(&failed(Failure::BadRequest), &ended(1), false), TrialEnd::MachineFault { .. }));
-        assert!(matches!(conclude(&failed(Failure::Candidate), &ended(1), false), TrialEnd::Crashed { .. }));
-        assert!(matches!(conclude(&Seen::default(), &ended(137), false), TrialEnd::OutOfMemory { .. }));
-        let TrialEnd::Crashed { message } = conclude(&Seen::default(), &ended(139), false) else { panic!() };
+        assert_eq!(conclude(&failed(Failure::NotFinite), &ended(1), &Taken::Nothing), TrialEnd::NotFinite);
+        assert!(matches!(
+            conclude(&failed(Failure::OutOfMemory), &ended(1), &Taken::Nothing),
+            TrialEnd::OutOfMemory { .. }
+        ));
+        assert!(matches!(
+            conclude(&failed(Failure::Harness), &ended(1), &Taken::Nothing),
+            TrialEnd::MachineFault { .. }
+        ));
+        assert!(matches!(
+            conclude(&failed(Failure::BadRequest), &ended(1), &Taken::Nothing),
+            TrialEnd::MachineFault { .. }
+        ));
+        assert!(matches!(conclude(&failed(Failure::Candidate), &ended(1), &Taken::Nothing), TrialEnd::Crashed { .. }));
+        assert!(matches!(conclude(&Seen::default(), &ended(137), &Taken::Nothing), TrialEnd::OutOfMemory { .. }));
+        let TrialEnd::Crashed { message } = conclude(&Seen::default(), &ended(139), &Taken::Nothing) else { panic!() };
         assert!(message.contains("signal 11") && message.contains("panicked"), "{message}");
         let nonsense = Seen { nonsense: Some("x".to_owned()), finished: true, ..Seen::default() };
-        assert!(matches!(conclude(&nonsense, &ended(0), true), TrialEnd::Crashed { .. }));
+        assert!(matches!(conclude(&nonsense, &ended(0), &taken()), TrialEnd::Crashed { .. }));
     }
 }

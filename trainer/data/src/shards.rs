@@ -1,7 +1,7 @@
 //! Training documents as tokens, mapped into memory: gigabytes of them cost no memory and no time to open.
 
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use memmap2::Mmap;
 
@@ -24,10 +24,19 @@ impl Shards {
     /// Opens `train.tokens` and `train.index` in a folder of prepared data. Sizes and all offsets are checked, and
     /// the start of up to 1,024 documents.
     pub fn open(dir: &Path) -> Result<Shards, DataError> {
-        let tokens_path = dir.join(files::TRAIN_TOKENS);
-        let index_path = dir.join(files::TRAIN_INDEX);
-        let shards = Shards { tokens: map(&tokens_path, 2)?, index: map(&index_path, 8)? };
-        shards.check(&tokens_path, &index_path)?;
+        let (tokens, index) = (dir.join(files::TRAIN_TOKENS), dir.join(files::TRAIN_INDEX));
+        let open = |path: &Path| File::open(path).map_err(DataError::io("open", path));
+        Shards::of(&open(&tokens)?, &tokens, &open(&index)?, &index)
+    }
+
+    /// The same from files that are open already: whoever was handed them need not see where they lie.
+    pub fn from_files(tokens: &File, index: &File) -> Result<Shards, DataError> {
+        Shards::of(tokens, Path::new(files::TRAIN_TOKENS), index, Path::new(files::TRAIN_INDEX))
+    }
+
+    fn of(tokens: &File, tokens_path: &Path, index: &File, index_path: &Path) -> Result<Shards, DataError> {
+        let shards = Shards { tokens: map(tokens, tokens_path, 2)?, index: map(index, index_path, 8)? };
+        shards.check(tokens_path, index_path)?;
         Ok(shards)
     }
 
@@ -92,8 +101,7 @@ impl Documents for Shards {
 }
 
 /// Maps a file of `width`-byte numbers into memory.
-fn map(path: &PathBuf, width: usize) -> Result<Mmap, DataError> {
-    let file = File::open(path).map_err(DataError::io("open", path))?;
+fn map(file: &File, path: &Path, width: usize) -> Result<Mmap, DataError> {
     let bytes = file.metadata().map_err(DataError::io("inspect", path))?.len();
     if bytes == 0 || bytes % width as u64 != 0 {
         return Err(DataError::damaged(
@@ -104,7 +112,7 @@ fn map(path: &PathBuf, width: usize) -> Result<Mmap, DataError> {
     // SAFETY: the map is read-only and private to this value. Prepared data is written once, into a folder that is
     // renamed into place when it is complete, and nothing changes it after that. Whoever truncates it under a running
     // trainer gets the trainer killed by SIGBUS, which the agent records as a crash.
-    unsafe { Mmap::map(&file) }.map_err(DataError::io("map", path))
+    unsafe { Mmap::map(file) }.map_err(DataError::io("map", path))
 }
 
 #[cfg(test)]
@@ -125,6 +133,18 @@ mod tests {
         assert_eq!(shards.documents(), 2);
         assert_eq!(shards.document(0), [BOS, 5, 6]);
         assert_eq!(shards.document(1), [BOS, 7]);
+    }
+
+    #[test]
+    fn files_that_were_handed_over_do_not_need_their_folder() {
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path(), &[BOS, 5, 6, BOS, 7], &[0, 3, 5]);
+        let open = |name: &str| File::open(dir.path().join(name)).unwrap();
+        let (tokens, index) = (open(files::TRAIN_TOKENS), open(files::TRAIN_INDEX));
+        drop(dir);
+        assert_eq!(Shards::from_files(&tokens, &index).unwrap().document(1), [BOS, 7]);
+        let error = Shards::from_files(&index, &tokens).unwrap_err().to_string();
+        assert!(error.contains("train.index is not usable"), "{error}");
     }
 
     #[test]

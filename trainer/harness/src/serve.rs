@@ -8,7 +8,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
-use protocol::{Ask, Event, ServeRequest, Setting, WeightsDigest};
+use protocol::{Ask, Event, Failure, ServeRequest, Setting, WeightsDigest};
 use sha2::{Digest, Sha256};
 use tch::{Device, Tensor};
 
@@ -34,7 +34,7 @@ pub fn serve<C: Candidate>(wire: &mut Wire) -> Result<(), Stop> {
     let setting = &request.setting;
     let device = machine::prepare(setting)?;
     let candidate = guarded("building the model", || C::build(setting, 0))??;
-    Checkpoint::load_file(&File::from(checkpoint), setting, &candidate)?;
+    Checkpoint::load_file(&File::from(checkpoint), setting, &candidate).map_err(made_by_candidate)?;
     let (rows_per_step, parameters) = model::describe(&candidate)?;
     wire.send(&Event::Ready { version: protocol::VERSION, parameters, rows_per_step: rows_per_step as u64 })?;
     let server = Server { candidate, setting, batch_rows: request.batch_rows, device };
@@ -59,6 +59,11 @@ pub fn serve<C: Candidate>(wire: &mut Wire) -> Result<(), Stop> {
             }
         }
     }
+}
+
+/// What is wrong with a checkpoint is the candidate's doing, not the agent's: it was written by a process that ran edited code.
+fn made_by_candidate(stop: Stop) -> Stop {
+    if stop.kind == Failure::BadRequest { Stop { kind: Failure::Candidate, ..stop } } else { stop }
 }
 
 /// A loaded checkpoint.

@@ -1,5 +1,6 @@
 //! `trainer train`: build, wait for the word "go", step until the budget is used up, write the checkpoint.
 
+use std::fs::File;
 use std::time::Instant;
 
 use protocol::{Budget, Event, Go, TrainRequest};
@@ -40,8 +41,9 @@ pub fn train<C: Candidate>(wire: &mut Wire) -> Result<(), Stop> {
     }
     wire.send(&Event::Ready { version: protocol::VERSION, parameters, rows_per_step: rows as u64 })?;
 
-    let go: Go = wire.request()?;
-    let seconds = run_until(&mut candidate, &mut run, &go, &mut |event| wire.send(event))?;
+    let (go, files) = wire.request_with::<Go, 2>()?;
+    let files = files.map(File::from);
+    let seconds = run_until(&mut candidate, &mut run, &go, &files, &mut |event| wire.send(event))?;
     run.save(&candidate, &go.checkpoint)?;
     wire.send(&Event::Finished {
         steps: run.step,
@@ -54,7 +56,7 @@ pub fn train<C: Candidate>(wire: &mut Wire) -> Result<(), Stop> {
 
 /// Trains until the budget is used up, from the word "go" on, and moves `run` forward; `send` gets every step. The budget
 /// covers the whole run: what a checkpoint says was used before counts. `go.stop_after_steps` counts the steps of this
-/// call. Returns the seconds of this call.
+/// call. `files` are `train.tokens` and `train.index`. Returns the seconds of this call.
 ///
 /// # Errors
 /// A bad request, a candidate that fails, a loss that is not finite, or whatever `send` returns.
@@ -62,6 +64,7 @@ pub fn run_until<C: Candidate>(
     candidate: &mut C,
     run: &mut Checkpoint,
     go: &Go,
+    files: &[File; 2],
     send: &mut dyn FnMut(&Event) -> Result<(), Stop>,
 ) -> Result<f64, Stop> {
     let started = Instant::now();
@@ -74,7 +77,8 @@ pub fn run_until<C: Candidate>(
     }
     let device = candidate::device(&run.setting)?;
     let (rows, _) = model::describe(candidate)?;
-    let shards = data::Shards::open(&go.data).map_err(|error| Stop::bad_request(error.to_string()))?;
+    let [tokens, index] = files;
+    let shards = data::Shards::from_files(tokens, index).map_err(|error| Stop::bad_request(error.to_string()))?;
     let mut feed = Feed::new(&shards, run, rows, device)?;
     let mut timer = StepTimer::default();
     let seconds_before = run.seconds;

@@ -132,14 +132,13 @@ pub struct TrainRequest {
     pub resume_from: Option<PathBuf>,
 }
 
-/// Second line on `trainer train`'s standard input: the budget starts when the trainer reads it.
+/// Second line on `trainer train`'s standard input: the budget starts when the trainer reads it. Two descriptors travel with
+/// it, read-only: `train.tokens` and `train.index` (see crate `data`), so that nothing can be learnt before.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Go {
-    /// Folder with `train.tokens` and `train.index` (see crate `data`).
-    pub data: PathBuf,
     /// When to stop.
     pub budget: Budget,
-    /// Where the safetensors file is written at the end.
+    /// Where the safetensors file is written at the end; in the only folder that the trainer may write.
     pub checkpoint: PathBuf,
     /// Stop after this many optimizer steps even though the budget is not used up; for tests and smoke runs. The schedule
     /// still follows the budget.

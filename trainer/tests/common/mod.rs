@@ -1,7 +1,7 @@
 //! What the trainer's tests share: settings and a tiny data set.
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::Path;
 
 use protocol::{Precision, Scale, Setting};
@@ -39,4 +39,9 @@ pub fn write_rows(path: &Path, vocabulary: u16, context: usize, rows: u16) {
         }
     }
     fs::write(path, bytes).unwrap();
+}
+
+/// `train.tokens` and `train.index` of a folder.
+pub fn training_files(dir: &Path) -> [File; 2] {
+    [data::files::TRAIN_TOKENS, data::files::TRAIN_INDEX].map(|name| File::open(dir.join(name)).unwrap())
 }

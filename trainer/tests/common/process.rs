@@ -66,6 +66,12 @@ impl Trainer {
         protocol::descriptors::send(self.requests.as_ref().unwrap(), request, files).unwrap();
     }
 
+    /// Says go, with the training data of a folder.
+    pub fn go(&mut self, data: &Path, go: &protocol::Go) {
+        let files = super::training_files(data);
+        self.ask_with(go, &[files[0].as_fd(), files[1].as_fd()]);
+    }
+
     /// The next event.
     pub fn event(&mut self) -> Event {
         protocol::read(&mut self.events).unwrap()
