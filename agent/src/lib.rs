@@ -7,6 +7,8 @@ pub mod cli;
 pub mod edit;
 mod figure;
 pub mod files;
+#[cfg(test)]
+mod fixture;
 pub mod flow;
 pub mod hash;
 pub mod layout;

@@ -310,6 +310,14 @@ impl TrialRecord {
     pub fn val_bpb(&self) -> Option<f64> {
         self.evaluation.as_ref().and_then(Evaluation::val_bpb)
     }
+
+    /// Standard error of the correction in [`Self::val_bpb`], bits per byte; `None` where nothing was audited.
+    pub fn standard_error(&self) -> Option<f64> {
+        match (&self.evaluation, &self.certificate) {
+            (Some(Evaluation::Verified(verified)), Some(_)) => Some(verified.standard_error),
+            _ => None,
+        }
+    }
 }
 
 /// The champion changed.

@@ -5,12 +5,14 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use dashboards::{CurveAxis, CurvePoint, CurveView, ExperimentView, NightPictures, NightView, Picture};
+use dashboards::{
+    CurveAxis, CurvePoint, CurveView, ExperimentView, NightPictures, NightView, Picture, VerificationView,
+};
 
 use crate::files::{self, FileError};
 use crate::flow::{CommitId, ExperimentId, NightId, Verdict};
 use crate::layout::Layout;
-use crate::records::{ExperimentRecord, Level, NightRecord, TrialRecord};
+use crate::records::{Evaluation, ExperimentRecord, Level, NightRecord, TrialRecord};
 use crate::repo::{Repo, RepoError};
 use crate::results;
 use crate::store::{Reader, StoreError};
@@ -85,6 +87,11 @@ impl NightRecords {
         self.trial(number).and_then(TrialRecord::val_bpb)
     }
 
+    /// Standard error of the evaluator's correction in [`Self::val_bpb`]; `None` where nothing was audited.
+    pub fn standard_error(&self, number: u32) -> Option<f64> {
+        self.trial(number).and_then(TrialRecord::standard_error)
+    }
+
     /// Number of the last champion.
     pub fn champion(&self) -> u32 {
         let kept = |experiment: &&ExperimentRecord| {
@@ -129,6 +136,7 @@ impl NightRecords {
             metric_unit: "bits per byte".to_owned(),
             budget: self.trials.first().map(|trial| budget(trial.budget)).unwrap_or_default(),
             baseline: self.val_bpb(0),
+            baseline_error: self.standard_error(0),
             champion: self.val_bpb(champion),
             champion_number: champion,
             champion_commit: candidate.map(|c| c.commit.to_string()).unwrap_or_default(),
@@ -144,6 +152,7 @@ impl NightRecords {
                 .filter(|experiment| experiment.id.number > 0)
                 .map(|experiment| self.experiment_view(experiment, diff(experiment)))
                 .collect(),
+            verification: self.verification(),
             faults: self.faults.clone(),
             warnings: self.warnings(),
             seconds_total: self.seconds(),
@@ -166,6 +175,33 @@ impl NightRecords {
         warnings
     }
 
+    fn verification(&self) -> VerificationView {
+        let mut view = VerificationView::default();
+        for trial in &self.trials {
+            match &trial.evaluation {
+                None => continue,
+                Some(Evaluation::Verified(_)) => view.verified += 1,
+                Some(Evaluation::Rejected(rejected)) => *view.rejected.entry(rejected.check.clone()).or_default() += 1,
+            }
+            let Some(certificate) = &trial.certificate else {
+                view.uncertified += 1;
+                continue;
+            };
+            for (known, name) in
+                [(&mut view.evaluators, &certificate.evaluator), (&mut view.sandboxes, &certificate.sandbox)]
+            {
+                if !known.contains(name) {
+                    known.push(name.clone());
+                }
+            }
+            if let Some(cuts) = certificate.audit.as_ref().map(|audit| audit.cuts) {
+                let (fewest, most) = view.cuts.unwrap_or((cuts, cuts));
+                view.cuts = Some((fewest.min(cuts), most.max(cuts)));
+            }
+        }
+        view
+    }
+
     fn experiment_view(&self, experiment: &ExperimentRecord, diff: String) -> ExperimentView {
         let number = experiment.id.number;
         let trial = self.trial(number);
@@ -180,6 +216,7 @@ impl NightRecords {
             verdict: decision.map(|decision| shown(decision.verdict)),
             reason: decision.map(|decision| decision.reason.clone()).unwrap_or_default(),
             val_bpb: self.val_bpb(number),
+            standard_error: self.standard_error(number),
             difference: decision.and_then(|decision| decision.difference),
             interval: decision.and_then(|decision| decision.interval),
             predicted_effect: experiment.proposal.predicted_effect,
@@ -326,4 +363,62 @@ fn diff(repo: &Repo, experiment: &ExperimentRecord) -> String {
 /// An experiment named on the command line: `NIGHT/NUMBER`, or a number of the given night.
 pub fn named(text: &str, latest: Option<&NightId>) -> Option<ExperimentId> {
     text.parse().ok().or_else(|| Some(ExperimentId { night: latest?.clone(), number: text.parse().ok()? }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::{certificate, trial, verified};
+    use crate::flow::{Rejected, TrialEnd};
+
+    #[test]
+    fn verification_is_told_over_all_trials() {
+        let night = NightRecord {
+            id: "n".parse().unwrap(),
+            campaign: "quickstart".to_owned(),
+            start_commit: "a".repeat(40).parse().unwrap(),
+            program_sha256: String::new(),
+            campaign_sha256: String::new(),
+            campaign_text: String::new(),
+            started_at: jiff::Timestamp::UNIX_EPOCH,
+            deadline: None,
+            experiment_limit: None,
+            seeds: vec![1],
+            proposer_seed: 1,
+            machine: BTreeMap::new(),
+            end: None,
+        };
+        let certified = |number, evaluation: Evaluation, cuts: Option<u32>| {
+            let mut made = certificate();
+            made.audit = made.audit.zip(cuts).map(|(audit, cuts)| crate::flow::Audit { cuts, ..audit });
+            TrialRecord { certificate: Some(made), ..trial(number, TrialEnd::Finished, Some(evaluation)) }
+        };
+        let rejected = |check: &str| Rejected { check: check.to_owned(), evidence: String::new() };
+        let records = NightRecords {
+            night,
+            experiments: Vec::new(),
+            trials: vec![
+                trial(0, TrialEnd::Finished, Some(verified(1.9, 0.0).into())),
+                certified(1, verified(1.8, 2.0e-6).into(), Some(256)),
+                certified(2, rejected("audit-largest").into(), Some(64)),
+                certified(3, rejected("finite").into(), None),
+                certified(4, rejected("finite").into(), None),
+                trial(5, TrialEnd::TimedOut, None),
+            ],
+            faults: Vec::new(),
+        };
+        let view = records.view(|_| String::new());
+        let expected = VerificationView {
+            evaluators: vec![certificate().evaluator],
+            cuts: Some((64, 256)),
+            sandboxes: vec![certificate().sandbox],
+            verified: 2,
+            rejected: [("audit-largest".to_owned(), 1), ("finite".to_owned(), 2)].into(),
+            uncertified: 1,
+        };
+        assert_eq!(view.verification, expected);
+        // Nothing audited the first, so nothing is known of its error.
+        assert_eq!((view.baseline_error, records.standard_error(1)), (None, Some(2.0e-6)));
+        assert_eq!((records.standard_error(2), records.standard_error(9)), (None, None));
+    }
 }

@@ -1,7 +1,8 @@
 //! `results.tsv`: a night in the five columns of the ancestor's log, for whoever has scripts that read it.
 //!
 //! Tab-separated with a header: `commit` (7 digits), `val_bpb` (6 decimals, `0.000000` where there is none), `memory_gb`
-//! (peak in GiB, 1 decimal), `status` (`keep`, `discard` or `crash`), `description` (one line).
+//! (peak in GiB, 1 decimal), `status` (`keep`, `discard` or `crash`), `description` (one line). Where the evaluator corrected a
+//! claim, the standard error of that stands behind the description, so that there are five columns still.
 
 use crate::flow::{TrialEnd, Verdict};
 use crate::records::{ExperimentRecord, TrialRecord};
@@ -30,11 +31,19 @@ pub fn results_tsv(experiments: &[ExperimentRecord], trials: &[TrialRecord]) -> 
             Verdict::Crashed => trained.next_back().and_then(|trained| remark_on(&trained.end)),
             verdict => Some(verdict.name()),
         };
+        let error = error_of_mean(&trials).filter(|error| *error > 0.0).map(|error| format!("± {error:.0e}"));
+        let remarks: Vec<String> = remark.map(str::to_owned).into_iter().chain(error).collect();
         let title = one_line(&experiment.proposal.title);
-        let description = remark.map_or(title.clone(), |remark| format!("{title} ({remark})"));
+        let description = if remarks.is_empty() { title } else { format!("{title} ({})", remarks.join(", ")) };
         text.push_str(&format!("{commit}\t{val_bpb:.6}\t{memory_gb:.1}\t{status}\t{description}\n"));
     }
     text
+}
+
+/// Standard error of the mean of independently audited trials.
+fn error_of_mean(trials: &[&TrialRecord]) -> Option<f64> {
+    let errors: Vec<f64> = trials.iter().filter_map(|trial| trial.standard_error()).collect();
+    (!errors.is_empty()).then(|| errors.iter().map(|error| error * error).sum::<f64>().sqrt() / errors.len() as f64)
 }
 
 fn remark_on(end: &TrialEnd) -> Option<&'static str> {
@@ -55,9 +64,9 @@ fn one_line(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flow::{CommitId, Decision, ExperimentId, Trained, Verified};
-    use crate::records::{CandidateRecord, Evaluation, ExperimentState, baseline_proposal};
-    use protocol::Budget;
+    use crate::fixture;
+    use crate::flow::{CommitId, Decision, ExperimentId};
+    use crate::records::{CandidateRecord, ExperimentState, baseline_proposal};
 
     fn experiment(number: u32, title: &str, commit: Option<char>, verdict: Option<Verdict>) -> ExperimentRecord {
         let commit_of = |digit: char| CommitId::try_from(digit.to_string().repeat(40)).unwrap();
@@ -91,45 +100,10 @@ mod tests {
         }
     }
 
-    fn trial(number: u32, end: TrialEnd, val_bpb: Option<f64>) -> TrialRecord {
-        let (seed, budget) = (1, Budget::Seconds(20.0));
-        TrialRecord {
-            experiment: ExperimentId { night: "n".parse().unwrap(), number },
-            ordinal: 1,
-            seed,
-            budget,
-            artifact_sha256: String::new(),
-            folder: String::new(),
-            started_at: jiff::Timestamp::UNIX_EPOCH,
-            trained: Some(Trained {
-                end,
-                seed,
-                budget,
-                steps: 1,
-                tokens: 1,
-                parameters: 1,
-                training_seconds: 20.0,
-                start_seconds: 1.0,
-                peak_memory_bytes: 47_249_031_987,
-                final_loss: None,
-                checkpoint_sha256: None,
-            }),
-            ended_at: None,
-            evaluation: val_bpb.map(|val_bpb| {
-                Evaluation::Verified(Verified {
-                    val_bpb,
-                    standard_error: 0.0,
-                    claimed_bpb: val_bpb,
-                    nats: 1.0,
-                    bytes: 1,
-                    tokens: 1,
-                    seconds: 1.0,
-                    evaluator: String::new(),
-                })
-            }),
-            certificate: None,
-            evaluated_at: None,
-        }
+    fn trial(number: u32, end: TrialEnd, figures: Option<(f64, f64)>) -> TrialRecord {
+        let evaluation = figures.map(|(val_bpb, error)| fixture::verified(val_bpb, error).into());
+        let certificate = figures.map(|_| fixture::certificate());
+        TrialRecord { certificate, ..fixture::trial(number, end, evaluation) }
     }
 
     #[test]
@@ -142,13 +116,13 @@ mod tests {
             experiment(4, "under way", Some('d'), None),
         ];
         let trials = [
-            trial(0, TrialEnd::Finished, Some(0.9979)),
-            trial(1, TrialEnd::Finished, Some(1.005)),
+            trial(0, TrialEnd::Finished, Some((0.9979, 0.0))),
+            trial(1, TrialEnd::Finished, Some((1.005, 0.000_02))),
             trial(2, TrialEnd::OutOfMemory { message: String::new() }, None),
         ];
         let expected = "commit\tval_bpb\tmemory_gb\tstatus\tdescription\n\
                         aaaaaaa\t0.997900\t44.0\tkeep\tbaseline\n\
-                        bbbbbbb\t1.005000\t44.0\tdiscard\traise the rate [31m\n\
+                        bbbbbbb\t1.005000\t44.0\tdiscard\traise the rate [31m (± 2e-5)\n\
                         ccccccc\t0.000000\t0.0\tcrash\tdouble the width (OOM)\n\
                         0000000\t0.000000\t0.0\tcrash\tmisspell (unbuildable)\n";
         assert_eq!(results_tsv(&experiments, &trials), expected);

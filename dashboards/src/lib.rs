@@ -12,6 +12,7 @@ mod page;
 mod picture;
 mod plots;
 mod text;
+mod verification;
 mod view;
 
 pub use page::{NightPictures, page};
@@ -19,4 +20,4 @@ pub use picture::{Picture, PictureError};
 pub use plots::experiment::experiment;
 pub use plots::losses::losses;
 pub use plots::progress::progress;
-pub use view::{CurveAxis, CurvePoint, CurveView, ExperimentView, NightView, Verdict};
+pub use view::{CurveAxis, CurvePoint, CurveView, ExperimentView, NightView, Verdict, VerificationView};

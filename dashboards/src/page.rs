@@ -10,7 +10,8 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use crate::axis::usable;
 use crate::picture::Picture;
 use crate::plots::change;
-use crate::text::{self, clean, counted, duration, metric, signed};
+use crate::text::{self, clean, counted, duration, metric, plus_minus, signed};
+use crate::verification::verification;
 use crate::view::{ExperimentView, NightView, Verdict};
 
 /// Lines of a diff that are shown, and characters of a line; the rest is for `git show`.
@@ -58,6 +59,7 @@ pub fn page(night: &NightView, pictures: &NightPictures) -> String {
                 }
                 main {
                     p.answer { (answer(night, &kept)) }
+                    (verification(night))
                     (notices("Before you trust a number", &night.warnings))
                     (notices("Faults of the machine", &night.faults))
                     (figure(pictures.progress.as_ref()))
@@ -156,6 +158,7 @@ fn article(night: &NightView, experiment: &ExperimentView, pictures: &NightPictu
                     }
                     " against " (against) ", predicted " (signed(experiment.predicted_effect))
                     "; " (clean(&night.metric)) " " (metric(experiment.val_bpb))
+                    " " (plus_minus(experiment.standard_error))
                 }
                 dt { "cost" } dd { (cost(experiment)) }
                 @if !experiment.source.is_empty() { dt { "source" } dd { (clean(&experiment.source)) } }
@@ -231,7 +234,7 @@ fn table(night: &NightView, experiments: &[&ExperimentView]) -> Markup {
                         td.number { "0" }
                         td.title { "the night's start" }
                         td { "start" }
-                        td.number { (metric(night.baseline)) }
+                        td.number { (measured(night.baseline, night.baseline_error)) }
                         td colspan="6" {}
                     }
                     @for experiment in experiments { (row(experiment)) }
@@ -239,6 +242,12 @@ fn table(night: &NightView, experiments: &[&ExperimentView]) -> Markup {
             }
         }
     }
+}
+
+/// A metric in the table, its standard error below it.
+fn measured(value: Option<f64>, error: Option<f64>) -> Markup {
+    let error = plus_minus(error);
+    html! { (metric(value)) @if !error.is_empty() { small { (error) } } }
 }
 
 fn row(experiment: &ExperimentView) -> Markup {
@@ -256,7 +265,7 @@ fn row(experiment: &ExperimentView) -> Markup {
                 }
             }
             td class={ "verdict " (verdict) } { (verdict) }
-            td.number { (metric(experiment.val_bpb)) }
+            td.number { (measured(experiment.val_bpb, experiment.standard_error)) }
             td.number { (signed(experiment.difference)) }
             td.number { (signed(experiment.predicted_effect)) }
             td.number { "+" (experiment.lines_added) " −" (experiment.lines_removed) }

@@ -4,6 +4,7 @@
 //! title, a diff quotes whatever was edited): nothing needs to be escaped or shortened before it is put in, drawing code does
 //! that. Every number may be missing, NaN or infinite: it is then left out of the picture, never a panic.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -78,6 +79,8 @@ pub struct NightView {
     pub budget: String,
     /// The metric of the night's start.
     pub baseline: Option<f64>,
+    /// Standard error of the evaluator's correction in it, in the metric's unit.
+    pub baseline_error: Option<f64>,
     /// The metric of the last champion; the baseline's where nothing was kept.
     pub champion: Option<f64>,
     /// Number of the experiment that is the last champion; 0 is the night's start.
@@ -88,6 +91,8 @@ pub struct NightView {
     pub champion_branch: String,
     /// All experiments, best in the order of their numbers (drawing sorts them); the night's start is not among them.
     pub experiments: Vec<ExperimentView>,
+    /// How the figures were verified.
+    pub verification: VerificationView,
     /// Faults of the machine during the night, one line each.
     pub faults: Vec<String>,
     /// Why a number should not be trusted, or anything else the person should know first, one line each.
@@ -96,6 +101,23 @@ pub struct NightView {
     pub seconds_total: f64,
     /// Seconds of these in which a trial was training.
     pub seconds_training: f64,
+}
+
+/// How a night's figures were verified, over all its trials.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct VerificationView {
+    /// Name and version of the evaluator; more than one only where the night went on under another.
+    pub evaluators: Vec<String>,
+    /// At how many places of the held-out text a trial was audited: the fewest and the most.
+    pub cuts: Option<(u32, u32)>,
+    /// What trainers were confined by, in words; more than one as for `evaluators`.
+    pub sandboxes: Vec<String>,
+    /// Trials that the evaluator vouches for.
+    pub verified: usize,
+    /// Trials that it rejected, by the name of the check that failed.
+    pub rejected: BTreeMap<String, usize>,
+    /// How many of all these have no certificate, because they were evaluated before claims were audited.
+    pub uncertified: usize,
 }
 
 /// One experiment.
@@ -115,6 +137,8 @@ pub struct ExperimentView {
     pub reason: String,
     /// The metric, where one was measured.
     pub val_bpb: Option<f64>,
+    /// Standard error of the evaluator's correction in it, in the metric's unit.
+    pub standard_error: Option<f64>,
     /// Metric minus that of the champion it was measured against; negative is better.
     pub difference: Option<f64>,
     /// 95 % interval of the difference, where the rule gives one.

@@ -5,8 +5,8 @@
 mod fixture;
 
 use dashboards::{
-    CurveAxis, CurvePoint, CurveView, ExperimentView, NightPictures, NightView, Picture, Verdict, experiment, losses,
-    page, progress,
+    CurveAxis, CurvePoint, CurveView, ExperimentView, NightPictures, NightView, Picture, Verdict, VerificationView,
+    experiment, losses, page, progress,
 };
 use proptest::prelude::*;
 use resvg::usvg::roxmltree::Document;
@@ -125,6 +125,9 @@ fn no_text_becomes_markup() {
         *field = nasty();
     }
     night.faults = vec![nasty()];
+    night.verification.evaluators = vec![nasty()];
+    night.verification.sandboxes = vec![nasty(), nasty()];
+    night.verification.rejected = [(nasty(), 3)].into();
     night.warnings = vec![nasty(), nasty()];
     for (i, view) in night.experiments.iter_mut().enumerate() {
         view.verdict = Some(Verdict::ALL[i % 6]);
@@ -192,6 +195,7 @@ prop_compose! {
             difference: numbers[1],
             predicted_effect: numbers[2],
             training_seconds: numbers[3],
+            standard_error: numbers[0].map(|number| number - 1.8),
             ..ExperimentView::default()
         }
     }
@@ -224,6 +228,14 @@ prop_compose! {
             metric: texts[2].clone(),
             metric_unit: texts[3].clone(),
             warnings: vec![texts[4].clone()],
+            verification: VerificationView {
+                evaluators: vec![texts[4].clone()],
+                sandboxes: texts[..2].to_vec(),
+                rejected: [(texts[2].clone(), usize::MAX / 2)].into(),
+                verified: 1,
+                ..VerificationView::default()
+            },
+            baseline_error: champion,
             baseline, champion, experiments, seconds_total, champion_number,
             ..NightView::default()
         }

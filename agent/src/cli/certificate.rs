@@ -109,81 +109,16 @@ fn difference(value: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use protocol::Budget;
-
     use super::*;
-    use crate::flow::{ExperimentId, Trained, TrialEnd};
+    use crate::fixture::{certificate, check};
+    use crate::flow::TrialEnd;
 
     fn trial(evaluation: Option<Evaluation>, certificate: Option<Certificate>) -> TrialRecord {
-        let (seed, budget) = (1, Budget::Seconds(20.0));
-        TrialRecord {
-            experiment: ExperimentId { night: "n".parse().unwrap(), number: 1 },
-            ordinal: 1,
-            seed,
-            budget,
-            artifact_sha256: "4".repeat(64),
-            folder: String::new(),
-            started_at: jiff::Timestamp::UNIX_EPOCH,
-            trained: Some(Trained {
-                end: TrialEnd::Finished,
-                seed,
-                budget,
-                steps: 1,
-                tokens: 1,
-                parameters: 1,
-                training_seconds: 20.0,
-                start_seconds: 1.0,
-                peak_memory_bytes: 1,
-                final_loss: None,
-                checkpoint_sha256: Some("3".repeat(64)),
-            }),
-            ended_at: None,
-            evaluation,
-            certificate,
-            evaluated_at: None,
-        }
+        TrialRecord { certificate, ..crate::fixture::trial(1, TrialEnd::Finished, evaluation) }
     }
 
     fn verified() -> Verified {
-        Verified {
-            val_bpb: 1.842_310_4,
-            standard_error: 1.8e-9,
-            claimed_bpb: 1.842_310_39,
-            nats: 334_757.12,
-            bytes: 262_144,
-            tokens: 81_234,
-            seconds: 3.25,
-            evaluator: "claim-and-audit/1".to_owned(),
-        }
-    }
-
-    fn check(name: &str, passed: bool, detail: &str) -> Check {
-        Check { name: name.to_owned(), passed, detail: detail.to_owned() }
-    }
-
-    fn certificate() -> Certificate {
-        Certificate {
-            evaluator: "claim-and-audit/1".to_owned(),
-            evaluator_sha256: "1a2b3c4d5e6f7a8b".repeat(4),
-            data_sha256: "2".repeat(64),
-            checkpoint_sha256: "3".repeat(64),
-            trainer_sha256: "4".repeat(64),
-            sandbox: "namespaces (bubblewrap 0.8.0, seccomp, landlock 7, cgroup 1)".to_owned(),
-            checks: vec![
-                check("count", true, "81,234 tokens were scored, as there are"),
-                check("audit-largest", true, "3.3e-7 nats, at most 1e-5"),
-                check("seeds", true, "two seeds gave different weights in 12 of 14 parameters"),
-            ],
-            audit: Some(Audit {
-                cuts: 256,
-                weighted_cuts: 128,
-                largest_difference: 3.3e-7,
-                mean_difference: 1.2e-8,
-                standard_error: 4.0e-9,
-                claimed_bpb: 1.842_310_39,
-            }),
-            seconds: 3.25,
-        }
+        Verified { claimed_bpb: 1.842_310_39, ..crate::fixture::verified(1.842_310_4, 1.8e-9) }
     }
 
     /// As of a model that leaks, and answers with what a terminal should not get to see.

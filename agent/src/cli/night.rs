@@ -238,6 +238,7 @@ pub(super) fn night_json(records: &NightRecords) -> Value {
                 "proposer": experiment.proposal.author.proposer,
                 "verdict": decision.map(|decision| decision.verdict),
                 "val_bpb": records.val_bpb(experiment.id.number),
+                "standard_error": records.standard_error(experiment.id.number),
                 "difference": decision.and_then(|decision| decision.difference),
                 "reason": decision.map(|decision| decision.reason.clone()),
             })
@@ -246,9 +247,14 @@ pub(super) fn night_json(records: &NightRecords) -> Value {
     json!({
         "night": records.night.id,
         "campaign": records.night.campaign,
-        "baseline": { "val_bpb": records.val_bpb(0), "commit": records.night.start_commit },
+        "baseline": {
+            "val_bpb": records.val_bpb(0),
+            "standard_error": records.standard_error(0),
+            "commit": records.night.start_commit,
+        },
         "champion": {
             "val_bpb": records.val_bpb(champion),
+            "standard_error": records.standard_error(champion),
             "commit": commit_of(champion).unwrap_or_else(|| records.night.start_commit.clone()),
             "number": champion,
         },
