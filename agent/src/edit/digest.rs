@@ -2,7 +2,7 @@
 
 use sha2::{Digest, Sha256};
 
-use super::tokens::{Kind, Token, lex};
+use super::tokens::{Kind, after_documentation, lex};
 use crate::flow::SourceFile;
 
 /// SHA-256, hexadecimal, over the content of all candidate `files`, in order of their paths.
@@ -61,24 +61,6 @@ fn canonical(text: &str) -> Vec<u8> {
         Err(_) => text.lines().map(str::trim).filter(|line| !line.is_empty()).for_each(|line| push(b't', line)),
     }
     bytes
-}
-
-/// What follows a documentation comment, which the lexer gives as `#[doc = "..."]` or `#![doc = "..."]`.
-fn after_documentation(tokens: &[Token]) -> Option<&[Token]> {
-    let is = |token: &Token, c: char| matches!(token.kind, Kind::Punct(found, _) if found == c);
-    let [hash, rest @ ..] = tokens else { return None };
-    let rest = match rest {
-        [bang, rest @ ..] if is(bang, '!') => rest,
-        rest => rest,
-    };
-    let [open, doc, equals, text, close, rest @ ..] = rest else { return None };
-    let matches = is(hash, '#')
-        && open.kind == Kind::Open('[')
-        && doc.kind == Kind::Name("doc".to_owned())
-        && is(equals, '=')
-        && matches!(text.kind, Kind::Literal(_))
-        && close.kind == Kind::Close(']');
-    matches.then_some(rest)
 }
 
 #[cfg(test)]

@@ -3,6 +3,11 @@
 
 use std::fmt;
 
+use super::check::Rule;
+
+/// How many violations one message names.
+const SHOWN_VIOLATIONS: usize = 5;
+
 /// Names one edit of a proposal in a message: `edit 2 of 3 (trainer/src/candidate/recipe.rs)`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
@@ -32,19 +37,22 @@ pub struct Nearest {
 /// One place where a proposal's result breaks a rule on what a candidate may contain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {
-    /// The rule's name, for example `no-unsafe`.
-    pub rule: &'static str,
+    /// The rule.
+    pub rule: Rule,
     /// The file.
     pub path: String,
     /// Counted from 1, in the file as it would be after the edits.
     pub line: usize,
-    /// What was found there.
+    /// Characters of the line, counted from 1.
+    pub column: usize,
+    /// What was found there, shortened.
     pub found: String,
 }
 
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}: `{}` is not allowed in a candidate (rule {})", self.path, self.line, self.found, self.rule)
+        let Self { rule, path, line, column, found } = self;
+        write!(f, "{path}:{line}:{column}: `{found}` is not allowed in a candidate (rule {rule}): {}", rule.instead())
     }
 }
 
@@ -161,20 +169,22 @@ pub enum EditError {
         /// Whether nothing at all is left of it.
         empty: bool,
     },
-    /// Text that cannot be cut into Rust's tokens.
-    #[error("{path}:{line}: this is not Rust: {message}; look for an unclosed bracket, quote or comment")]
+    /// Text that is not Rust.
+    #[error(
+        "{path}:{line}: this is not Rust: {message}; look there, or for an unclosed bracket, quote or comment before it"
+    )]
     NotRust {
         /// The file.
         path: String,
         /// Counted from 1, in the file as it would be after the edits.
         line: usize,
-        /// What the lexer says.
+        /// What the lexer or the parser says.
         message: String,
     },
     /// Something that a candidate may not contain.
-    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    #[error("{}", describe_violations(.0))]
     Forbidden(
-        /// At least one.
+        /// All of them, in order of their places; at least one.
         Vec<Violation>,
     ),
 }
@@ -205,6 +215,15 @@ fn describe_nearest(nearest: Option<&Nearest>) -> String {
             format!("the nearest lines begin at line {line} (`-` your text, `+` the file):\n{diff}")
         }
     }
+}
+
+/// The first few, each on a line, and how many there are beside them.
+fn describe_violations(violations: &[Violation]) -> String {
+    let mut lines: Vec<String> = violations.iter().take(SHOWN_VIOLATIONS).map(ToString::to_string).collect();
+    if violations.len() > SHOWN_VIOLATIONS {
+        lines.push(format!("and {} more", violations.len() - SHOWN_VIOLATIONS));
+    }
+    lines.join("\n")
 }
 
 fn list(lines: &[usize]) -> String {

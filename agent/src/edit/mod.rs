@@ -7,6 +7,7 @@
 
 mod apply;
 pub mod blocks;
+mod check;
 mod digest;
 mod error;
 mod patch;
@@ -15,6 +16,7 @@ mod search;
 mod tokens;
 
 pub use apply::apply;
+pub use check::{Rule, page};
 pub use digest::content_digest;
 pub use error::{Class, EditError, Nearest, Place, Violation};
 pub use patch::CheckedPatch;

@@ -228,10 +228,10 @@ mod tests {
             (&[(RECIPE, "0.5\n}", "0.6\n")], "recipe.rs:2: this is not Rust", Class::BreaksRule),
             (
                 &[(RECIPE, "0.5", "0.6 * include!(\"/tmp/x\")")],
-                "recipe.rs:3: `include` is not allowed in a candidate (rule no-include)",
+                "recipe.rs:3:15: `include!` is not allowed in a candidate (rule include-macro): write the code",
                 Class::BreaksRule,
             ),
-            (&[(RECIPE, "0.5", "0.6; std::process::abort()")], "(rule no-process)", Class::BreaksRule),
+            (&[(RECIPE, "0.5", "0.6; std::process::abort()")], "(rule process)", Class::BreaksRule),
             (&[(RECIPE, "0.7", "0.6")], "the search text was not found", Class::DoesNotFit),
         ];
         for (edits, expected, class) in cases {

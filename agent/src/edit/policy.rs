@@ -1,7 +1,7 @@
 //! What a candidate may be.
 
-use super::error::{EditError, Violation};
-use super::tokens;
+use super::check;
+use super::error::EditError;
 use crate::flow::{Edit, SourceFile};
 
 /// The only files that an experiment may edit, sorted.
@@ -11,9 +11,6 @@ pub const CANDIDATE_FILES: [&str; 4] = [
     "trainer/src/candidate/recipe.rs",
     "trainer/src/candidate/training.rs",
 ];
-
-/// How many violations one error names.
-const SHOWN_VIOLATIONS: usize = 5;
 
 /// Limits on a proposal and on the files it leaves.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,14 +64,14 @@ impl Policy {
         if !text.ends_with('\n') {
             return Err(EditError::NoFinalNewline { path: path.clone(), empty: text.is_empty() });
         }
-        let tokens =
-            tokens::lex(text).map_err(|(line, message)| EditError::NotRust { path: path.clone(), line, message })?;
-        // Rules that need a syntax tree (imports, calls, types) go here, beside the ones on tokens.
-        let mut violations: Vec<Violation> = tokens::violations(path, &tokens);
+        let violations = check::violations(path, text).map_err(|(line, message)| EditError::NotRust {
+            path: path.clone(),
+            line,
+            message,
+        })?;
         if violations.is_empty() {
             return Ok(());
         }
-        violations.truncate(SHOWN_VIOLATIONS);
         Err(EditError::Forbidden(violations))
     }
 

@@ -1,0 +1,81 @@
+//! How much may be written out in numbers and texts: enough for coefficients and messages, not for weights learnt earlier.
+
+use super::super::tokens::Spot;
+
+/// Bytes of one text or byte string, as written.
+pub(super) const TEXT_BYTES: usize = 1024;
+/// Numbers in one array, tuple or `vec!`, whatever it holds in turn.
+pub(super) const TABLE_NUMBERS: usize = 256;
+/// Bytes of literals in the same.
+pub(super) const TABLE_BYTES: usize = 4 * 1024;
+/// Numbers in a file.
+pub(super) const FILE_NUMBERS: usize = 1_500;
+/// Bytes of literals in a file.
+pub(super) const FILE_BYTES: usize = 16 * 1024;
+
+/// Counts literals as they are met.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    file: Count,
+    /// The outermost table that is being read: where it begins and what it held so far.
+    table: Option<(Spot, Count)>,
+    tables_around: usize,
+    file_reported: bool,
+}
+
+#[derive(Debug, Default, Clone, Copy)]
+struct Count {
+    numbers: usize,
+    bytes: usize,
+}
+
+impl Count {
+    fn add(&mut self, number: bool, bytes: usize) {
+        self.numbers += usize::from(number);
+        self.bytes += bytes;
+    }
+}
+
+impl Tally {
+    /// A table begins.
+    pub fn enter(&mut self, spot: Spot) {
+        if self.tables_around == 0 {
+            self.table = Some((spot, Count::default()));
+        }
+        self.tables_around += 1;
+    }
+
+    /// A table ends. Returns what is wrong with it and where it began.
+    pub fn leave(&mut self) -> Option<(Spot, String)> {
+        self.tables_around = self.tables_around.saturating_sub(1);
+        if self.tables_around > 0 {
+            return None;
+        }
+        let (spot, Count { numbers, bytes }) = self.table.take()?;
+        if numbers > TABLE_NUMBERS {
+            return Some((spot, format!("a table of {numbers} numbers, at most {TABLE_NUMBERS}")));
+        }
+        (bytes > TABLE_BYTES).then(|| (spot, format!("a table of {bytes} bytes of literals, at most {TABLE_BYTES}")))
+    }
+
+    /// A literal, as long as it is written. Returns what is wrong with it.
+    pub fn add(&mut self, number: bool, bytes: usize) -> Option<String> {
+        self.file.add(number, bytes);
+        if let Some((_, count)) = &mut self.table {
+            count.add(number, bytes);
+        }
+        if !number && bytes > TEXT_BYTES {
+            return Some(format!("a literal of {bytes} bytes, at most {TEXT_BYTES}"));
+        }
+        if self.file_reported {
+            return None;
+        }
+        let Count { numbers, bytes } = self.file;
+        self.file_reported = numbers > FILE_NUMBERS || bytes > FILE_BYTES;
+        self.file_reported.then(|| {
+            format!(
+                "literal number {numbers} or byte {bytes} of literals in the file, at most {FILE_NUMBERS} and {FILE_BYTES}"
+            )
+        })
+    }
+}
