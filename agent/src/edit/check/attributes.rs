@@ -43,7 +43,25 @@ pub(super) fn refused(attribute: &Attribute) -> Option<(Rule, String)> {
         "doc" => documentation(meta),
         "allow" | "expect" | "warn" | "deny" => lint(meta).map(|rule| (rule, shown)),
         other if !ALLOWED.contains(&other) => Some((Rule::Attribute, shown)),
-        _ => None,
+        _ => plain(meta).map(|rule| (rule, shown)),
+    }
+}
+
+/// An attribute that may have one word in brackets or a text written out: a macro in its place would be expanded.
+fn plain(meta: &Meta) -> Option<Rule> {
+    match meta {
+        Meta::Path(_) => None,
+        Meta::NameValue(pair) => value(&pair.value),
+        Meta::List(list) => list.parse_args::<Path>().err().map(|_| Rule::Attribute),
+    }
+}
+
+/// The value of an attribute, which must be a text.
+fn value(value: &Expr) -> Option<Rule> {
+    match value {
+        Expr::Lit(literal) if matches!(literal.lit, Lit::Str(_)) => None,
+        Expr::Macro(call) => Some(super::macros::specific(&text(&call.mac.path)).unwrap_or(Rule::Attribute)),
+        _ => Some(Rule::Attribute),
     }
 }
 
@@ -69,13 +87,7 @@ fn derived(meta: &Meta) -> Option<(Rule, String)> {
 fn documentation(meta: &Meta) -> Option<(Rule, String)> {
     let shown = || "#[doc = ...]".to_owned();
     match meta {
-        Meta::NameValue(pair) => match &pair.value {
-            Expr::Lit(literal) if matches!(literal.lit, Lit::Str(_)) => None,
-            Expr::Macro(call) => {
-                Some((super::macros::specific(&text(&call.mac.path)).unwrap_or(Rule::Attribute), shown()))
-            }
-            _ => Some((Rule::Attribute, shown())),
-        },
+        Meta::NameValue(pair) => value(&pair.value).map(|rule| (rule, shown())),
         Meta::List(list) => match list.parse_args::<Path>() {
             Ok(path) if matches!(text(&path).as_str(), "hidden" | "inline") => None,
             _ => Some((Rule::Attribute, "#[doc(...)]".to_owned())),
@@ -92,10 +104,8 @@ fn lint(meta: &Meta) -> Option<Rule> {
     };
     metas.iter().find_map(|meta| match meta {
         Meta::Path(path) => text(path).contains("unsafe").then_some(Rule::LintSwitch),
-        Meta::NameValue(pair) => match &pair.value {
-            Expr::Lit(literal) if pair.path.is_ident("reason") && matches!(literal.lit, Lit::Str(_)) => None,
-            _ => Some(Rule::Attribute),
-        },
+        Meta::NameValue(pair) if pair.path.is_ident("reason") => value(&pair.value),
+        Meta::NameValue(_) => Some(Rule::Attribute),
         Meta::List(_) => Some(Rule::Attribute),
     })
 }

@@ -4,8 +4,9 @@ use super::super::tokens::Spot;
 
 /// Bytes of one text or byte string, as written.
 pub(super) const TEXT_BYTES: usize = 1024;
-/// Numbers in one array, tuple or `vec!`, whatever it holds in turn.
-pub(super) const TABLE_NUMBERS: usize = 256;
+/// Elements of one array, tuple or `vec!`, with those of whatever it holds in turn. Not numbers alone: a name can stand for
+/// one.
+pub(super) const TABLE_ELEMENTS: usize = 256;
 /// Bytes of literals in the same.
 pub(super) const TABLE_BYTES: usize = 4 * 1024;
 /// Numbers in a file.
@@ -17,52 +18,52 @@ pub(super) const FILE_BYTES: usize = 16 * 1024;
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     file: Count,
-    /// The outermost table that is being read: where it begins and what it held so far.
-    table: Option<(Spot, Count)>,
+    /// The outermost table that is being read, with what it held so far.
+    table: Option<Table>,
     tables_around: usize,
     file_reported: bool,
 }
 
-#[derive(Debug, Default, Clone, Copy)]
+#[derive(Debug, Default)]
 struct Count {
     numbers: usize,
     bytes: usize,
 }
 
-impl Count {
-    fn add(&mut self, number: bool, bytes: usize) {
-        self.numbers += usize::from(number);
-        self.bytes += bytes;
-    }
+#[derive(Debug)]
+struct Table {
+    spot: Spot,
+    elements: usize,
+    bytes: usize,
 }
 
 impl Tally {
-    /// A table begins.
-    pub fn enter(&mut self, spot: Spot) {
-        if self.tables_around == 0 {
-            self.table = Some((spot, Count::default()));
-        }
+    /// A table of so many elements begins.
+    pub fn enter(&mut self, spot: Spot, elements: usize) {
+        let table = self.table.get_or_insert(Table { spot, elements: 0, bytes: 0 });
+        table.elements += elements;
         self.tables_around += 1;
     }
 
-    /// A table ends. Returns what is wrong with it and where it began.
+    /// A table ends. Returns what is wrong with the outermost one and where it began.
     pub fn leave(&mut self) -> Option<(Spot, String)> {
         self.tables_around = self.tables_around.saturating_sub(1);
         if self.tables_around > 0 {
             return None;
         }
-        let (spot, Count { numbers, bytes }) = self.table.take()?;
-        if numbers > TABLE_NUMBERS {
-            return Some((spot, format!("a table of {numbers} numbers, at most {TABLE_NUMBERS}")));
+        let Table { spot, elements, bytes } = self.table.take()?;
+        if elements > TABLE_ELEMENTS {
+            return Some((spot, format!("a table of {elements} elements, at most {TABLE_ELEMENTS}")));
         }
         (bytes > TABLE_BYTES).then(|| (spot, format!("a table of {bytes} bytes of literals, at most {TABLE_BYTES}")))
     }
 
     /// A literal, as long as it is written. Returns what is wrong with it.
     pub fn add(&mut self, number: bool, bytes: usize) -> Option<String> {
-        self.file.add(number, bytes);
-        if let Some((_, count)) = &mut self.table {
-            count.add(number, bytes);
+        self.file.numbers += usize::from(number);
+        self.file.bytes += bytes;
+        if let Some(table) = &mut self.table {
+            table.bytes += bytes;
         }
         if !number && bytes > TEXT_BYTES {
             return Some(format!("a literal of {bytes} bytes, at most {TEXT_BYTES}"));

@@ -9,12 +9,16 @@
 //! Must not: be taken for the boundary. It reads names; what the compiler and libtorch do with them, the sandbox bounds.
 
 mod attributes;
+#[cfg(test)]
+mod hostile;
 mod literals;
 mod macros;
 mod names;
 mod nesting;
 mod paths;
 mod rules;
+#[cfg(test)]
+mod tests;
 mod tree;
 
 pub use rules::{Rule, page};

@@ -234,6 +234,11 @@ impl Scope {
         if let Some(rule) = rest.iter().find_map(|name| names::refused(name)) {
             return Some(rule);
         }
+        // `self::std::fs`, where `use std::{self}` made `std` a name of the module: the last name may be a function's.
+        let between = rest.split_last().map_or(rest, |(_, between)| between);
+        if reaches_crate(root, between) {
+            return Some(Rule::RenamedRoot);
+        }
         match self.of_beginning(segments, rooted) {
             Err(rule) => Some(rule),
             Ok(Beginning::Known) => None,
@@ -256,6 +261,9 @@ impl Scope {
         }
         if rest.is_empty() && known_crate {
             return None;
+        }
+        if reaches_crate(root, rest) {
+            return Some(Rule::RenamedRoot);
         }
         if let Some(rule) = rest.iter().find_map(|name| names::refused(name)) {
             return Some(rule);
@@ -300,6 +308,11 @@ impl Scope {
             _ => Ok(Beginning::Bare),
         }
     }
+}
+
+/// Whether a path that begins elsewhere goes through a crate's name on its way.
+fn reaches_crate(root: &str, rest: &[String]) -> bool {
+    !KNOWN_CRATES.contains(&root) && rest.iter().any(|name| KNOWN_CRATES.contains(&name.as_str()))
 }
 
 /// How a path begins that may go on.

@@ -320,12 +320,12 @@ pub fn page() -> String {
     }
     page += &format!(
         "\n## Limits\n\n\
-         - One literal text: {} bytes. One array, tuple or `vec!`: {} numbers and {} bytes of literals.\n\
+         - One literal text: {} bytes. One array, tuple or `vec!`: {} elements and {} bytes of literals.\n\
          - Literals of a file: {} numbers and {} bytes (documentation and comments do not count).\n\
          - A name: {} bytes. Brackets: {} deep. One expression, type or pattern: {} tokens between its separators, over all\n  \
            brackets around it.\n",
         literals::TEXT_BYTES,
-        literals::TABLE_NUMBERS,
+        literals::TABLE_ELEMENTS,
         literals::TABLE_BYTES,
         literals::FILE_NUMBERS,
         literals::FILE_BYTES,

@@ -166,7 +166,7 @@ impl<'ast> Visit<'ast> for Walk {
             Ok(arguments) => {
                 let table = text(&call.path) == "vec";
                 if table {
-                    self.tally.enter(Spot::of(beginning(&call.path)));
+                    self.tally.enter(Spot::of(beginning(&call.path)), arguments.expressions.len());
                 }
                 // The arguments live here only, so a walk of their own lifetime goes over them.
                 arguments.expressions.iter().for_each(|expression| Visit::visit_expr(self, expression));
@@ -299,13 +299,13 @@ impl<'ast> Visit<'ast> for Walk {
     }
 
     fn visit_expr_array(&mut self, array: &'ast syn::ExprArray) {
-        self.tally.enter(Spot::of(array.bracket_token.span.open()));
+        self.tally.enter(Spot::of(array.bracket_token.span.open()), array.elems.len());
         visit::visit_expr_array(self, array);
         self.end_of_table();
     }
 
     fn visit_expr_tuple(&mut self, tuple: &'ast syn::ExprTuple) {
-        self.tally.enter(Spot::of(tuple.paren_token.span.open()));
+        self.tally.enter(Spot::of(tuple.paren_token.span.open()), tuple.elems.len());
         visit::visit_expr_tuple(self, tuple);
         self.end_of_table();
     }
