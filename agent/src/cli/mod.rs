@@ -67,6 +67,12 @@ enum Command {
     /// Run a command and end everything it started when it, or the parent, ends
     #[command(hide = true)]
     Supervise(SuperviseArgs),
+    /// Confine itself and execute a command
+    #[command(hide = true)]
+    Confine(ConfineArgs),
+    /// Try what a sandbox must prevent
+    #[command(hide = true)]
+    Attempt(AttemptArgs),
 }
 
 /// Options of `nocturne night`.
@@ -207,8 +213,24 @@ struct SuperviseArgs {
     nice: i32,
     #[arg(long, default_value_t = 5.0, value_parser = not_negative)]
     grace_seconds: f64,
+    #[arg(long)]
+    confined: Option<String>,
     #[arg(required = true, last = true)]
     command: Vec<OsString>,
+}
+
+/// Options of the process that confines itself.
+#[derive(Debug, Clone, Args)]
+struct ConfineArgs {
+    orders: String,
+    #[arg(required = true, last = true)]
+    command: Vec<OsString>,
+}
+
+/// Options of the process that tests a sandbox from inside.
+#[derive(Debug, Clone, Args)]
+struct AttemptArgs {
+    goals: String,
 }
 
 fn number(text: &str) -> Result<f64, String> {
@@ -246,11 +268,13 @@ pub fn main() -> ExitCode {
             return ExitCode::from(code);
         }
     };
-    // The helper starts no runtime of many threads and logs nothing.
+    // The helpers start no runtime of many threads and log nothing.
     let command = match cli.command {
-        Command::Supervise(SuperviseArgs { parent, nice, grace_seconds, command }) => {
-            return supervise::main(supervise::Orders { parent, nice, grace_seconds, command });
+        Command::Supervise(SuperviseArgs { parent, nice, grace_seconds, confined, command }) => {
+            return supervise::main(supervise::Orders { parent, nice, grace_seconds, confined, command });
         }
+        Command::Confine(ConfineArgs { orders, command }) => return sandbox::confine(&orders, &command),
+        Command::Attempt(AttemptArgs { goals }) => return sandbox::attempt(&goals),
         other => other,
     };
     tracing_subscriber::fmt()
@@ -292,7 +316,7 @@ async fn run(command: Command) -> Result<(), Fault> {
         Command::Replay(args) => history::replay(args).await,
         Command::Sample(args) => sample::sample(args).await,
         Command::Rebuild(args) => history::rebuild(args).await,
-        Command::Supervise(_) => Ok(()),
+        Command::Supervise(_) | Command::Confine(_) | Command::Attempt(_) => Ok(()),
     }
 }
 

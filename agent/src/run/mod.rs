@@ -12,6 +12,7 @@ mod checkpoint;
 pub mod process;
 pub mod shared;
 pub mod supervise;
+mod tree;
 pub mod trial;
 
 pub use process::{Job, Launcher, Process, RunError, StopSignal, stopped};

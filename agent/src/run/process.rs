@@ -17,7 +17,7 @@ use tokio::process::{Child, ChildStderr, ChildStdout};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::supervise::COULD_NOT_START;
+use super::supervise::{COULD_NOT_START, Confined};
 
 /// Captured standard error is cut off here; the process never blocks on it.
 pub const MAX_LOG_BYTES: u64 = 10 << 20;
@@ -144,8 +144,14 @@ impl Launcher {
         })?;
         let not_connected = |source| RunError::Start { program: job.program.clone(), source };
         let (input, theirs) = input_pair().map_err(not_connected)?;
-        let mut child = tokio::process::Command::new(&self.helper)
-            .arg("supervise")
+        let mut command = tokio::process::Command::new(&self.helper);
+        command.arg("supervise");
+        if let Some(policy) = &job.policy {
+            let confined = Confined { confinement: self.confinement.clone(), policy: policy.clone() };
+            let orders = serde_json::to_string(&confined).map_err(|error| not_connected(io::Error::other(error)))?;
+            command.arg("--confined").arg(orders);
+        }
+        let mut child = command
             .arg("--parent")
             .arg(std::process::id().to_string())
             .arg("--nice")

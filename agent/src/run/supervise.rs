@@ -1,16 +1,32 @@
 //! The helper process between the agent and everything that runs edited code (`nocturne supervise`, hidden).
 //!
-//! It starts one command in a process group of its own and waits. Whatever happens (the command ends, the agent asks it to
-//! stop, the agent is killed), nothing that the command started outlives the helper: it is a *subreaper*, so orphans become
-//! its children, and it kills until it has none.
+//! It starts one command, confined if it has a policy, in a process group of its own and waits. Whatever happens (the command
+//! ends, passes a limit, the agent asks it to stop, the agent is killed), nothing that the command started outlives the helper:
+//! it is a *subreaper*, so orphans become its children, and it kills until it has none.
 
 use std::ffi::OsString;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitCode, ExitStatus};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use rustix::process::{Pid, Signal, WaitOptions};
+use rustix::process::{Pid, Signal};
+use sandbox::{Confinement, Group, Level, Link, Passed, Policy, Watch};
+use serde::{Deserialize, Serialize};
+use tokio::process::Child;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::Instant;
+
+use super::process::TAG_VARIABLE;
+use super::tree::{Tree, descendants, signal_group};
+
+/// How a command is confined, and to what. Goes to the helper as JSON.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Confined {
+    /// The machine's mechanisms.
+    pub confinement: Confinement,
+    /// What the command may touch.
+    pub policy: Policy,
+}
 
 /// What the helper is told on its command line.
 #[derive(Debug, Clone)]
@@ -21,12 +37,18 @@ pub struct Orders {
     pub nice: i32,
     /// Seconds between SIGTERM and SIGKILL when the agent asks to stop.
     pub grace_seconds: f64,
+    /// [`Confined`] as JSON; without, the command runs as it is.
+    pub confined: Option<String>,
     /// The command and its arguments.
     pub command: Vec<OsString>,
 }
 
-/// Exit code of the helper when it could not do its work at all; what went wrong stands on standard error.
+/// Exit code of the helper when it could not do its work at all; what went wrong stands on standard error. A command that ends
+/// with this code itself is told as 1.
 pub const COULD_NOT_START: u8 = 125;
+
+/// How often limits are looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Runs the helper. Its exit code is the command's, or 128 and the number of the signal that ended it.
 pub fn main(orders: Orders) -> ExitCode {
@@ -34,155 +56,175 @@ pub fn main(orders: Orders) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return could_not_start("cannot start the runtime", &error),
     };
-    runtime.block_on(supervise(&orders))
+    runtime.block_on(async {
+        supervise(&orders).await.map_or_else(|failure| could_not_start(failure.what, &*failure.why), ExitCode::from)
+    })
 }
 
-async fn supervise(orders: &Orders) -> ExitCode {
+/// Why the command could not be started.
+struct CouldNot {
+    what: &'static str,
+    why: Box<dyn std::fmt::Display>,
+}
+
+fn could_not<E: std::fmt::Display + 'static>(what: &'static str) -> impl FnOnce(E) -> CouldNot {
+    move |error| CouldNot { what, why: Box::new(error) }
+}
+
+async fn supervise(orders: &Orders) -> Result<u8, CouldNot> {
     // Before anything else is started: from here on the agent's death reaches us as SIGTERM.
-    if let Err(error) = rustix::process::set_parent_process_death_signal(Some(Signal::TERM)) {
-        return could_not_start("cannot tie itself to the agent", &error);
-    }
-    let (mut terminate, mut interrupt) = match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
-        (Ok(terminate), Ok(interrupt)) => (terminate, interrupt),
-        (Err(error), _) | (_, Err(error)) => return could_not_start("cannot listen for signals", &error),
-    };
+    rustix::process::set_parent_process_death_signal(Some(Signal::TERM))
+        .map_err(could_not("cannot tie itself to the agent"))?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(could_not("cannot listen for signals"))?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(could_not("cannot listen for signals"))?;
     // The agent may have died before the line above took effect.
     if orphaned(orders.parent) {
-        return ExitCode::from(COULD_NOT_START);
+        return Ok(COULD_NOT_START);
     }
-    if let Err(error) = rustix::process::set_child_subreaper(Some(rustix::process::getpid())) {
-        return could_not_start("cannot become the reaper of its descendants", &error);
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
+        .map_err(could_not("cannot become the reaper of its descendants"))?;
+    if orders.nice != 0 {
+        rustix::process::nice(orders.nice).map_err(could_not("cannot lower its priority"))?;
     }
-    if orders.nice != 0
-        && let Err(error) = rustix::process::nice(orders.nice)
-    {
-        return could_not_start("cannot lower its priority", &error);
-    }
-    let Some((program, arguments)) = orders.command.split_first() else {
-        eprintln!("nocturne supervise: no command given");
-        return ExitCode::from(COULD_NOT_START);
+    let confined = match &orders.confined {
+        Some(text) => Some(serde_json::from_str::<Confined>(text).map_err(could_not("cannot read its orders"))?),
+        None => None,
     };
-    let mut child = match tokio::process::Command::new(program).args(arguments).process_group(0).spawn() {
-        Ok(child) => child,
-        Err(error) => return could_not_start(&format!("cannot start {}", program.to_string_lossy()), &error),
+    let Started { mut child, link, tree } = start(orders, confined.as_ref())?;
+    let memory_limit = confined.as_ref().and_then(|confined| confined.policy.limits.memory_bytes).unwrap_or(0);
+    let over_memory = |tree: &Tree| {
+        let killed = tree.counted.as_ref().is_some_and(|group| group.memory_kills() > 0);
+        killed.then_some(Passed::Memory { limit: memory_limit })
     };
-    let group = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
-
+    let mut watch = confined.as_ref().map(|confined| Watch::new(&confined.policy, tree.counted.is_some()));
+    let mut ticks = tokio::time::interval(LOOK_EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut passed = None;
+    // When everything is to be killed, once it has been asked to end.
+    let mut kill_at: Option<Instant> = None;
     let status = loop {
         tokio::select! {
             status = child.wait() => break status,
             // A terminal's Ctrl-C is the agent's business.
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {
-                if !orphaned(orders.parent) {
-                    signal_group(group, Signal::TERM);
-                    let grace = Duration::from_secs_f64(orders.grace_seconds);
-                    if let Ok(status) = tokio::time::timeout(grace, child.wait()).await {
-                        break status;
+                if orphaned(orders.parent) {
+                    kill_at = Some(Instant::now());
+                } else if kill_at.is_none() {
+                    if !link.as_ref().is_some_and(Link::terminate) {
+                        signal_group(tree.group, Signal::TERM);
                     }
+                    kill_at = Some(Instant::now() + Duration::from_secs_f64(orders.grace_seconds));
                 }
-                signal_group(group, Signal::KILL);
-                break child.wait().await;
+            }
+            () = tokio::time::sleep_until(kill_at.unwrap_or_else(Instant::now)), if kill_at.is_some() => {
+                tree.kill();
+                // Again, should that not have been enough.
+                kill_at = Some(Instant::now() + LOOK_EVERY);
+            }
+            _ = ticks.tick(), if watch.is_some() && passed.is_none() => {
+                let looked = watch.as_mut().and_then(|watch| watch.look(|| descendants(rustix::process::getpid())));
+                passed = over_memory(&tree).or(looked);
+                if passed.is_some() {
+                    kill_at = Some(Instant::now());
+                }
             }
         }
     };
-    signal_group(group, Signal::KILL);
-    end_descendants();
-    match status {
-        Ok(status) => exit_code(status),
-        Err(error) => could_not_start("cannot wait for the command", &error),
+    let passed = passed.or_else(|| over_memory(&tree));
+    if let Err(left) = tree.end() {
+        eprintln!("nocturne supervise: {left}");
+    }
+    if let Some(passed) = passed {
+        eprintln!("nocturne supervise: ended because {passed}");
+        return Ok(passed.exit_code());
+    }
+    let status = status.map_err(could_not("cannot wait for the command"))?;
+    match link.map_or(Ok(()), Link::outcome) {
+        // Killed before it came to anything.
+        Err(why) if why.is_empty() && kill_at.is_some() => Ok(128 + 9),
+        Err(why) if why.is_empty() => Err(could_not("cannot confine the command")(status)),
+        Err(why) => Err(could_not("cannot start the command confined")(why)),
+        Ok(()) => Ok(exit_code(status)),
     }
 }
 
-/// Kills and reaps until there is nothing left that descends from this process.
-fn end_descendants() {
-    let give_up = Instant::now() + Duration::from_secs(10);
-    loop {
-        for pid in descendants(rustix::process::getpid()) {
-            // Gone already is as good as killed.
-            let _gone = rustix::process::kill_process(pid, Signal::KILL);
+/// A command that runs.
+struct Started {
+    child: Child,
+    link: Option<Link>,
+    tree: Tree,
+}
+
+fn start(orders: &Orders, confined: Option<&Confined>) -> Result<Started, CouldNot> {
+    let Some((program, arguments)) = orders.command.split_first() else {
+        return Err(could_not("cannot start")("no command given"));
+    };
+    let Some(Confined { confinement, policy }) = confined else {
+        let mut command = std::process::Command::new(program);
+        command.args(arguments);
+        return spawn(command, None, None, false);
+    };
+    let counted = match confinement.cgroup() {
+        Some(cgroup) => {
+            let tag = std::env::var(TAG_VARIABLE).unwrap_or_default();
+            let name = format!("{}{}", sandbox::group_prefix(&tag), std::process::id());
+            Some(Group::create(cgroup, &name, &policy.limits).map_err(could_not("cannot limit memory and tasks"))?)
         }
-        match rustix::process::waitpid(None, WaitOptions::NOHANG) {
-            Ok(Some(_)) => continue,
-            Ok(None) => {}
-            // No children left: done.
-            Err(_) => return,
+        None => None,
+    };
+    let helper = std::env::current_exe().map_err(could_not("cannot find its own executable"))?;
+    let folder = std::env::current_dir().map_err(could_not("cannot tell the current folder"))?;
+    let namespace = confinement.level() == Level::Namespaces;
+    match sandbox::prepare(&helper, confinement, policy, &folder, counted.as_ref(), &orders.command) {
+        Ok(prepared) => spawn(prepared.command, Some(prepared.link), counted, namespace),
+        Err(error) => {
+            end_group(counted);
+            Err(could_not("cannot confine the command")(error))
         }
-        if Instant::now() > give_up {
-            eprintln!("nocturne supervise: some descendants do not end although they were killed");
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(5));
     }
 }
 
-/// All processes below `root`, from /proc.
-pub fn descendants(root: Pid) -> Vec<Pid> {
-    let mut parent_of = Vec::new();
-    let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
-    for entry in entries.flatten() {
-        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
-        let Ok(stat) = std::fs::read_to_string(entry.path().join("stat")) else { continue };
-        if let Some(parent) = parent_in_stat(&stat) {
-            parent_of.push((pid, parent));
+fn spawn(
+    command: std::process::Command,
+    link: Option<Link>,
+    counted: Option<Group>,
+    namespace: bool,
+) -> Result<Started, CouldNot> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let mut command = tokio::process::Command::from(command);
+    match command.process_group(0).spawn() {
+        Ok(child) => {
+            let group = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+            Ok(Started { child, link, tree: Tree { group, counted, namespace } })
+        }
+        Err(error) => {
+            end_group(counted);
+            Err(could_not("cannot start")(format!("{program}: {error}")))
         }
     }
-    let mut found = vec![root.as_raw_nonzero().get()];
-    let mut next = 0;
-    while let Some(&parent) = found.get(next) {
-        found.extend(parent_of.iter().filter(|(_, p)| *p == parent).map(|(pid, _)| *pid));
-        next += 1;
-    }
-    found.into_iter().skip(1).filter_map(Pid::from_raw).collect()
 }
 
-/// The fourth field of /proc/PID/stat; the second is the program's name in parentheses and may contain anything.
-fn parent_in_stat(stat: &str) -> Option<i32> {
-    let (_, after_name) = stat.rsplit_once(')')?;
-    after_name.split_whitespace().nth(1)?.parse().ok()
+fn end_group(group: Option<Group>) {
+    if let Some(Err(error)) = group.map(Group::end) {
+        eprintln!("nocturne supervise: {error}");
+    }
 }
 
 fn orphaned(parent: u32) -> bool {
     rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get()) != i32::try_from(parent).ok()
 }
 
-fn signal_group(group: Option<Pid>, signal: Signal) {
-    if let Some(group) = group {
-        // Gone already is as good as signalled.
-        let _gone = rustix::process::kill_process_group(group, signal);
-    }
-}
-
-fn exit_code(status: ExitStatus) -> ExitCode {
+fn exit_code(status: ExitStatus) -> u8 {
     let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(i32::from(u8::MAX));
-    ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX))
+    match u8::try_from(code).unwrap_or(u8::MAX) {
+        // Only the helper itself may say this.
+        COULD_NOT_START => 1,
+        code => code,
+    }
 }
 
 fn could_not_start(what: &str, error: &dyn std::fmt::Display) -> ExitCode {
     eprintln!("nocturne supervise: {what}: {error}");
     ExitCode::from(COULD_NOT_START)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_program_cannot_lie_about_its_parent_through_its_name() {
-        for (stat, parent) in [
-            ("12 (trainer) S 7 12 12 0", Some(7)),
-            ("12 (a) S 1 (b) R 9 12", Some(9)),
-            ("12 (a b) c) S 33 12", Some(33)),
-            ("", None),
-            ("12 (x", None),
-        ] {
-            assert_eq!(parent_in_stat(stat), parent, "{stat}");
-        }
-    }
-
-    #[test]
-    fn this_process_descends_from_its_parent() {
-        let parent = rustix::process::getppid().unwrap();
-        assert!(descendants(parent).contains(&rustix::process::getpid()));
-    }
 }

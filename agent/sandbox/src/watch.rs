@@ -1,0 +1,227 @@
+//! Limits that the kernel does not keep: bytes in the folders that may be written, and, where there is no control group,
+//! memory and tasks. Only looks; who asks does the killing.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rustix::process::Pid;
+
+use crate::policy::Policy;
+
+/// A limit that was passed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Passed {
+    /// Memory of all processes together.
+    Memory {
+        /// The limit, bytes.
+        limit: u64,
+    },
+    /// Files, those without a name included.
+    Output {
+        /// What there is, bytes.
+        bytes: u64,
+        /// The limit, bytes.
+        limit: u64,
+    },
+    /// Processes and threads.
+    Tasks {
+        /// How many there are.
+        tasks: u64,
+        /// The limit.
+        limit: u64,
+    },
+    /// The disk that it writes to is nearly full, whoever filled it.
+    Disk {
+        /// What is left, bytes.
+        left: u64,
+    },
+}
+
+impl fmt::Display for Passed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Passed::Memory { limit } => write!(f, "it passed its memory limit of {} MiB", limit >> 20),
+            Passed::Output { bytes, limit } => {
+                write!(f, "it wrote {} MiB of files, more than its output limit of {} MiB", bytes >> 20, limit >> 20)
+            }
+            Passed::Tasks { tasks, limit } => {
+                write!(f, "it had {tasks} processes and threads, more than its task limit of {limit}")
+            }
+            Passed::Disk { left } => write!(f, "the disk that it writes to has only {} MiB left", left >> 20),
+        }
+    }
+}
+
+impl Passed {
+    /// The exit code that stands for it: that of a kill for memory, as the kernel's own would be; that of a file that grew too
+    /// large for output.
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Passed::Memory { .. } => 128 + 9,
+            Passed::Output { .. } | Passed::Disk { .. } => 128 + 25,
+            Passed::Tasks { .. } => 124,
+        }
+    }
+}
+
+/// Below this many bytes left on a disk that it writes to, a process is ended.
+const LEAST_DISK: u64 = 256 << 20;
+
+/// Looks at one confined process tree now and then.
+#[derive(Debug)]
+pub struct Watch<'a> {
+    policy: &'a Policy,
+    counted: bool,
+    /// Looking must not cost more than a twentieth of the time.
+    not_before: Instant,
+}
+
+impl<'a> Watch<'a> {
+    /// `counted` says that a control group keeps memory and tasks.
+    pub fn new(policy: &'a Policy, counted: bool) -> Self {
+        Self { policy, counted, not_before: Instant::now() }
+    }
+
+    /// Looks at the processes and the folders; `None` when all is within limits or it is too early to look again.
+    pub fn look(&mut self, processes: impl FnOnce() -> Vec<Pid>) -> Option<Passed> {
+        let began = Instant::now();
+        if began < self.not_before {
+            return None;
+        }
+        let passed = self.passed(&processes());
+        self.not_before = Instant::now() + began.elapsed().max(Duration::from_millis(1)) * 20;
+        passed
+    }
+
+    fn passed(&self, processes: &[Pid]) -> Option<Passed> {
+        let limits = &self.policy.limits;
+        let devices: HashSet<u64> =
+            self.policy.write.iter().filter_map(|folder| Some(fs::metadata(folder).ok()?.dev())).collect();
+        let nameless = nameless(processes);
+        if !self.counted {
+            let paths = processes.iter().map(|pid| format!("/proc/{}", pid.as_raw_nonzero()));
+            let (mut tasks_now, mut memory) = (0, 0);
+            for path in paths {
+                tasks_now += tasks(Path::new(&path)).unwrap_or(0);
+                memory += memory_of(Path::new(&path)).unwrap_or(0);
+            }
+            memory +=
+                nameless.iter().filter(|file| !devices.contains(&file.device)).map(|file| file.bytes).sum::<u64>();
+            if let Some(limit) = limits.memory_bytes.filter(|limit| memory > *limit) {
+                return Some(Passed::Memory { limit });
+            }
+            if tasks_now > limits.tasks {
+                return Some(Passed::Tasks { tasks: tasks_now, limit: limits.tasks });
+            }
+        }
+        let mut bytes: u64 = self.policy.write.iter().map(|folder| bytes_below(folder)).sum();
+        bytes += nameless.iter().filter(|file| devices.contains(&file.device)).map(|file| file.bytes).sum::<u64>();
+        if bytes > limits.output_bytes {
+            return Some(Passed::Output { bytes, limit: limits.output_bytes });
+        }
+        let left = self.policy.write.iter().filter_map(|folder| {
+            let disk = rustix::fs::statvfs(folder).ok()?;
+            Some(disk.f_bavail * disk.f_frsize)
+        });
+        left.min().filter(|left| *left < LEAST_DISK).map(|left| Passed::Disk { left })
+    }
+}
+
+/// Bytes that the files below a folder take up. What vanishes meanwhile counts nothing; links are not followed.
+fn bytes_below(folder: &Path) -> u64 {
+    let Ok(entries) = fs::read_dir(folder) else { return 0 };
+    let of = |entry: fs::DirEntry| {
+        let Ok(metadata) = entry.metadata() else { return 0 };
+        let own = metadata.blocks() * 512;
+        if metadata.is_dir() { own + bytes_below(&entry.path()) } else { own }
+    };
+    entries.flatten().map(of).sum()
+}
+
+/// A file that is open and has no name any more.
+struct Nameless {
+    device: u64,
+    bytes: u64,
+}
+
+fn nameless(processes: &[Pid]) -> Vec<Nameless> {
+    let mut seen = HashSet::new();
+    let mut files = Vec::new();
+    for pid in processes {
+        let Ok(entries) = fs::read_dir(format!("/proc/{}/fd", pid.as_raw_nonzero())) else { continue };
+        for entry in entries.flatten() {
+            let Ok(metadata) = fs::metadata(entry.path()) else { continue };
+            if metadata.is_file() && metadata.nlink() == 0 && seen.insert((metadata.dev(), metadata.ino())) {
+                files.push(Nameless { device: metadata.dev(), bytes: metadata.blocks() * 512 });
+            }
+        }
+    }
+    files
+}
+
+/// Processes and threads of one process: its threads.
+pub(crate) fn tasks(process: &Path) -> Option<u64> {
+    status(process, "Threads:")
+}
+
+/// Memory that one process alone has to answer for, bytes: not the files that it has mapped.
+fn memory_of(process: &Path) -> Option<u64> {
+    let [anonymous, shared] = ["RssAnon:", "RssShmem:"].map(|name| status(process, name).unwrap_or(0));
+    Some((anonymous + shared) * 1024)
+}
+
+/// A number of /proc/PID/status.
+fn status(process: &Path, name: &str) -> Option<u64> {
+    let text = fs::read_to_string(process.join("status")).ok()?;
+    text.lines().find_map(|line| line.strip_prefix(name))?.split_whitespace().next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Stage;
+    use crate::view::tests::policy;
+
+    #[test]
+    fn output_counts_what_files_take_up_in_all_folders_below() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut policy = policy(folder.path(), Stage::Train);
+        policy.limits.output_bytes = 1 << 20;
+        assert_eq!(Watch::new(&policy, true).look(Vec::new), None);
+        let deep = policy.write[0].join("a/b");
+        fs::create_dir_all(&deep).unwrap();
+        fs::write(deep.join("file"), vec![1; 2 << 20]).unwrap();
+        let Some(Passed::Output { bytes, limit }) = Watch::new(&policy, true).look(Vec::new) else { panic!() };
+        assert!(bytes >= 2 << 20 && limit == 1 << 20);
+    }
+
+    #[test]
+    fn a_file_that_has_lost_its_name_still_counts() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut policy = policy(folder.path(), Stage::Train);
+        policy.limits.output_bytes = 1 << 20;
+        let file = policy.write[0].join("file");
+        fs::write(&file, vec![1; 2 << 20]).unwrap();
+        let _open = fs::File::open(&file).unwrap();
+        fs::remove_file(&file).unwrap();
+        let own = || vec![rustix::process::getpid()];
+        assert!(matches!(Watch::new(&policy, true).look(own), Some(Passed::Output { .. })));
+    }
+
+    #[test]
+    fn memory_and_tasks_count_only_where_no_group_counts_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut policy = policy(folder.path(), Stage::Serve);
+        let own = || vec![rustix::process::getpid()];
+        policy.limits.memory_bytes = Some(1);
+        assert!(matches!(Watch::new(&policy, false).look(own), Some(Passed::Memory { limit: 1 })));
+        assert_eq!(Watch::new(&policy, true).look(own), None);
+        policy.limits.memory_bytes = None;
+        policy.limits.tasks = 0;
+        assert!(matches!(Watch::new(&policy, false).look(own), Some(Passed::Tasks { .. })));
+    }
+}
