@@ -3,9 +3,48 @@
 
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use nocturne::run::{Job, Launcher};
+use sandbox::{Confinement, Offer, Policy, Surroundings};
+
+/// How a command can be confined here: unconfined, and by every mechanism that the machine offers, with and without control
+/// groups. What it does not offer is skipped by name.
+fn ways(test: &str) -> Vec<(String, Option<Confinement>)> {
+    static OFFER: OnceLock<Offer> = OnceLock::new();
+    let offer = OFFER.get_or_init(|| sandbox::probe(Path::new(env!("CARGO_BIN_EXE_nocturne"))));
+    let mut ways = vec![("unconfined".to_owned(), None)];
+    for (name, confinement) in Confinement::every(offer) {
+        match confinement {
+            Ok(confinement) => {
+                if confinement.cgroup().is_some() {
+                    ways.push((format!("{name} with a control group"), Some(confinement.clone())));
+                } else {
+                    eprintln!("skipped: {test}: {name} with a control group: {:?}", offer.cgroup.missing());
+                }
+                ways.push((name.to_owned(), Some(confinement.without_cgroup())));
+            }
+            Err(reason) => eprintln!("skipped: {test}: {name}: {}", reason.why),
+        }
+    }
+    ways
+}
+
+/// Longer than anything here takes, on a busy machine too.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A launcher and a job for one of the [`ways`].
+fn confined(way: &Option<Confinement>, folder: &Path, script: &str) -> (Launcher, Job) {
+    let confinement = way.clone().unwrap_or_else(Confinement::off);
+    let launcher = Launcher::new(env!("CARGO_BIN_EXE_nocturne").into(), &folder.join("lock"), confinement);
+    let policy = way.as_ref().map(|_| policy(folder));
+    (launcher, Job { policy, ..job(folder, script) })
+}
+
+fn policy(folder: &Path) -> Policy {
+    Policy::train(&Surroundings::default(), Path::new("/bin/sh"), folder)
+}
 
 fn job(folder: &Path, script: &str) -> Job {
     Job {
@@ -52,48 +91,76 @@ fn assert_none_left(folder: &Path) {
 
 #[tokio::test]
 async fn exit_codes_signals_and_last_words_arrive() {
-    let folder = tempfile::tempdir().unwrap();
-    for (script, code) in [("exit 0", 0), ("exit 7", 7), ("kill -9 $$", 137), ("kill -11 $$", 139)] {
-        let process = launcher(folder.path()).start(&job(folder.path(), script)).await.unwrap();
-        let ended = process.finish(Duration::from_secs(60)).await.unwrap();
-        assert_eq!(ended.code, Some(code), "{script}");
+    for (name, way) in ways("exit codes") {
+        let folder = tempfile::tempdir().unwrap();
+        // 125 is the helper's own word for "could not start", so a command cannot have it.
+        for (script, code) in
+            [("exit 0", 0), ("exit 7", 7), ("exit 125", 1), ("kill -9 $$", 137), ("kill -11 $$", 139)]
+        {
+            let (launcher, job) = confined(&way, folder.path(), script);
+            let ended = launcher.start(&job).await.unwrap().finish(PATIENCE).await.unwrap();
+            assert_eq!(ended.code, Some(code), "{name}: {script}: {}", ended.last_words);
+        }
+        let (launcher, job) = confined(&way, folder.path(), "echo so sorry >&2; exit 1");
+        let ended = launcher.start(&job).await.unwrap().finish(PATIENCE).await.unwrap();
+        assert_eq!(ended.last_words, "so sorry", "{name}");
+        assert_eq!(std::fs::read_to_string(folder.path().join("log.txt")).unwrap(), "so sorry\n");
     }
-    let process = launcher(folder.path()).start(&job(folder.path(), "echo so sorry >&2; exit 1")).await.unwrap();
-    assert_eq!(process.finish(Duration::from_secs(60)).await.unwrap().last_words, "so sorry");
-    assert_eq!(std::fs::read_to_string(folder.path().join("log.txt")).unwrap(), "so sorry\n");
 }
 
 #[tokio::test]
 async fn nothing_outlives_the_command_not_even_what_left_its_group() {
-    let folder = tempfile::tempdir().unwrap();
     let script =
         "setsid sh -c 'trap \"\" TERM HUP; (sleep 1000 & sleep 1000) & sleep 1000' >/dev/null 2>&1 & sleep 0.2";
-    let process = launcher(folder.path()).start(&job(folder.path(), script)).await.unwrap();
-    assert_eq!(process.finish(Duration::from_secs(60)).await.unwrap().code, Some(0));
-    assert_none_left(folder.path());
+    for (name, way) in ways("what left its group") {
+        let folder = tempfile::tempdir().unwrap();
+        let (launcher, job) = confined(&way, folder.path(), script);
+        let ended = launcher.start(&job).await.unwrap().finish(PATIENCE).await.unwrap();
+        assert_eq!(ended.code, Some(0), "{name}: {}", ended.last_words);
+        assert_none_left(folder.path());
+    }
 }
 
 #[tokio::test]
 async fn who_ignores_sigterm_is_killed_after_the_grace_period() {
-    let folder = tempfile::tempdir().unwrap();
     let script = "trap '' TERM; echo ready; while true; do sleep 1; done";
-    let mut process = launcher(folder.path()).start(&job(folder.path(), script)).await.unwrap();
-    assert_eq!(process.line().await.unwrap().unwrap(), b"ready\n");
-    let ended = process.stop().await.unwrap();
-    assert_eq!(ended.code, Some(137));
-    assert_none_left(folder.path());
+    for (name, way) in ways("SIGTERM ignored") {
+        let folder = tempfile::tempdir().unwrap();
+        let (launcher, job) = confined(&way, folder.path(), script);
+        let mut process = launcher.start(&job).await.unwrap();
+        assert_eq!(process.line().await.unwrap().unwrap(), b"ready\n", "{name}");
+        let ended = process.stop().await.unwrap();
+        assert_eq!(ended.code, Some(137), "{name}: {}", ended.last_words);
+        assert_none_left(folder.path());
+    }
+}
+
+#[tokio::test]
+async fn who_listens_to_sigterm_may_end_by_itself() {
+    let script = "trap 'echo bye >&2; exit 3' TERM; echo ready; while true; do sleep 0.05; done";
+    for (name, way) in ways("SIGTERM") {
+        let folder = tempfile::tempdir().unwrap();
+        let (launcher, job) = confined(&way, folder.path(), script);
+        // A grace period that a busy machine does not use up.
+        let mut process = launcher.start(&Job { grace_seconds: 60.0, ..job }).await.unwrap();
+        assert_eq!(process.line().await.unwrap().unwrap(), b"ready\n", "{name}");
+        let ended = process.stop().await.unwrap();
+        assert_eq!((ended.code, ended.last_words.as_str()), (Some(3), "bye"), "{name}");
+    }
 }
 
 #[tokio::test]
 async fn endless_output_neither_blocks_nor_fills_the_disk() {
-    let folder = tempfile::tempdir().unwrap();
     let script = "head -c 30000000 /dev/zero | tr '\\0' 'x' >&2; head -c 3000000 /dev/zero; echo done >&2";
-    let process = launcher(folder.path()).start(&job(folder.path(), script)).await.unwrap();
-    let ended = process.finish(Duration::from_secs(120)).await.unwrap();
-    assert_eq!(ended.code, Some(0));
-    assert!(ended.last_words.ends_with("done"));
-    let log = std::fs::metadata(folder.path().join("log.txt")).unwrap().len();
-    assert!((10 << 20..(10 << 20) + 200).contains(&log), "the log has {log} bytes");
+    for (name, way) in ways("endless output") {
+        let folder = tempfile::tempdir().unwrap();
+        let (launcher, job) = confined(&way, folder.path(), script);
+        let ended = launcher.start(&job).await.unwrap().finish(PATIENCE).await.unwrap();
+        assert_eq!(ended.code, Some(0), "{name}");
+        assert!(ended.last_words.ends_with("done"), "{name}");
+        let log = std::fs::metadata(folder.path().join("log.txt")).unwrap().len();
+        assert!((10 << 20..(10 << 20) + 200).contains(&log), "{name}: the log has {log} bytes");
+    }
 }
 
 #[tokio::test]
@@ -106,11 +173,30 @@ async fn a_line_without_end_is_an_error_not_a_full_memory() {
 
 #[tokio::test]
 async fn a_program_that_is_not_there_is_the_machines_fault_and_named() {
-    let folder = tempfile::tempdir().unwrap();
-    let job = Job { program: "/no/such/program".into(), ..job(folder.path(), "") };
-    let process = launcher(folder.path()).start(&job).await.unwrap();
-    let error = process.finish(Duration::from_secs(60)).await.unwrap_err().to_string();
-    assert!(error.contains("/no/such/program"), "{error}");
+    for (name, way) in ways("a missing program") {
+        let folder = tempfile::tempdir().unwrap();
+        let (launcher, job) = confined(&way, folder.path(), "");
+        let job = Job { program: "/no/such/program".into(), ..job };
+        let error = launcher.start(&job).await.unwrap().finish(PATIENCE).await.unwrap_err().to_string();
+        assert!(error.contains("/no/such/program"), "{name}: {error}");
+        assert!(error.contains("No such file"), "{name}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_policy_names_must_be_there() {
+    for (name, way) in ways("a missing path") {
+        if way.is_none() {
+            continue;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let (launcher, job) = confined(&way, folder.path(), "exit 0");
+        let mut policy = policy(folder.path());
+        policy.read.push("/no/such/library".into());
+        let job = Job { policy: Some(policy), ..job };
+        let error = launcher.start(&job).await.unwrap().finish(PATIENCE).await.unwrap_err().to_string();
+        assert!(error.contains("/no/such/library"), "{name}: {error}");
+    }
 }
 
 /// `kill -9` of the agent: the helper, and with it everything below, goes too.

@@ -18,7 +18,7 @@ pub(crate) fn tend(command: Pid, control: &OwnedFd) -> io::Result<i32> {
     let children = child_signals()?;
     loop {
         loop {
-            match rustix::process::waitpid(None, WaitOptions::NOHANG) {
+            match rustix::process::wait(WaitOptions::NOHANG) {
                 Ok(Some((pid, status))) if pid == command => return Ok(exit_code(status)),
                 Ok(Some(_)) => {}
                 Ok(None) => break,

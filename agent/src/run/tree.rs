@@ -51,7 +51,7 @@ impl Tree {
         signal_group(self.group, Signal::KILL);
         loop {
             // Reaped first: in the usual case nothing is left to be killed.
-            match rustix::process::waitpid(None, WaitOptions::NOHANG) {
+            match rustix::process::wait(WaitOptions::NOHANG) {
                 Ok(Some(_)) => continue,
                 Ok(None) => {}
                 // No children left: done.
