@@ -1,8 +1,9 @@
 //! `results.tsv`: a night in the five columns of the ancestor's log, for whoever has scripts that read it.
 //!
 //! Tab-separated with a header: `commit` (7 digits), `val_bpb` (6 decimals, `0.000000` where there is none), `memory_gb`
-//! (peak in GiB, 1 decimal), `status` (`keep`, `discard` or `crash`), `description` (one line). Where the evaluator corrected a
-//! claim, the standard error of that stands behind the description, so that there are five columns still.
+//! (peak in GiB, 1 decimal), `status` (`keep`, `discard` or `crash`), `description` (one line). Where the
+//! evaluator's correction of a claim is uncertain in the decimals shown, its standard error stands behind the description, so
+//! that there are five columns still.
 
 use crate::flow::{TrialEnd, Verdict};
 use crate::records::{ExperimentRecord, TrialRecord};
@@ -31,7 +32,7 @@ pub fn results_tsv(experiments: &[ExperimentRecord], trials: &[TrialRecord]) -> 
             Verdict::Crashed => trained.next_back().and_then(|trained| remark_on(&trained.end)),
             verdict => Some(verdict.name()),
         };
-        let error = error_of_mean(&trials).filter(|error| *error > 0.0).map(|error| format!("± {error:.0e}"));
+        let error = error_of_mean(&trials).filter(|error| *error >= 5e-7).map(|error| format!("± {error:.0e}"));
         let remarks: Vec<String> = remark.map(str::to_owned).into_iter().chain(error).collect();
         let title = one_line(&experiment.proposal.title);
         let description = if remarks.is_empty() { title } else { format!("{title} ({})", remarks.join(", ")) };

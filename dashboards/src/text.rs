@@ -152,12 +152,13 @@ pub(crate) fn signed(value: Option<f64>) -> String {
     }
 }
 
-/// A standard error behind its metric, `± 2e−6`; nothing where there is none, or where it is 0.
+/// A standard error behind its metric, `± 2e−6`; nothing where there is none, or where it is nothing beside four decimals: to
+/// take a logarithm in two ways alone makes some 1e-8.
 pub(crate) fn plus_minus(error: Option<f64>) -> String {
     match error {
         Some(e) if !e.is_finite() || e < 0.0 => "± unknown".to_owned(),
         Some(e) if e >= 5e-5 => format!("± {}", metric(Some(e))),
-        Some(e) if e > 0.0 => minus(format!("± {e:.0e}")),
+        Some(e) if e >= 5e-7 => minus(format!("± {e:.0e}")),
         _ => String::new(),
     }
 }
@@ -219,7 +220,7 @@ mod tests {
         let metrics = [Some(1.84231), Some(-0.00001), Some(f64::NAN), Some(1e30), None].map(metric);
         assert_eq!(metrics, ["1.8423", "0.0000", "not finite", "1.000e30", "–"]);
         let differences = [Some(0.0012), Some(-0.0321), Some(0.0), Some(-0.00001), None].map(signed);
-        let errors = [Some(0.00021), Some(2.4e-6), Some(0.0), None, Some(f64::NAN)].map(plus_minus);
+        let errors = [Some(0.00021), Some(2.4e-6), Some(4e-7), None, Some(f64::NAN)].map(plus_minus);
         assert_eq!(errors, ["± 0.0002", "± 2e−6", "", "", "± unknown"]);
         assert_eq!(differences, ["+0.0012", "−0.0321", "0.0000", "−1e−5", "–"]);
         let durations = [0.0, 42.4, 780.0, 25_500.0, f64::INFINITY, -1.0].map(duration);

@@ -34,15 +34,14 @@ fn how(view: &VerificationView) -> String {
     };
     let confined = match view.sandboxes.is_empty() {
         true => String::new(),
-        false => format!(", and ran confined by {}", joined(&view.sandboxes)),
+        false => format!(" confined by {}", joined(&view.sandboxes)),
     };
     let besides = match view.uncertified {
         0 => String::new(),
         count => format!(" {} {} evaluated before claims were audited.", counted(count, "trial"), was(count)),
     };
     format!(
-        "Every model's own claim of its loss was audited by the evaluator {}{places}, in processes that had not seen the \
-         claim{confined}.{besides}",
+        "Every model's own claim of its loss was audited by the evaluator {}{places}, in fresh processes{confined}.{besides}",
         joined(&view.evaluators)
     )
 }
@@ -89,8 +88,7 @@ mod tests {
         assert_eq!(
             shown(whole.clone()),
             "<p class=\"verified\">Every model's own claim of its loss was audited by the evaluator claim-and-audit/1 at 256 \
-             places of the held-out text, in processes that had not seen the claim, and ran confined by namespaces (bubblewrap \
-             0.8.0, seccomp). 9 trials were verified, 3 rejected: 1 by the check audit-largest, 2 by the check \
+             places of the held-out text, in fresh processes confined by namespaces (bubblewrap 0.8.0, seccomp). 9 trials were verified, 3 rejected: 1 by the check audit-largest, 2 by the check \
              seeds&lt;b&gt;. <code>nocturne show 2026-03-08-k4/NUMBER</code> prints the certificate of every trial of an \
              experiment.</p>"
         );

@@ -54,7 +54,7 @@ enum Command {
     Status(ReadArgs),
     /// Nights, or the experiments of one
     List(ListArgs),
-    /// One night or one experiment (NIGHT/NUMBER) whole: proposal, diff, trials, decision, log
+    /// One night or one experiment (NIGHT/NUMBER) whole: proposal, trials and their certificates, decision, diff
     Show(ShowArgs),
     /// Write a night's plots, page and results.tsv
     Report(ReportArgs),
