@@ -70,8 +70,9 @@ async fn check_figures(fixture: &Fixture, experiments: &[ExperimentRecord]) {
             + off("head_dim", 64.0) * 0.01;
         for ordinal in 1..10 {
             let checkpoint = layout.checkpoint(&experiment.id, ordinal);
-            if let Ok(claimed) = std::fs::read_to_string(checkpoint)
-                && !claimed.is_empty()
+            // The first line of the pretended trainer's checkpoints.
+            if let Ok(text) = std::fs::read_to_string(checkpoint)
+                && let Some(claimed) = text.lines().next()
             {
                 let claimed: f64 = claimed.parse().unwrap();
                 assert!((claimed - loss).abs() < 1e-9, "{} claims {claimed}, its commit {loss}", experiment.id);
