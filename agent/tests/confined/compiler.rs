@@ -120,7 +120,7 @@ pub fn write(outside: &Outside, source: &Path) -> Vec<&'static str> {
 /// Names of the executables in a target folder, and of those files anywhere below it that hold the secret.
 pub fn made(target: &Path) -> (BTreeSet<String>, Vec<PathBuf>) {
     let names = fs::read_dir(target.join("debug")).into_iter().flatten().flatten();
-    let names = names.filter(|entry| entry.path().is_file() && entry.path().extension().is_none());
+    let names = names.filter(|entry| entry.path().is_file() && !entry.file_name().to_string_lossy().contains('.'));
     let names = names.filter_map(|entry| entry.file_name().into_string().ok()).collect();
     let mut holding = Vec::new();
     let mut folders = vec![target.to_owned()];

@@ -115,8 +115,11 @@ fn by_descriptor(whose: &'static str, file: fn(&World) -> io::Result<fs::File>) 
 
 /// The descriptor that the agent has handed over, as it hands over training data.
 fn given(world: &World) -> io::Result<fs::File> {
-    // SAFETY: a number that the test gave, or that was received.
-    Ok(unsafe { fs::File::from_raw_fd(world.pid("given-fd")) })
+    match world.pid("given-fd") {
+        -1 => Err(io::Error::other("no descriptor is handed over")),
+        // SAFETY: a number that the test gave, or that was received; whoever makes an attempt has it for itself.
+        fd => Ok(unsafe { fs::File::from_raw_fd(fd) }),
+    }
 }
 
 fn readable(world: &World) -> io::Result<fs::File> {
