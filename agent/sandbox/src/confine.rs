@@ -162,7 +162,8 @@ fn stay_between(
     match init::fork().map_err(system("start the command's process"))? {
         Side::Child => {
             let code = die_with_parent()
-                .and_then(|()| rustix::process::setpgid(None, None).map_err(system("make a group for the command")))
+                .and_then(|()| rustix::process::setsid().map_err(system("make a session for the command")))
+                .map(drop)
                 .and_then(|()| become_command(orders, command, report));
             leave_with(code, report)
         }

@@ -47,6 +47,8 @@ const NEVER: &[i64] = &[
     libc::SYS_process_madvise,
     libc::SYS_process_mrelease,
     libc::SYS_pidfd_getfd,
+    // A socket with a path is reached through every folder that may be read, whatever the network.
+    libc::SYS_connect,
     libc::SYS_kcmp,
     // Calls that pass by this filter.
     libc::SYS_io_uring_setup,
@@ -105,7 +107,6 @@ const NEVER: &[i64] = &[
 /// Where processes share the machine's IPC and network: what would meet others.
 const NEVER_WITHOUT_NAMESPACES: &[i64] = &[
     libc::SYS_socket,
-    libc::SYS_connect,
     libc::SYS_bind,
     libc::SYS_listen,
     libc::SYS_accept,
@@ -129,18 +130,23 @@ const NEVER_WITHOUT_NAMESPACES: &[i64] = &[
 ];
 
 /// Landlock does not guard a file's owner, mode, times and attributes. Outside namespaces every file of the user has a name,
-/// so these are refused there; a build needs some of them on its own files.
+/// and in all of them a process may be handed a descriptor of a file of the machine, so these are refused; a build, which is
+/// handed none, needs some of them on its own files.
 const NO_METADATA: &[i64] = &[
     libc::SYS_fchownat,
+    libc::SYS_fchown,
     libc::SYS_setxattr,
     libc::SYS_lsetxattr,
+    libc::SYS_fsetxattr,
     libc::SYS_removexattr,
     libc::SYS_lremovexattr,
+    libc::SYS_fremovexattr,
     SYS_SETXATTRAT,
     SYS_REMOVEXATTRAT,
     SYS_FILE_SETATTR,
 ];
-const NO_METADATA_BUT_BUILDS: &[i64] = &[libc::SYS_fchmodat, libc::SYS_fchmodat2];
+const NO_METADATA_BUT_BUILDS: &[i64] =
+    &[libc::SYS_fchmod, libc::SYS_fchmodat, libc::SYS_fchmodat2, libc::SYS_utimensat];
 
 /// Newer than the C library's list; the numbers are the same on every processor.
 const SYS_SETXATTRAT: i64 = 463;
@@ -240,12 +246,14 @@ fn refused(strictness: Strictness) -> Result<Rules, SeccompError> {
     always(&[SYS_OPEN_TREE_ATTR]);
     if !strictness.namespaces {
         always(NEVER_WITHOUT_NAMESPACES);
+    }
+    if !strictness.namespaces || strictness.stage != Stage::Build {
         always(NO_METADATA);
         always(processor::NO_METADATA);
-        if strictness.stage != Stage::Build {
-            always(NO_METADATA_BUT_BUILDS);
-            always(processor::NO_METADATA_BUT_BUILDS);
-        }
+    }
+    if strictness.stage != Stage::Build {
+        always(NO_METADATA_BUT_BUILDS);
+        always(processor::NO_METADATA_BUT_BUILDS);
     }
     let mut when = |call: i64, conditions: Vec<SeccompCondition>| -> Result<(), SeccompError> {
         match rules.get_mut(&call) {
@@ -264,11 +272,12 @@ fn refused(strictness: Strictness) -> Result<Rules, SeccompError> {
     let (unix, datagram, raw) = (libc::AF_UNIX as u64, libc::SOCK_DGRAM as u64, libc::SOCK_RAW as u64);
     when(libc::SYS_socket, vec![word(0, SeccompCmpOp::Ne, unix)?])?;
     when(libc::SYS_socketpair, vec![word(0, SeccompCmpOp::Ne, unix)?])?;
+    // These are sent to any path without being connected.
+    for kind in [datagram, raw] {
+        when(libc::SYS_socket, vec![word(1, SeccompCmpOp::MaskedEq(0xf), kind)?])?;
+        when(libc::SYS_socketpair, vec![word(1, SeccompCmpOp::MaskedEq(0xf), kind)?])?;
+    }
     if !strictness.namespaces {
-        // One end of a pair of these can be sent elsewhere.
-        for kind in [datagram, raw] {
-            when(libc::SYS_socketpair, vec![word(1, SeccompCmpOp::MaskedEq(0xf), kind)?])?;
-        }
         // The user's other processes.
         when(libc::SYS_setpriority, vec![word(0, SeccompCmpOp::Ne, libc::PRIO_PROCESS as u64)?])?;
         when(libc::SYS_setpriority, vec![word(1, SeccompCmpOp::Ne, 0)?])?;
@@ -277,16 +286,12 @@ fn refused(strictness: Strictness) -> Result<Rules, SeccompError> {
             when(call, vec![word(0, SeccompCmpOp::Ne, 0)?])?;
         }
         when(libc::SYS_sched_setattr, vec![word(0, SeccompCmpOp::Ne, 0)?])?;
-        if strictness.stage != Stage::Build {
-            // By name; by descriptor it is the process's own file.
-            when(libc::SYS_utimensat, vec![double(1, SeccompCmpOp::Ne, 0)?])?;
-        }
     }
     when(libc::SYS_prlimit64, vec![word(0, SeccompCmpOp::Ne, 0)?])?;
     // Asking is allowed.
     when(libc::SYS_personality, vec![word(0, SeccompCmpOp::Ne, 0xffff_ffff)?])?;
-    // Characters typed into the person's terminal.
-    for request in [TIOCSTI, TIOCLINUX] {
+    // Characters typed into the person's terminal; flags of files that are only read.
+    for request in [TIOCSTI, TIOCLINUX].iter().chain(FILE_FLAGS).copied() {
         when(libc::SYS_ioctl, vec![word(1, SeccompCmpOp::Eq, request)?])?;
     }
     for bit in [libc::S_ISUID, libc::S_ISGID].map(u64::from) {
@@ -302,6 +307,8 @@ fn refused(strictness: Strictness) -> Result<Rules, SeccompError> {
 
 const TIOCSTI: u64 = 0x5412;
 const TIOCLINUX: u64 = 0x541c;
+/// FS_IOC_SETFLAGS, the same for 32 bits, FS_IOC_FSSETXATTR, FS_IOC_ENABLE_VERITY.
+const FILE_FLAGS: &[u64] = &[0x4008_6602, 0x4004_6602, 0x401c_5820, 0x4080_6685];
 
 const NEW_NAMESPACES: &[u64] = &[
     libc::CLONE_NEWNS as u64,
@@ -320,10 +327,6 @@ fn has(argument: u8, bit: u64) -> Result<SeccompCondition, SeccompError> {
 
 fn word(argument: u8, operator: SeccompCmpOp, value: u64) -> Result<SeccompCondition, SeccompError> {
     Ok(SeccompCondition::new(argument, SeccompCmpArgLen::Dword, operator, value)?)
-}
-
-fn double(argument: u8, operator: SeccompCmpOp, value: u64) -> Result<SeccompCondition, SeccompError> {
-    Ok(SeccompCondition::new(argument, SeccompCmpArgLen::Qword, operator, value)?)
 }
 
 #[cfg(test)]
@@ -362,7 +365,7 @@ mod tests {
         for strictness in every() {
             let rules = refused(strictness).unwrap();
             let never = rules[&libc::SYS_fchmodat].is_empty();
-            assert_eq!(never, !strictness.namespaces && strictness.stage != Stage::Build, "{strictness:?}");
+            assert_eq!(never, strictness.stage != Stage::Build, "{strictness:?}");
         }
     }
 }

@@ -92,6 +92,8 @@ pub fn prepare(
     };
     let inherited: Vec<OwnedFd> = std::iter::once(their_report).chain(their_control).collect();
     let before = move || {
+        // Whoever shares the agent's session shares its terminal. Also makes a group, which is the command's.
+        rustix::process::setsid()?;
         for door in &doors {
             (&*door).write_all(b"0")?;
         }

@@ -193,7 +193,11 @@ fn spawn(
 ) -> Result<Started, CouldNot> {
     let program = command.get_program().to_string_lossy().into_owned();
     let mut command = tokio::process::Command::from(command);
-    match command.process_group(0).spawn() {
+    // A confined command makes a session of its own, which the leader of a group cannot.
+    if link.is_none() {
+        command.process_group(0);
+    }
+    match command.spawn() {
         Ok(child) => {
             let group = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
             Ok(Started { child, link, tree: Tree { group, counted, namespace } })

@@ -88,7 +88,7 @@ pub fn attempts() -> Vec<Attempt> {
 }
 
 /// What can be done with a descriptor of a file that one may only read: one that the agent has handed over, or one of a library.
-fn by_descriptor(whose: &'static str, file: fn(&World) -> io::Result<fs::File>) -> [Attempt; 6] {
+fn by_descriptor(whose: &'static str, file: fn(&World) -> io::Result<fs::File>) -> [Attempt; 7] {
     let on = move |verb: &str, control: Control, what: fn(&World, i32) -> io::Result<i64>| {
         attempt(&format!("{verb}-of-a-{whose}-file"), control, move |world| {
             Found::done(file(world).and_then(|file| what(world, file.as_raw_fd())), world.get(whose))
@@ -104,6 +104,12 @@ fn by_descriptor(whose: &'static str, file: fn(&World) -> io::Result<fs::File>) 
         on("time", Control::Must, |_, fd| sys::check(unsafe { sys::futimens(fd, &[1, 1, 1, 1]) })),
         on("attribute", Control::May, |_, fd| {
             sys::check(unsafe { sys::fsetxattr(fd, c"user.nocturne".as_ptr(), c"x".as_ptr().cast(), 1, 0) })
+        }),
+        on("flags", Control::May, |_, fd| {
+            const FS_IOC_SETFLAGS: i64 = 0x4008_6602;
+            const FS_NODUMP_FL: i64 = 0x40;
+            let flags = FS_NODUMP_FL;
+            sys::call(sys::number::IOCTL, &[fd.into(), FS_IOC_SETFLAGS, std::ptr::from_ref(&flags).addr() as i64])
         }),
         on("another-name", Control::Must, |world, fd| {
             let to = fresh(world, "another-name").ok_or_else(|| io::Error::other(NO_OUTPUT))?;

@@ -33,7 +33,7 @@ pub fn attempts() -> Vec<Attempt> {
             attempt(name, control, move |_| Found::of(sys::check(unsafe { sys::socket(domain, kind, protocol) })))
         })
         .collect();
-    let more: [(&str, Control, fn(&World) -> Found); 14] = [
+    let more: [(&str, Control, fn(&World) -> Found); 16] = [
         ("tcp-connect", Control::Must, |world| tcp(world, "tcp-connect", format!("127.0.0.1:{}", world.get("tcp")))),
         ("tcp-connect-mapped", Control::May, |world| {
             tcp(world, "tcp-connect-mapped", format!("[::ffff:127.0.0.1]:{}", world.get("tcp")))
@@ -50,6 +50,18 @@ pub fn attempts() -> Vec<Attempt> {
             let sent = std::os::unix::net::UnixDatagram::unbound()
                 .and_then(|socket| socket.send_to(b"unix-datagram-in-home", world.get("unix-datagram")));
             Found::done(sent, "arrived unix-datagram-in-home")
+        }),
+        ("unix-datagram-in-a-readable-folder", Control::Must, |world| {
+            let sent = std::os::unix::net::UnixDatagram::unbound().and_then(|socket| {
+                socket.send_to(b"unix-datagram-in-a-readable-folder", world.get("unix-readable-datagram"))
+            });
+            Found::done(sent, "arrived unix-datagram-in-a-readable-folder")
+        }),
+        ("unix-datagram-from-a-pair", Control::Must, |world| {
+            let sent = std::os::unix::net::UnixDatagram::pair().and_then(|(socket, _)| {
+                socket.send_to(b"unix-datagram-from-a-pair", world.get("unix-readable-datagram"))
+            });
+            Found::done(sent, "arrived unix-datagram-from-a-pair")
         }),
         ("abstract-socket", Control::Must, |world| {
             let sent = std::os::unix::net::SocketAddr::from_abstract_name(world.get("abstract"))

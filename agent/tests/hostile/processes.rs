@@ -52,7 +52,7 @@ pub fn attempts() -> Vec<Attempt> {
             })
         }),
         ("signal-by-owner-of-a-pipe", Control::Must, |world| signalled(world, 43, |pid| by_owner(pid, 43))),
-        ("signal-to-its-group", Control::Must, |world| {
+        ("signal-to-a-group", Control::Must, |world| {
             signalled(world, sys::SIGURG, |_| sys::check(unsafe { sys::kill(-world.pid("group"), sys::SIGURG) }))
         }),
         ("signal-to-everybody", Control::Never, |world| {
