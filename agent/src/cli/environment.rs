@@ -9,6 +9,9 @@ use crate::repo::Repo;
 use crate::setup::{self, State};
 use crate::terminal::Display;
 
+/// Width of the doctor's table where it is not shown on a terminal.
+const COLUMNS: u16 = 120;
+
 pub(super) async fn setup(args: SetupArgs) -> Result<(), Fault> {
     let root = Repo::discover(&here()?).map_err(Fault::usage)?.root().to_owned();
     let mut options = setup::Options::of_process();
@@ -52,6 +55,9 @@ pub(super) async fn doctor(args: ReadArgs) -> Result<(), Fault> {
     } else {
         let mut table = Table::new();
         table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+        if table.width().is_none() {
+            table.set_width(COLUMNS);
+        }
         for finding in &findings {
             let word = match finding.state {
                 State::Ok => "ok",
@@ -61,7 +67,7 @@ pub(super) async fn doctor(args: ReadArgs) -> Result<(), Fault> {
             let remedy = finding.remedy.as_ref().map(|remedy| format!("\n{remedy}")).unwrap_or_default();
             table.add_row([word.to_owned(), finding.name.to_owned(), format!("{}{remedy}", finding.detail)]);
         }
-        outln!("{table}")
+        outln!("{}", table.trim_fmt())
     };
     // Whether anybody reads it or not, the exit code says it.
     if fit { printed } else { Err(Fault::environment("this machine is not ready for a night; see what FAILs above")) }
