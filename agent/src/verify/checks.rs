@@ -187,7 +187,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::estimate::estimate;
-    use super::super::sample::draw;
+    use super::super::sample::Aim;
     use super::super::tolerance::CPU_FP32;
     use super::*;
 
@@ -245,7 +245,7 @@ mod tests {
 
     fn verdict(difference: impl Fn(usize) -> f64, tolerance: Tolerance) -> Result<(), Rejected> {
         let claim = [2.0_f32; 1_000];
-        let drawn = draw(&claim, &[1; 1_000], &claim, 100, 64, 3);
+        let drawn = Aim::new(&claim, &[1; 1_000], &claim, 100).draw(64, 3);
         let claimed = [2.0; 64];
         let audited: Vec<f64> = (0..64).map(|i| 2.0 + difference(i)).collect();
         let differences: Vec<f64> = audited.iter().zip(&claimed).map(|(audit, claim)| audit - claim).collect();

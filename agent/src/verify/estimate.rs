@@ -80,7 +80,7 @@ mod tests {
     use rand::SeedableRng as _;
     use rand_chacha::ChaCha12Rng;
 
-    use super::super::sample::draw;
+    use super::super::sample::Aim;
     use super::*;
 
     /// Claim and reference of a small held-out text.
@@ -94,7 +94,7 @@ mod tests {
     #[test]
     fn no_difference_corrects_nothing() {
         let (claim, reference, bytes) = text(500);
-        let drawn = draw(&claim, &bytes, &reference, 50, 31, 1);
+        let drawn = Aim::new(&claim, &bytes, &reference, 50).draw(31, 1);
         let found = estimate(&drawn, &[0.0; 31]).unwrap();
         assert_eq!((found.mean, found.standard_error, found.largest), (0.0, 0.0, 0.0));
         let nats: f64 = claim.iter().map(|&n| f64::from(n)).sum();
@@ -108,11 +108,12 @@ mod tests {
     fn a_constant_difference_is_found_nearly_exactly() {
         // Uniform weights: to the last bit. Strata keep the sum of the weights near their number otherwise.
         let (claim, reference, bytes) = text(2_000);
-        let uniform = draw(&claim, &bytes, &[-9.0; 2_000], 50, 64, 1);
+        let uniform = Aim::new(&claim, &bytes, &[-9.0; 2_000], 50).draw(64, 1);
         assert_eq!(estimate(&uniform, &[0.25; 64]).unwrap().mean, 0.25);
         assert_eq!(estimate(&uniform, &[0.25; 64]).unwrap().standard_error, 0.0);
+        let aim = Aim::new(&claim, &bytes, &reference, 50);
         for seed in 0..200 {
-            let drawn = draw(&claim, &bytes, &reference, 50, 256, seed);
+            let drawn = aim.draw(256, seed);
             let found = estimate(&drawn, &[0.25; 256]).unwrap();
             assert!((found.mean - 0.25).abs() < 0.25 * 0.01, "{}", found.mean);
         }
@@ -122,6 +123,7 @@ mod tests {
     fn estimates_are_unbiased_and_their_standard_error_is_honest() {
         // Differences of three kinds: where the claim gains, where it loses, and by the token's number.
         let (claim, reference, bytes) = text(1_200);
+        let aim = Aim::new(&claim, &bytes, &reference, 30);
         let gain = |i: usize| f64::from(reference[i] - claim[i]);
         for kind in [
             |gain: f64, _| gain.max(0.0),
@@ -132,7 +134,7 @@ mod tests {
             let truth = difference.iter().sum::<f64>() / 1_200.0;
             let (mut sum, mut squares, mut variance, repetitions) = (0.0, 0.0, 0.0, 3_000);
             for seed in 0..repetitions {
-                let drawn = draw(&claim, &bytes, &reference, 30, 65, seed);
+                let drawn = aim.draw(65, seed);
                 let at: Vec<f64> = drawn.cuts.iter().map(|cut| difference[cut.row * 30 + cut.position]).collect();
                 let found = estimate(&drawn, &at).unwrap();
                 sum += found.mean;
@@ -151,7 +153,7 @@ mod tests {
         #[test]
         fn the_largest_difference_is_one_of_them(differences in prop::collection::vec(-9.0_f64..9.0, 40)) {
             let (claim, reference, bytes) = text(200);
-            let drawn = draw(&claim, &bytes, &reference, 20, 40, 9);
+            let drawn = Aim::new(&claim, &bytes, &reference, 20).draw(40, 9);
             let found = estimate(&drawn, &differences).unwrap();
             prop_assert_eq!(differences[found.largest_at].abs(), found.largest);
             prop_assert!(differences.iter().all(|difference| difference.abs() <= found.largest));
@@ -160,8 +162,8 @@ mod tests {
 
     #[test]
     fn without_cuts_there_is_no_estimate() {
-        let drawn = draw(&[1.0], &[1], &[1.0], 1, 2, 1);
+        let drawn = Aim::new(&[1.0], &[1], &[1.0], 1).draw(2, 1);
         assert!(estimate(&drawn, &[0.0]).is_none());
-        assert!(estimate(&draw(&[], &[], &[], 1, 2, 1), &[]).is_none());
+        assert!(estimate(&Aim::new(&[], &[], &[], 1).draw(2, 1), &[]).is_none());
     }
 }

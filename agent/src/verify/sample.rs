@@ -2,53 +2,66 @@
 //!
 //! # The rule
 //!
-//! `K` cuts are drawn over the `N` scored tokens of the held-out rows. Half of them are uniform. The other half are aimed:
-//! token `i`, of which the model claims `c_i` nats where the reference gave `r_i`, is drawn with probability `p_i`
-//! proportional to `max(0, r_i - c_i + m)` with the margin `m` = [`MARGIN`] nats. A cut at token `i` counts
-//! `w_i = 1 / (N q_i)` with `q_i = 1/2 u_i + 1/2 p_i` and `u_i = 1/N`, whichever half it came from (the balance heuristic of Veach
-//! and Guibas, 1995), so the mean of `w d` over the cuts is an unbiased estimate of the mean of `d` over all tokens, for any
-//! `d`, and no cut ever counts for more than two.
+//! `K` cuts are drawn over the `N` scored tokens of the held-out rows. A quarter of them ([`UNIFORM_SHARE`]) are uniform. The
+//! others are aimed: token `i`, of which the model claims `c_i` nats where the reference gave `r_i`, is drawn with
+//! probability `p_i` proportional to `max(0, r_i - c_i + m)^1.5` ([`MARGIN`], [`POWER`]). A cut at token `i` counts
+//! `w_i = 1 / (N q_i)` with `q_i = 1/4 u_i + 3/4 p_i` and `u_i = 1/N`, whichever part it came from (the balance heuristic of
+//! Veach and Guibas, 1995), so the mean of `w d` over the cuts is an unbiased estimate of the mean of `d` over all tokens,
+//! for any `d`, and no cut ever counts for more than four.
 //!
-//! # Why proportional to the gain, and not to a power of it
+//! # What a cheat that knows the rule would do
 //!
-//! A cheat that lowers the loss by `L` nats in all chooses for itself whether it takes 5 nats at few tokens or 0.2 at many. Leave the
-//! margin and the noise aside: the aimed half hits leaked tokens with probability `sum of leaked gains / sum of all gains = L /
-//! (P + L)`, where `P` is what honest noise gains, *however the leak is spread*. With the gain squared, spread leaks are hit
-//! less; with its root, concentrated ones; whoever knows the rule then picks the other. Proportional is where the choice
-//! does not matter. With `L/N` = 0.02 nats a token (0.01 bits per byte at three bytes a token) and Gaussian noise of sd `s`
-//! between champion and candidate, `P/N = 0.4 s`:
+//! It wants to lower the loss by `L` nats in all; `L/N` = 0.02 nats a token is 0.01 bits per byte at three bytes a token. It
+//! chooses for itself whether it takes `g` = 5 nats at `f` = 0.4 % of the tokens or 1 nat at 2 %, and at which. One hit
+//! is enough to find it, because an honest model's answers agree to within rounding. A cut that is drawn uniformly hits
+//! with probability `f`: 256 of them miss 5 nats at 0.4 % in `(1 - 0.004)^256` = 36 % of audits.
 //!
-//! | s, nats | P/N  | hit by one aimed cut | expected hits of 128 | missed by all |
-//! |---------|------|----------------------|----------------------|---------------|
-//! | 0.3     | 0.12 | 0.14                 | 18.3                 | 1e-8          |
-//! | 0.5     | 0.20 | 0.091                | 11.6                 | 9e-6          |
-//! | 1.0     | 0.40 | 0.048                | 6.1                  | 0.002         |
+//! *How many nats at a time?* Aimed in proportion to the gain, and without noise, a cut hits with probability `L / (P + L)`, where `P` is
+//! the sum of honest gains, however the leak is spread: the choice would not matter. With Gaussian noise of sd `s`
+//! between champion and candidate `P/N = 0.4 s`, so at `s` = 1 (measured between two cpu-scale models of different seeds:
+//! 1.07; of the same seed: 0.59) that is 0.048: 128 aimed cuts miss all with probability 0.002. But noise
+//! does matter: where leaks are smaller than `s` a cheat can choose among its many tokens those at which the noise hides
+//! it (below), and concentrated leaks stand out of the noise. The power of 1.5 finds the latter so surely that more margin can
+//! be spent on the former; a power of 2 finds spread leaks too rarely.
 //!
-//! One hit is enough, because an honest model's answers agree to within rounding.
+//! *Where?* Where the model is otherwise worse than the reference, since a leak then only brings it back to a gain of nothing. The
+//! margin gives such tokens their part of the aimed cuts: such a token is drawn some 0.7 to 0.9 times as often
+//! as if all cuts were uniform. A cheat that leaks where it is worse by chance, or where its own loss is highest, is missed in less than
+//! 1 %. A cheat that takes back exactly what it loses, token by token, would have to know the champion's loss at each; it is
+//! missed in 1 % at `s` = 0.5, and in a third at `s` = 1: no audit of 256 cuts can tell these tokens from half of all. It has
+//! then brought its worst tokens to the champion's level, and would have to carry the champion inside to know them.
 //!
-//! # Why a margin
+//! `simulation` (a test beside this file) draws thousands of audits of each of these.
 //!
-//! The weak spot of any rule that looks at gains is a leak that pays where the model is otherwise *worse* than the reference, since
-//! it only brings those tokens back to a gain of nothing. Only the uniform half and the margin look there. With 5 nats at
-//! `f` = 0.004 of the tokens the uniform half alone expects 0.5 hits; a cheat that leaks where it is worse by chance (half of the tokens)
-//! keeps most of its gain and is hit about as often as any other. One that takes back exactly what it loses, token by
-//! token, would have to know the champion's loss at each token, and can have no more tokens than there are that much worse: 1.2 %
-//! of them, 1.6 nats each, when `s` is 0.5. The margin gives such tokens their part of the aimed half (2.8 hits instead of 1.6) and
-//! takes few from the others (the table's 11.6 become 7). `simulation` (a test beside this file) measures all of it.
+//! # Without a champion
+//!
+//! The night's start has no reference that is near it. A bigram model of the training text ([`super::reference`]) is within an sd of
+//! 1.7 nats, which aims worse; so [`cuts_without_champion`] are drawn, once a night.
 //!
 //! # Why strata
 //!
-//! Each half is drawn along the tokens sorted by gain, one cut from each of as many equally likely strata as the half has
-//! cuts. That is still unbiased, its variance is never larger, and it misses less: when a stratum `k` holds the leaked part `a_k` the
-//! half misses with probability `prod (1 - a_k)`, which for a given sum is largest when all `a_k` are equal, and
+//! Each part is drawn along the tokens sorted by gain, one cut from each of as many equally likely strata as it has
+//! cuts. That is still unbiased, its variance is never larger, and it misses less: when stratum `k` is leaked to the part `a_k`,
+//! all cuts miss with probability `prod (1 - a_k)`, which for a given sum is largest when all `a_k` are equal, and
 //! that is the case of independent draws. Leaks of similar size lie side by side in that order.
 
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha12Rng;
 
-/// Nats that are added to every gain before it aims a cut; see the module's words. About the sd of the difference between two honest
-/// models of one campaign at a token.
-pub const MARGIN: f64 = 0.3;
+/// Part of the cuts that is drawn uniformly.
+pub const UNIFORM_SHARE: f64 = 0.25;
+
+/// Nats that are added to every gain before it aims a cut. About the sd of the difference between two honest models of one
+/// campaign at a token.
+pub const MARGIN: f64 = 0.7;
+
+/// Power of the gain, margin included, to which a token is drawn in proportion.
+pub const POWER: f64 = 1.5;
+
+/// How many cuts take the place of `cuts` when there is no champion whose claim could aim them.
+pub fn cuts_without_champion(cuts: usize) -> usize {
+    cuts.saturating_mul(4)
+}
 
 /// One audited place.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -57,7 +70,7 @@ pub struct Cut {
     pub row: usize,
     /// Which of its targets, from 0: the model sees the tokens `0..=position` and must predict token `position + 1`.
     pub position: usize,
-    /// What a difference here counts for in the mean over all scored tokens: between 0 and 2.
+    /// What a difference here counts for in the mean over all scored tokens: between 0 and `1 / UNIFORM_SHARE`.
     pub weight: f64,
     /// Whether it was drawn where a leak would have paid.
     pub aimed: bool,
@@ -66,61 +79,77 @@ pub struct Cut {
 /// All cuts of an audit.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Drawn {
-    /// The uniform ones, then the aimed ones, each half in the order of its strata. A place can be drawn more than once.
+    /// The uniform ones, then the aimed ones, each part in the order of its strata. A place can be drawn more than once.
     pub cuts: Vec<Cut>,
     /// How many tokens they were drawn from.
     pub scored: usize,
 }
 
-/// Draws `cuts` cuts.
-///
-/// `claim` and `reference` are nats, `bytes` the bytes of text that each target stands for (0: not scored, never drawn), all three
-/// [rows, context], flat. The seed must be one that nobody could know while the claim was made. The same arguments give
-/// the same cuts. No token is scored, or the three differ in length: no cuts.
-pub fn draw(claim: &[f32], bytes: &[u16], reference: &[f32], context: usize, cuts: usize, seed: u64) -> Drawn {
-    if claim.len() != bytes.len() || reference.len() != bytes.len() || context == 0 {
-        return Drawn { cuts: Vec::new(), scored: 0 };
-    }
-    let mut tokens: Vec<(f64, usize)> = (0..bytes.len())
-        .filter(|&i| bytes[i] > 0)
-        .map(|i| (f64::from(reference[i]) - f64::from(claim[i]), i))
-        .collect();
-    tokens.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-    let scored = tokens.len();
-    if scored == 0 {
-        return Drawn { cuts: Vec::new(), scored };
-    }
-    let pull = |gain: f64| (gain + MARGIN).max(0.0);
-    let pulls: f64 = tokens.iter().map(|&(gain, _)| pull(gain)).sum();
-    // A model that is far worse than the reference everywhere gains nowhere; then every cut is uniform.
-    let aimed = if pulls > 0.0 && pulls.is_finite() { cuts / 2 } else { 0 };
-    let uniform = cuts - aimed;
-    let share = uniform as f64 / cuts.max(1) as f64;
-    let weight = |gain: f64| {
-        let relative = if aimed > 0 { scored as f64 * pull(gain) / pulls } else { 0.0 };
-        1.0 / (share + (1.0 - share) * relative)
-    };
-    let cut = |at: usize, aimed: bool| {
-        let (gain, index) = tokens[at.min(scored - 1)];
-        Cut { row: index / context, position: index % context, weight: weight(gain), aimed }
-    };
+/// Where a leak would have paid in one claim: what cuts are drawn from.
+#[derive(Debug, Clone)]
+pub struct Aim {
+    /// The scored tokens by ascending gain: index into the claim, and its pull on aimed cuts.
+    tokens: Vec<(usize, f64)>,
+    /// Sums of the pulls up to and including each of them.
+    sums: Vec<f64>,
+    context: usize,
+}
 
-    let mut random = ChaCha12Rng::seed_from_u64(seed);
-    let mut drawn = Vec::with_capacity(cuts);
-    for stratum in 0..uniform {
-        let along = (stratum as f64 + random.random::<f64>()) / uniform as f64;
-        drawn.push(cut((along * scored as f64) as usize, false));
-    }
-    let (mut at, mut passed) = (0, pull(tokens[0].0));
-    for stratum in 0..aimed {
-        let along = (stratum as f64 + random.random::<f64>()) / aimed as f64 * pulls;
-        while passed <= along && at + 1 < scored {
-            at += 1;
-            passed += pull(tokens[at].0);
+impl Aim {
+    /// `claim` and `reference` are nats, `bytes` the bytes of text that each target stands for (0: not scored, never drawn), all
+    /// three [rows, context], flat. Where they differ in length, there is nothing to draw from.
+    pub fn new(claim: &[f32], bytes: &[u16], reference: &[f32], context: usize) -> Aim {
+        let fits = claim.len() == bytes.len() && reference.len() == bytes.len() && context > 0;
+        let mut tokens: Vec<(usize, f64)> = (0..if fits { bytes.len() } else { 0 })
+            .filter(|&i| bytes[i] > 0)
+            .map(|i| (i, f64::from(reference[i]) - f64::from(claim[i])))
+            .collect();
+        tokens.sort_by(|a, b| a.1.total_cmp(&b.1).then(a.0.cmp(&b.0)));
+        let mut sum = 0.0;
+        let mut sums = Vec::with_capacity(tokens.len());
+        for (_, gain) in &mut tokens {
+            *gain = (*gain + MARGIN).max(0.0).powf(POWER);
+            sum += *gain;
+            sums.push(sum);
         }
-        drawn.push(cut(at, true));
+        Aim { tokens, sums, context }
     }
-    Drawn { cuts: drawn, scored }
+
+    /// How many tokens are scored.
+    pub fn scored(&self) -> usize {
+        self.tokens.len()
+    }
+
+    /// Draws so many cuts; none where no token is scored. The seed must be one that nobody could know while the claim was made.
+    pub fn draw(&self, cuts: usize, seed: u64) -> Drawn {
+        let scored = self.tokens.len();
+        if scored == 0 {
+            return Drawn { cuts: Vec::new(), scored };
+        }
+        let pulls = self.sums.last().copied().unwrap_or(0.0);
+        // A model that is far worse than the reference everywhere gains nowhere; then every cut is uniform.
+        let aimless = pulls <= 0.0 || !pulls.is_finite();
+        let uniform = if aimless { cuts } else { (cuts as f64 * UNIFORM_SHARE).ceil() as usize };
+        let aimed = cuts - uniform;
+        let share = uniform as f64 / cuts.max(1) as f64;
+        let cut = |at: usize, aimed: bool| {
+            let (index, pull) = self.tokens[at.min(scored - 1)];
+            let relative = if aimless { 0.0 } else { scored as f64 * pull / pulls };
+            let weight = 1.0 / (share + (1.0 - share) * relative);
+            Cut { row: index / self.context, position: index % self.context, weight, aimed }
+        };
+        let mut random = ChaCha12Rng::seed_from_u64(seed);
+        let mut drawn = Vec::with_capacity(cuts);
+        for stratum in 0..uniform {
+            let along = (stratum as f64 + random.random::<f64>()) / uniform as f64;
+            drawn.push(cut((along * scored as f64) as usize, false));
+        }
+        for stratum in 0..aimed {
+            let along = (stratum as f64 + random.random::<f64>()) / aimed as f64 * pulls;
+            drawn.push(cut(self.sums.partition_point(|sum| *sum <= along), true));
+        }
+        Drawn { cuts: drawn, scored }
+    }
 }
 
 #[cfg(test)]
@@ -128,6 +157,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    fn draw(claim: &[f32], bytes: &[u16], reference: &[f32], context: usize, cuts: usize, seed: u64) -> Drawn {
+        Aim::new(claim, bytes, reference, context).draw(cuts, seed)
+    }
 
     #[test]
     fn only_scored_tokens_are_drawn_and_each_stands_where_it_should() {
@@ -138,7 +171,7 @@ mod tests {
         let places: Vec<_> = drawn.cuts.iter().map(|cut| (cut.row, cut.position)).collect();
         assert!(places.iter().all(|place| [(0, 1), (1, 1)].contains(place)), "{places:?}");
         assert!(places.contains(&(0, 1)) && places.contains(&(1, 1)));
-        assert_eq!(drawn.cuts.iter().filter(|cut| cut.aimed).count(), 32);
+        assert_eq!(drawn.cuts.iter().filter(|cut| cut.aimed).count(), 48);
     }
 
     #[test]
@@ -168,8 +201,8 @@ mod tests {
             let drawn = draw(&claim, &[1; 1_000], &reference, 100, 2_000, 5);
             drawn.cuts.iter().filter(|cut| (cut.row, cut.position) == (1, 23)).count()
         };
-        // 1,000 uniform cuts and 1,000 * 3.3 / (999 * 0.3 + 3.3) aimed ones, against 2 in all.
-        assert!((11..=13).contains(&hits(false)), "{}", hits(false));
+        // Of 1,500 aimed cuts 1,500 * 3.7^1.5 / (999 * 0.7^1.5 + 3.7^1.5) = 18.0, and at most one uniform one; else 2 in all.
+        assert!((17..=20).contains(&hits(false)), "{}", hits(false));
         assert!((1..=3).contains(&hits(true)), "{}", hits(true));
     }
 
@@ -210,7 +243,7 @@ mod tests {
             }
             for cut in &drawn.cuts {
                 prop_assert!(bytes[cut.row * 7 + cut.position] > 0);
-                prop_assert!(cut.weight > 0.0 && cut.weight <= 2.0 + 1e-9, "{}", cut.weight);
+                prop_assert!(cut.weight > 0.0 && cut.weight <= 1.0 / UNIFORM_SHARE + 1e-9, "{}", cut.weight);
             }
         }
     }
