@@ -56,6 +56,8 @@ pub fn plan(cuts: &[Cut], batch_rows: usize, seed: u64) -> Plan {
     }
 
     let mut random = ChaCha12Rng::seed_from_u64(seed);
+    // The cuts may be drawn from the same seed's first stream, and what a batch shows from the ones after it.
+    random.set_stream(u64::MAX);
     // Ranges of `places`, one for each held-out row.
     let mut rows: Vec<std::ops::Range<usize>> = Vec::new();
     for (index, place) in places.iter().enumerate() {

@@ -1,7 +1,9 @@
 //! The checks that a claim must pass, each of them one line of the certificate. Pure.
 //!
-//! In their order: `checkpoint`, `claim`, `count`, `finite`, `normalised`, `text`, `audit`, `finite` once more (the audit's
-//! logits), `audit-largest`, `audit-mean`, `seeds`. The first that fails ends the verification.
+//! In their order: `checkpoint`, `claim`, `count`, `finite`, `normalised`, `text`, `audit` (or `finite` once more, when a
+//! logit is not), `audit-largest`, `audit-mean`, `seeds`. The first that fails ends the verification.
+
+use protocol::WeightsDigest;
 
 use crate::flow::{Check, Rejected};
 
@@ -171,9 +173,24 @@ pub fn audit(
     Ok(())
 }
 
+/// Compares initial weights under two seeds; see [`super::seeds`].
+///
+/// # Errors
+/// [`Rejected`] by `seeds`.
+pub fn seeds(findings: &mut Findings, tensors: &[WeightsDigest]) -> Result<(), Rejected> {
+    match super::seeds::compare(tensors) {
+        Ok(found) => {
+            let detail = format!("{} of {} initial weights differ between two seeds", found.differ, found.drawn);
+            findings.passed("seeds", detail);
+            Ok(())
+        }
+        Err(evidence) => Err(findings.failed("seeds", evidence)),
+    }
+}
+
 /// Whether a difference is beyond a limit. What is no number is.
 fn exceeds(difference: f64, limit: f64) -> bool {
-    !(difference.abs() <= limit)
+    difference.is_nan() || difference.abs() > limit
 }
 
 /// A target in words.

@@ -128,7 +128,7 @@ mod tests {
         for kind in [
             |gain: f64, _| gain.max(0.0),
             |gain: f64, _| -gain.min(0.0),
-            |_, i: usize| f64::from(u8::from(i % 40 == 0)),
+            |_, i: usize| f64::from(u8::from(i.is_multiple_of(40))),
         ] {
             let difference: Vec<f64> = (0..1_200).map(|i| kind(gain(i), i)).collect();
             let truth = difference.iter().sum::<f64>() / 1_200.0;

@@ -7,14 +7,19 @@
 pub mod batches;
 pub mod checks;
 pub mod claim;
+mod conduct;
 pub mod estimate;
+mod files;
 mod held_out;
 pub mod plain;
 pub mod reference;
 pub mod sample;
 pub mod seeds;
+mod serving;
 pub mod tolerance;
 
 pub use claim::{ClaimError, ClaimSpec, claim};
+pub use conduct::{EVALUATOR, Evaluated, EvaluationError, EvaluationSpec, Part, evaluate};
+pub use files::{read_claim, write_claim};
 pub use held_out::{HeldOut, Mismatch};
-pub use plain::{EVALUATOR, verify};
+pub use plain::verify;
