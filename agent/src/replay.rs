@@ -4,24 +4,25 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use protocol::{EvaluateRequest, Go, TrainRequest};
 use serde::Serialize;
 use tokio::sync::watch;
 
-use crate::build::{BuildError, Builder, Order};
+use crate::build::{BuildError, Order};
 use crate::campaign::{Campaign, CampaignError};
-use crate::flow::{CommitId, ExperimentId, Rejected, TrialEnd};
+use crate::flow::{Certificate, CommitId, ExperimentId, Rejected, TrialEnd};
 use crate::layout::Layout;
-use crate::night::device;
-use crate::night::open::{self, OpenError};
+use crate::night::open::OpenError;
+use crate::night::ready::{self, Ready};
+use crate::night::workbench::Subject;
 use crate::night::{self, Lock, Watcher};
 use crate::prepare;
 use crate::records::NightRecord;
 use crate::repo::{Repo, RepoError};
-use crate::run::{Job, RunError, TrialSpec, train};
+use crate::run::{RunError, train};
+use crate::seeds::NoRandomness;
 use crate::store::{Reader, StoreError};
 use crate::terminal::Notice;
-use crate::verify::{ClaimError, ClaimSpec, claim, verify};
+use crate::verify::{self, Evaluated, EvaluationError};
 
 /// What a replay found.
 #[derive(Debug, Clone, Serialize)]
@@ -34,6 +35,8 @@ pub struct Replayed {
     pub steps: u64,
     /// Tokens trained on now.
     pub tokens: u64,
+    /// What the evaluator did.
+    pub certificate: Certificate,
     /// Where curve, log and checkpoint lie.
     pub folder: PathBuf,
 }
@@ -68,9 +71,12 @@ pub enum ReplayError {
     /// It did not finish.
     #[error("it did not finish this time: {0:?}")]
     NotFinished(TrialEnd),
-    /// There is no claim.
+    /// It could not be evaluated.
     #[error(transparent)]
-    Claim(#[from] ClaimError),
+    Evaluation(#[from] EvaluationError),
+    /// No secret seeds for the evaluator.
+    #[error(transparent)]
+    Lots(#[from] NoRandomness),
     /// The evaluator does not vouch for it.
     #[error("the evaluator rejects it this time: check '{}' failed: {}", .0.check, .0.evidence)]
     Rejected(Rejected),
@@ -114,14 +120,11 @@ pub async fn replay(
     let campaign = campaign_of(layout, &record)?;
     let _lock = Lock::take(&layout.lock())?;
     let environment = prepare::environment(layout.root(), &campaign, watcher).await.map_err(OpenError::from)?;
-    let data = prepare::data(layout, &campaign, &environment, watcher).await.map_err(OpenError::from)?;
-    let setting = campaign.setting(campaign.machine.threads, device::device(&campaign, &environment)?);
+    let launcher = ready::launcher(layout.lock(), &campaign)?;
+    let Ready { workbench, builder, .. } = ready::ready(layout, &campaign, &environment, launcher, watcher).await?;
 
     let folder = layout.state().join("replays").join(format!("{}-{}", id.night, id.number));
     std::fs::create_dir_all(&folder).map_err(|source| ReplayError::Folder { path: folder.clone(), source })?;
-    let launcher = open::launcher(layout)?;
-    let builder =
-        Builder::new(launcher.clone(), environment.cargo().to_owned(), environment.build_env(), layout.slots());
     // Never sent: Ctrl-C ends this program, and with it everything it started.
     let (_never, stop) = watch::channel(false);
     let executable = folder.join("trainer");
@@ -143,55 +146,28 @@ pub async fn replay(
         built.map_err(|failure| ReplayError::DoesNotCompile(failure.errors.join("\n")))
     };
     compiled(builder.build_start(order, export(record.start_commit.clone()), stop.clone()).await?)?;
-    compiled(builder.build(order, export(commit), stop.clone()).await?)?;
+    let artifact = compiled(builder.build(order, export(commit), stop.clone()).await?)?;
 
     watcher.notice(&Notice::Stage { text: format!("Training experiment {id} under its seed") });
-    let job = |command: &str, log: &str| Job {
-        program: executable.clone(),
-        arguments: vec![command.to_owned()],
-        environment: device::trainer_environment(),
-        folder: folder.clone(),
-        nice: 0,
-        grace_seconds: 2.0,
-        log: folder.join(log),
-        policy: None,
+    let subject = Subject { executable, sha256: artifact.sha256, folder: folder.clone() };
+    subject.create_folders().map_err(|source| ReplayError::Folder { path: subject.output(), source })?;
+    let grace_seconds = campaign.machine.grace_seconds;
+    let spec = workbench.trial(&subject, seed, campaign.budget(), grace_seconds, night::MOST_TRIAL_SECONDS);
+    let trained = train(&workbench.launcher, &spec, stop.clone(), |_| {}).await?;
+    let checkpoint = match (trained.end, trained.checkpoint_sha256) {
+        (TrialEnd::Finished, Some(sha256)) => sha256,
+        (end, _) => return Err(ReplayError::NotFinished(end)),
     };
-    let checkpoint = folder.join("checkpoint.safetensors");
-    let output = folder.join("output");
-    std::fs::create_dir_all(&output).map_err(|source| ReplayError::Folder { path: output.clone(), source })?;
-    let spec = TrialSpec {
-        job: job("train", "log.txt"),
-        request: TrainRequest { setting: setting.clone(), seed, resume_from: None },
-        go: Go { budget: campaign.budget(), checkpoint: output.join("checkpoint.safetensors"), stop_after_steps: None },
-        data: data.folder.clone(),
-        checkpoint: checkpoint.clone(),
-        curve: folder.join("curve.jsonl"),
-        grace_seconds: campaign.machine.grace_seconds,
-        most_seconds: night::MOST_TRIAL_SECONDS,
-    };
-    let trained = train(&launcher, &spec, stop.clone(), |_| {}).await?;
-    if trained.end != TrialEnd::Finished {
-        return Err(ReplayError::NotFinished(trained.end));
-    }
-    let spec = ClaimSpec {
-        job: job("evaluate", "evaluate.log"),
-        request: EvaluateRequest {
-            setting,
-            checkpoint,
-            rows: data.search_rows,
-            claim: folder.join("claim.f32"),
-            batch_rows: night::EVALUATION_ROWS,
-        },
-        expected: data.held_out.bytes().len(),
-        most_seconds: night::MOST_EVALUATION_SECONDS,
-    };
-    let (nats, seconds) = claim(&launcher, &spec, stop).await?.map_err(ReplayError::Rejected)?;
-    let verified = verify(&nats, data.held_out.bytes(), seconds).map_err(ReplayError::Rejected)?;
+    watcher.notice(&Notice::Stage { text: format!("Verifying what experiment {id} claims") });
+    let spec = workbench.evaluation(&subject, checkpoint, None)?;
+    let Evaluated { outcome, certificate } = verify::evaluate(&workbench.launcher, &spec, stop, |_| {}).await?;
+    let verified = outcome.map_err(ReplayError::Rejected)?;
     Ok(Replayed {
         then: trials.iter().rev().find_map(|trial| trial.val_bpb()),
         now: verified.val_bpb,
         steps: trained.steps,
         tokens: trained.tokens,
+        certificate,
         folder,
     })
 }

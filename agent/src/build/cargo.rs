@@ -13,10 +13,11 @@ const MOST_ERRORS: usize = 3;
 const MOST_CHARACTERS: usize = 4_000;
 
 /// `--frozen`: neither the network nor the lock file is touched by a build.
-pub(super) fn arguments() -> Vec<String> {
-    ["build", "--frozen", "--profile", PROFILE, "--package", "trainer", "--bin", "trainer", "--message-format", "json"]
-        .map(str::to_owned)
-        .to_vec()
+pub(super) fn arguments(binaries: &[&str]) -> Vec<String> {
+    let mut arguments =
+        vec!["build", "--frozen", "--profile", PROFILE, "--package", "trainer", "--message-format", "json"];
+    arguments.extend(binaries.iter().flat_map(|binary| ["--bin", binary]));
+    arguments.into_iter().map(str::to_owned).collect()
 }
 
 /// What cargo has said so far.

@@ -2,7 +2,8 @@
 //!
 //! A *slot* is a copy of the repository's files (`source`) beside cargo's target directory (`target`). The `pristine` slot
 //! holds the night's start, built once. Every candidate is built in a copy of it, made anew for that build, so that only the
-//! edited crate is compiled and nothing one build leaves behind reaches another.
+//! edited crate is compiled and nothing one build leaves behind reaches another. Compiling is confined: the compiler reads
+//! files when the code tells it to, and build scripts and macros are programs.
 
 mod cargo;
 mod slot;
@@ -10,9 +11,14 @@ mod slot;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use sandbox::{Policy, Surroundings};
+
 use crate::flow::{Artifact, BuildFailure};
 use crate::hash::sha256_file;
 use crate::run::{Job, Launcher, RunError, StopSignal, stopped};
+
+/// The trainer package's second binary: known cheats, which the evaluator is tried on before a night begins.
+const RED_TEAM: &str = "redteam";
 
 /// The cargo profile that trainers are built with.
 pub const PROFILE: &str = "trainer";
@@ -50,6 +56,7 @@ pub struct Builder {
     launcher: Launcher,
     cargo: PathBuf,
     environment: Vec<(String, String)>,
+    surroundings: Surroundings,
     slots: PathBuf,
 }
 
@@ -67,9 +74,15 @@ pub struct Order<'a> {
 }
 
 impl Builder {
-    /// `slots` is the folder of all slots; `environment` is all that cargo gets to see.
-    pub fn new(launcher: Launcher, cargo: PathBuf, environment: Vec<(String, String)>, slots: PathBuf) -> Self {
-        Self { launcher, cargo, environment, slots }
+    /// `slots` is the folder of all slots; `environment` and `surroundings` are all that cargo gets to see.
+    pub fn new(
+        launcher: Launcher,
+        cargo: PathBuf,
+        environment: Vec<(String, String)>,
+        surroundings: Surroundings,
+        slots: PathBuf,
+    ) -> Self {
+        Self { launcher, cargo, environment, surroundings, slots }
     }
 
     /// Whether the pristine slot is there to be copied.
@@ -77,7 +90,13 @@ impl Builder {
         self.slots.join("pristine/target").join(PROFILE).join("trainer").exists()
     }
 
-    /// Builds the night's start in the pristine slot; `export` writes its files into a folder, changed files only.
+    /// The red team's executable, which every build of a night's start makes beside the trainer.
+    pub fn red_team(&self) -> PathBuf {
+        self.slots.join("pristine/target").join(PROFILE).join(RED_TEAM)
+    }
+
+    /// Builds the night's start and the red team in the pristine slot; `export` writes its files into a folder, changed
+    /// files only.
     ///
     /// # Errors
     /// See [`BuildError`].
@@ -87,7 +106,7 @@ impl Builder {
         export: impl FnOnce(&Path) -> Result<(), String> + Send + 'static,
         stop: StopSignal,
     ) -> Result<Result<Artifact, BuildFailure>, BuildError> {
-        self.build_in(self.slots.join("pristine"), order, export, stop).await
+        self.build_in(self.slots.join("pristine"), &["trainer", RED_TEAM], order, export, stop).await
     }
 
     /// Builds a candidate in a fresh copy of the pristine slot.
@@ -106,19 +125,21 @@ impl Builder {
             tokio::task::spawn_blocking(move || slot::copy_afresh(&pristine, &fresh))
         };
         copy.await.map_err(|error| BuildError::Machine(error.to_string()))??;
-        self.build_in(fresh, order, export, stop).await
+        self.build_in(fresh, &["trainer"], order, export, stop).await
     }
 
     async fn build_in(
         &self,
         slot: PathBuf,
+        binaries: &[&str],
         order: Order<'_>,
         export: impl FnOnce(&Path) -> Result<(), String> + Send + 'static,
         mut stop: StopSignal,
     ) -> Result<Result<Artifact, BuildFailure>, BuildError> {
         let began = Instant::now();
         let (source, target) = (slot.join("source"), slot.join("target"));
-        for folder in [&source, &target] {
+        let temporary = target.join("tmp");
+        for folder in [&source, &target, &temporary] {
             std::fs::create_dir_all(folder).map_err(|error| BuildError::File {
                 action: "create the folder",
                 path: folder.clone(),
@@ -132,16 +153,18 @@ impl Builder {
             .map_err(BuildError::Export)?;
 
         let mut environment = self.environment.clone();
-        environment.push(("CARGO_TARGET_DIR".to_owned(), target.to_string_lossy().into_owned()));
+        for (name, folder) in [("CARGO_TARGET_DIR", &target), ("TMPDIR", &temporary), ("HOME", &temporary)] {
+            environment.push((name.to_owned(), folder.to_string_lossy().into_owned()));
+        }
         let job = Job {
             program: self.cargo.clone(),
-            arguments: cargo::arguments(),
+            arguments: cargo::arguments(binaries),
+            policy: Some(Policy::build(&self.surroundings, &source, &target)),
             environment,
             folder: source,
             nice: order.nice,
             grace_seconds: 2.0,
             log: order.log.to_owned(),
-            policy: None,
         };
         let mut process = self.launcher.start(&job).await?;
         let mut messages = cargo::Messages::default();

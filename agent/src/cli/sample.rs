@@ -6,16 +6,16 @@ use data::prepare::Tokenizer;
 use protocol::{Event, SampleRequest};
 use serde_json::json;
 
-use super::night::last_night;
+use super::night::{last_night, open_fault};
 use super::output::{out, outln};
 use super::read::{no_such_experiment, records_fault};
 use super::{Fault, SampleArgs, campaign_fault, here, open_records, print_json};
 use crate::flow::ExperimentId;
-use crate::night::device;
+use crate::night::ready::{self, Ready};
+use crate::night::workbench::Subject;
 use crate::prepare;
 use crate::replay::campaign_of;
 use crate::report::{NightRecords, named};
-use crate::run::{Job, Launcher};
 use crate::terminal::{Display, visible};
 
 /// Seconds that the next token may take.
@@ -44,39 +44,33 @@ pub(super) async fn sample(args: SampleArgs) -> Result<(), Fault> {
     let mut display = Display::new();
     let environment = prepare::environment(layout.root(), &campaign, &mut display).await;
     let environment = environment.map_err(|error| Fault::new(error.exit_code(), error))?;
-    let data = prepare::data(&layout, &campaign, &environment, &mut display).await;
+    // With a tag of its own: a night that begins meanwhile ends what carries the tag of nights.
+    let launcher = ready::launcher(layout.state().join("sample"), &campaign).map_err(open_fault)?;
+    let ready = ready::ready(&layout, &campaign, &environment, launcher, &mut display).await;
     display.finish();
-    let data = data.map_err(|error| Fault::new(error.exit_code(), error))?;
+    let Ready { workbench, data, .. } = ready.map_err(open_fault)?;
     let tokenizer = Tokenizer::load(&data.manifest.tokenizer_path(&data.folder)).map_err(Fault::failed)?;
     let mut prompt = vec![data::BOS];
     prompt.extend(tokenizer.encode(&args.prompt).map_err(Fault::usage)?);
 
-    let device = device::device(&campaign, &environment).map_err(|error| Fault::new(error.exit_code(), error))?;
     let folder = tempfile::tempdir().map_err(Fault::environment)?;
-    let job = Job {
-        program: layout.trainer(&id),
-        arguments: vec!["sample".to_owned()],
-        environment: device::trainer_environment(),
+    let checkpoint = layout.checkpoint(&id, trial.ordinal);
+    let subject = Subject {
+        executable: layout.trainer(&id),
+        sha256: trial.artifact_sha256.clone(),
         folder: folder.path().to_owned(),
-        nice: 0,
-        grace_seconds: 1.0,
-        log: folder.path().join("log.txt"),
-        policy: None,
     };
+    let job = workbench.sample_job(&subject, &checkpoint);
     let request = SampleRequest {
-        setting: campaign.setting(campaign.machine.threads, device),
-        checkpoint: layout.checkpoint(&id, trial.ordinal),
+        setting: workbench.setting.clone(),
+        checkpoint,
         prompt,
         tokens: args.tokens,
         temperature: args.temperature,
         top_k: args.top_k,
         seed: args.seed,
     };
-    // With a tag of its own: a night that begins meanwhile ends what carries the tag of nights.
-    let own =
-        std::env::current_exe().map_err(|error| Fault::environment(format!("cannot find this program: {error}")))?;
-    let launcher = Launcher::new(own, &layout.state().join("sample"), sandbox::Confinement::off());
-    let mut process = launcher.start(&job).await.map_err(Fault::failed)?;
+    let mut process = workbench.launcher.start(&job).await.map_err(Fault::failed)?;
     process.send(&request).await.map_err(|error| Fault::failed(format!("the trainer does not listen: {error}")))?;
     let mut tokens = Vec::new();
     let mut shown = 0;

@@ -53,7 +53,10 @@ impl Policy {
     }
 
     /// The part that is decided on a changed file.
-    pub(super) fn check_file(&self, file: &SourceFile) -> Result<(), EditError> {
+    ///
+    /// # Errors
+    /// The first rule that is broken, or the forbidden constructs.
+    pub fn check_file(&self, file: &SourceFile) -> Result<(), EditError> {
         let SourceFile { path, text } = file;
         self.check_size(path, "the file after the edits", text)?;
         for (line, content) in (1..).zip(text.split('\n')) {

@@ -1,11 +1,9 @@
 //! What all effects of one night need, fixed when it begins.
 
 use std::collections::{HashMap, HashSet};
-use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
-use protocol::Setting;
-
+use super::workbench::{Subject, Workbench};
 use crate::build::Builder;
 use crate::campaign::Campaign;
 use crate::edit::Policy;
@@ -14,19 +12,7 @@ use crate::layout::Layout;
 use crate::propose::Proposer;
 use crate::records::NightRecord;
 use crate::repo::{Repo, RepoError};
-use crate::run::{Job, Launcher};
 use crate::store::Store;
-
-/// The prepared data of a night.
-#[derive(Debug)]
-pub struct NightData {
-    /// Folder of the shards.
-    pub folder: PathBuf,
-    /// Held-out rows that experiments are measured on.
-    pub search_rows: PathBuf,
-    /// Bytes that each target token of those rows stands for, row after row.
-    pub search_bytes: Vec<u16>,
-}
 
 /// Facts of a patch that the records want and the commit does not carry.
 #[derive(Debug, Clone)]
@@ -46,16 +32,12 @@ pub struct Context {
     pub layout: Layout,
     /// The records.
     pub store: Store,
-    /// Starts processes.
-    pub launcher: Launcher,
+    /// How trainers run and are evaluated.
+    pub workbench: Workbench,
     /// Builds trainers.
     pub builder: Builder,
     /// What edits may do.
     pub policy: Policy,
-    /// What every trainer is built from.
-    pub setting: Setting,
-    /// The data.
-    pub data: NightData,
     /// Who proposes.
     pub proposer: Mutex<Box<dyn Proposer>>,
     /// Champions that a brief was written for.
@@ -66,16 +48,13 @@ pub struct Context {
 
 impl Context {
     /// Puts a night's context together.
-    #[expect(clippy::too_many_arguments, reason = "one place, by name")]
-    pub fn new(
+        pub fn new(
         night: NightRecord,
         campaign: Campaign,
         layout: Layout,
         store: Store,
-        launcher: Launcher,
+        workbench: Workbench,
         builder: Builder,
-        setting: Setting,
-        data: NightData,
         proposer: Box<dyn Proposer>,
     ) -> Self {
         Self {
@@ -83,11 +62,9 @@ impl Context {
             campaign,
             layout,
             store,
-            launcher,
+            workbench,
             builder,
             policy: Policy::default(),
-            setting,
-            data,
             proposer: Mutex::new(proposer),
             briefed: Mutex::new(HashSet::new()),
             patches: Mutex::new(HashMap::new()),
@@ -115,17 +92,12 @@ impl Context {
         self.repo()?.candidate_files(commit)
     }
 
-    /// The process of a trainer's command for a trial.
-    pub fn trainer_job(&self, executable: PathBuf, command: &str, folder: PathBuf, log: &str) -> Job {
-        Job {
-            program: executable,
-            arguments: vec![command.to_owned()],
-            environment: super::device::trainer_environment(),
-            log: folder.join(log),
-            folder,
-            nice: 0,
-            grace_seconds: 2.0,
-            policy: None,
+    /// The executable of a trial and where its files lie.
+    pub fn subject(&self, experiment: &ExperimentId, trial: u32, artifact_sha256: &str) -> Subject {
+        Subject {
+            executable: self.layout.trainer(experiment),
+            sha256: artifact_sha256.to_owned(),
+            folder: self.layout.trial(experiment, trial),
         }
     }
 

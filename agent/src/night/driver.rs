@@ -12,11 +12,10 @@ use super::context::Context;
 use super::live::Watcher;
 use super::machine::Machine;
 use super::messages::{Effect, Ending, Event};
-use super::perform;
+use super::perform::{self, TestProgress};
 use crate::flow::{TrialEnd, Verdict};
 use crate::records::{Level, NightEnding};
 use crate::run::StopSignal;
-use crate::run::trial::TrialProgress;
 use crate::terminal::{Current, LiveView, Notice, Stage};
 
 /// How often the watcher is told how things stand.
@@ -48,7 +47,7 @@ struct Driver<'a> {
     part: usize,
     journalled: usize,
     tasks: JoinSet<Done>,
-    progress: mpsc::UnboundedSender<TrialProgress>,
+    progress: mpsc::UnboundedSender<TestProgress>,
     stop: watch::Sender<bool>,
     view: LiveView,
     watcher: &'a mut dyn Watcher,
@@ -113,10 +112,15 @@ pub async fn drive(
                 driver.watcher.notice(&Notice::Stage { text: words.to_owned() });
                 ending = driver.take(Event::Stop { at_once: wishes > 1 }).await?;
             }
-            Some(point) = progressed.recv() => {
+            Some(progress) = progressed.recv() => {
                 if let Some(current) = &mut driver.view.current {
-                    (current.stage, current.progress) = (Stage::Training, Some(point.fraction));
-                    current.loss = point.point.loss.or(current.loss);
+                    match progress {
+                        TestProgress::Training(point) => {
+                            (current.stage, current.progress) = (Stage::Training, Some(point.fraction));
+                            current.loss = point.point.loss.or(current.loss);
+                        }
+                        TestProgress::Verifying(fraction) => current.verifying(fraction),
+                    }
                 }
             }
             _ = tick.tick() => {
@@ -282,7 +286,8 @@ impl Driver<'_> {
                 if let Some(current) = &mut self.view.current {
                     current.verifying(0.0);
                 }
-                self.spawn(key, perform::evaluate(context, number, trial, stop));
+                let progress = self.progress.clone();
+                self.spawn(key, perform::evaluate(context, number, trial, champion.number, stop, progress));
             }
             Effect::Skip { .. } | Effect::Settle { .. } | Effect::Finish(_) => {}
         }

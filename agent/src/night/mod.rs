@@ -12,13 +12,16 @@ pub mod machine;
 pub mod messages;
 pub mod open;
 mod perform;
+pub mod ready;
+pub mod redteam;
 pub mod resume;
+pub mod workbench;
 
-pub use context::{Context, NightData};
+pub use context::Context;
 pub use driver::{DriverError, Outcome, drive};
 pub use live::{Unwatched, Watcher};
 pub use lock::{Lock, is_running};
 pub use machine::Machine;
 pub use messages::{Ending, Limits};
 pub use open::{CutOff, OpenError, Opened, Wishes, open};
-pub use perform::{EVALUATION_ROWS, MOST_EVALUATION_SECONDS, MOST_START_SECONDS, MOST_TRIAL_SECONDS};
+pub use perform::{MOST_START_SECONDS, MOST_TRIAL_SECONDS};

@@ -6,15 +6,16 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use protocol::{Budget, Setting};
+use protocol::Budget;
 
-use super::context::{Context, NightData};
-use super::device::device;
+use super::context::Context;
 use super::lock::{Lock, is_running};
 use super::machine::Machine;
 use super::messages::Limits;
+use super::ready::{self, Ready};
+use super::redteam::{self, RedTeamError};
 use super::resume;
-use crate::build::Builder;
+use super::workbench::Workbench;
 use crate::campaign::{self, Campaign, CampaignError, ProposerName};
 use crate::flow::NightId;
 use crate::layout::Layout;
@@ -23,7 +24,6 @@ use crate::propose::{Mix, Playbook, ProposeError, Proposer, Tuner};
 use crate::records::{NightEnding, NightRecord};
 use crate::replay;
 use crate::repo::{Repo, RepoError};
-use crate::run::Launcher;
 use crate::seeds::{self, Seeds};
 use crate::setup::{Environment, SetupError};
 use crate::store::{Store, StoreError};
@@ -137,6 +137,12 @@ pub enum OpenError {
         /// How many there are.
         found: usize,
     },
+    /// The machine confines edited code less than the campaign accepts.
+    #[error(transparent)]
+    TooWeak(#[from] sandbox::TooWeak),
+    /// The red team found that the night's figures could not be trusted.
+    #[error(transparent)]
+    RedTeam(#[from] RedTeamError),
     /// No random numbers, no calendar.
     #[error("cannot name the night or draw its seeds: {0}")]
     Lots(String),
@@ -149,8 +155,8 @@ impl OpenError {
             OpenError::Campaign(_) | OpenError::NoSuchProposer { .. } | OpenError::Repo(_) => 2,
             OpenError::Setup(error) => error.exit_code(),
             OpenError::Data(error) => error.exit_code(),
-            OpenError::Running(_) | OpenError::File { .. } | OpenError::NoSuchDevice { .. } | OpenError::Lots(_) => 3,
-            OpenError::Store(_) | OpenError::Propose(_) | OpenError::Resume { .. } => 1,
+            OpenError::TooWeak(_) | OpenError::Running(_) | OpenError::File { .. } | OpenError::NoSuchDevice { .. } | OpenError::Lots(_) => 3,
+            OpenError::Store(_) | OpenError::Propose(_) | OpenError::Resume { .. } | OpenError::RedTeam(_) => 1,
         }
     }
 }
@@ -193,13 +199,6 @@ pub async fn open(
     let environment = prepare::environment(&root, &campaign, watcher).await?;
     let store = Store::open_in(&layout).await?;
     let lock = Lock::take(&layout.lock())?;
-    let launcher = launcher(&layout)?;
-    let ended = launcher.end_leftovers();
-    if ended > 0 {
-        let text = format!("ended {ended} processes that a night which was cut off had left running");
-        watcher.notice(&Notice::Warning { text });
-    }
-
     let interrupted = wanted_resume(&store, &campaign, wishes, cut_off, watcher).await?;
     let resumed = interrupted.is_some();
     // A night goes on under the rules that it began with.
@@ -207,17 +206,22 @@ pub async fn open(
         Some(night) => resumed_campaign(&layout, night, &campaign, watcher)?,
         None => campaign,
     };
-    let setting = campaign.setting(campaign.machine.threads, device(&campaign, &environment)?);
-    let data = prepare::data(&layout, &campaign, &environment, watcher).await?;
+    let launcher = ready::launcher(layout.lock(), &campaign)?;
+    let ended = launcher.end_leftovers();
+    if ended > 0 {
+        let text = format!("ended {ended} processes that a night which was cut off had left running");
+        watcher.notice(&Notice::Warning { text });
+    }
+    let Ready { workbench, builder, .. } = ready::ready(&layout, &campaign, &environment, launcher, watcher).await?;
+    let first = interrupted.as_ref().map_or(&start.commit, |night| &night.start_commit);
+    redteam::before_the_night(&layout, &workbench, &builder, first, watcher).await?;
     let night = match interrupted {
         Some(night) => night,
         None => {
-            let facts = machine_facts(&environment, &setting);
+            let facts = machine_facts(&environment, &workbench);
             new_night(&store, &campaign, wishes, start.commit, facts, &asked_at).await?
         }
     };
-    let builder =
-        Builder::new(launcher.clone(), environment.cargo().to_owned(), environment.build_env(), layout.slots());
     let mut limits = limits(&campaign, &night);
     if resumed {
         // What the person asks for now stands before what was asked for then.
@@ -232,10 +236,8 @@ pub async fn open(
         campaign,
         layout,
         store,
-        launcher,
+        workbench,
         builder,
-        setting,
-        NightData { folder: data.folder, search_rows: data.search_rows, search_bytes: data.held_out.bytes().to_vec() },
         proposer,
     ));
     let start = if resumed {
@@ -259,19 +261,6 @@ pub async fn open(
     let began = context.night.started_at;
     let offset = if resumed { jiff::Timestamp::now().duration_since(began).as_secs_f64().max(0.0) } else { 0.0 };
     Ok(Opened { context, machine: Machine::new(limits, start), view, offset, resumed, _lock: lock })
-}
-
-/// Starts helpers of this very executable.
-///
-/// # Errors
-/// When the system does not say where it lies.
-pub fn launcher(layout: &Layout) -> Result<Launcher, OpenError> {
-    let own = std::env::current_exe().map_err(|source| OpenError::File {
-        action: "find",
-        path: PathBuf::from("/proc/self/exe"),
-        source,
-    })?;
-    Ok(Launcher::new(own, &layout.lock(), sandbox::Confinement::off()))
 }
 
 /// The campaign as it was when the night began; says so when it has changed since.
@@ -418,7 +407,7 @@ fn limits(campaign: &Campaign, night: &NightRecord) -> Limits {
 }
 
 /// What the machine is and how it is used, for the record.
-fn machine_facts(environment: &Environment, setting: &Setting) -> BTreeMap<String, String> {
+fn machine_facts(environment: &Environment, workbench: &Workbench) -> BTreeMap<String, String> {
     let mut facts = BTreeMap::new();
     let mut note = |name: &str, value: Option<String>| {
         if let Some(value) = value {
@@ -436,8 +425,9 @@ fn machine_facts(environment: &Environment, setting: &Setting) -> BTreeMap<Strin
     note("libtorch", environment.libtorch.as_ref().map(|libtorch| libtorch.version.clone()));
     let gpus: Vec<&str> = environment.gpus.iter().map(|gpu| gpu.name.as_str()).collect();
     note("gpus", (!gpus.is_empty()).then(|| gpus.join(", ")));
-    note("device", Some(setting.device.clone()));
-    note("precision", serde_json::to_value(setting.precision).ok().and_then(|word| word.as_str().map(str::to_owned)));
+    note("device", Some(workbench.setting.device.clone()));
+    note("sandbox", Some(workbench.launcher.confinement().describe()));
+    note("precision", serde_json::to_value(workbench.setting.precision).ok().and_then(|word| word.as_str().map(str::to_owned)));
     note("rustc", Some(environment.toolchain.rustc.version.clone()));
     facts
 }

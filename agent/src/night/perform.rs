@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, PoisonError};
 
-use protocol::{Budget, EvaluateRequest, Go, TrainRequest};
+use protocol::Budget;
 use serde_json::json;
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -18,8 +18,8 @@ use crate::records::{
 };
 use crate::repo;
 use crate::run::trial::TrialProgress;
-use crate::run::{StopSignal, TrialSpec, train};
-use crate::verify::{ClaimError, ClaimSpec, claim, verify};
+use crate::run::{StopSignal, train};
+use crate::verify::{self, Evaluated, EvaluationError};
 
 /// Niceness of builds, so that the trial that runs beside them keeps the processor.
 const BUILD_NICE: i32 = 15;
@@ -33,11 +33,14 @@ const MOST_BUILD_SECONDS: f64 = 600.0;
 /// Bound on a trial whose budget is counted in tokens.
 pub const MOST_TRIAL_SECONDS: f64 = 24.0 * 3600.0;
 
-/// Bound on an evaluation. A model that trains at all evaluates faster than it trains; this is for the ones that hang.
-pub const MOST_EVALUATION_SECONDS: f64 = 1800.0;
-
-/// Largest evaluation batch; small enough for the logits of the largest vocabulary to fit anywhere.
-pub const EVALUATION_ROWS: usize = 16;
+/// How far the test of an experiment is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum TestProgress {
+    /// A step of training.
+    Training(TrialProgress),
+    /// So much of the verification, 0 to 1.
+    Verifying(f64),
+}
 
 /// Anything that stops the night.
 pub(super) type Fault = String;
@@ -319,7 +322,7 @@ pub(super) async fn run_trial(
     launch: Launch,
     trial: u32,
     stop: StopSignal,
-    progress: UnboundedSender<TrialProgress>,
+    progress: UnboundedSender<TestProgress>,
 ) -> Result<Event, Fault> {
     check_disk(&context)?;
     let id = context.id(launch.number);
@@ -331,23 +334,13 @@ pub(super) async fn run_trial(
         .begin_trial(&id, trial, seed, budget, &launch.artifact.sha256)
         .await
         .map_err(|error| recording(&error))?;
-    let folder = context.layout.trial(&id, trial);
-    let output = context.layout.output(&id, trial);
-    std::fs::create_dir_all(&output).map_err(|error| fault("cannot create the trial's folder")(&error))?;
+    let subject = context.subject(&id, trial, &launch.artifact.sha256);
+    subject.create_folders().map_err(|error| fault("cannot create the trial's folder")(&error))?;
     let grace_seconds = context.campaign.machine.grace_seconds;
-    let spec = TrialSpec {
-        job: context.trainer_job(launch.artifact.path.clone(), "train", folder, "log.txt"),
-        request: TrainRequest { setting: context.setting.clone(), seed, resume_from: None },
-        go: Go { budget, checkpoint: output.join("checkpoint.safetensors"), stop_after_steps: None },
-        data: context.data.folder.clone(),
-        checkpoint: context.layout.checkpoint(&id, trial),
-        curve: context.layout.curve(&id, trial),
-        grace_seconds,
-        most_seconds: MOST_TRIAL_SECONDS,
-    };
-    let trained = match train(&context.launcher, &spec, stop, |point| {
+    let spec = context.workbench.trial(&subject, seed, budget, grace_seconds, MOST_TRIAL_SECONDS);
+    let trained = match train(&context.workbench.launcher, &spec, stop, |point| {
         // Nobody watching is no reason to stop.
-        let _unwatched = progress.send(point);
+        let _unwatched = progress.send(TestProgress::Training(point));
     })
     .await
     {
@@ -391,42 +384,63 @@ pub(super) fn unmeasured(end: TrialEnd, seed: u64, budget: Budget) -> Trained {
     }
 }
 
-/// Evaluates the checkpoint of a trial.
-pub(super) async fn evaluate(context: Arc<Context>, number: u32, trial: u32, stop: StopSignal) -> Result<Event, Fault> {
+/// Has the checkpoint of a trial evaluated, in the knowledge of what the champion claims of each token.
+pub(super) async fn evaluate(
+    context: Arc<Context>,
+    number: u32,
+    trial: u32,
+    champion: u32,
+    stop: StopSignal,
+    progress: UnboundedSender<TestProgress>,
+) -> Result<Event, Fault> {
     let id = context.id(number);
     let trials = context.store.trials(&id).await.map_err(|error| fault("cannot read the trials")(&error))?;
-    let recorded = trials.into_iter().find(|known| known.ordinal == trial).and_then(|known| known.evaluation);
-    match recorded {
+    let record = trials.into_iter().find(|known| known.ordinal == trial);
+    let record = record.ok_or_else(|| format!("trial {trial} of experiment {id} has no record"))?;
+    match record.evaluation {
         // A night that was cut off between evaluation and decision.
         Some(Evaluation::Verified(verified)) => return Ok(Event::Evaluated(Ok(verified))),
         Some(Evaluation::Rejected(rejected)) => return Ok(Event::Evaluated(Err(rejected))),
         None => {}
     }
-    let folder = context.layout.trial(&id, trial);
-    let spec = ClaimSpec {
-        job: context.trainer_job(context.layout.trainer(&id), "evaluate", folder, "evaluate.log"),
-        request: EvaluateRequest {
-            setting: context.setting.clone(),
-            checkpoint: context.layout.checkpoint(&id, trial),
-            rows: context.data.search_rows.clone(),
-            claim: context.layout.claim(&id, trial),
-            batch_rows: EVALUATION_ROWS,
-        },
-        expected: context.data.search_bytes.len(),
-        most_seconds: MOST_EVALUATION_SECONDS,
+    let Some(checkpoint) = record.trained.and_then(|trained| trained.checkpoint_sha256) else {
+        return Ok(Event::TrialFault(format!("trial {trial} of experiment {id} has no recorded checkpoint")));
     };
-    let result = match claim(&context.launcher, &spec, stop).await {
-        Ok(Ok((nats, seconds))) => verify(&nats, &context.data.search_bytes, seconds),
-        Ok(Err(rejected)) => Err(rejected),
-        Err(ClaimError::Stopped) => return Ok(Event::Stop { at_once: true }),
+    let subject = context.subject(&id, trial, &record.artifact_sha256);
+    let reference = if number == champion { None } else { champions_claim(&context, champion).await? };
+    let spec = context.workbench.evaluation(&subject, checkpoint, reference);
+    let spec = spec.map_err(|error| fault("cannot prepare the evaluation")(&error))?;
+    let evaluated = verify::evaluate(&context.workbench.launcher, &spec, stop, |fraction| {
+        // Nobody watching is no reason to stop.
+        let _unwatched = progress.send(TestProgress::Verifying(fraction));
+    });
+    let Evaluated { outcome, certificate } = match evaluated.await {
+        Ok(evaluated) => evaluated,
+        Err(EvaluationError::Stopped) => return Ok(Event::Stop { at_once: true }),
         Err(error) => return Ok(Event::TrialFault(format!("cannot evaluate: {error}"))),
     };
-    let recorded = match result.clone() {
-        Ok(verified) => context.store.record_evaluation(&id, trial, verified, None).await,
-        Err(rejected) => context.store.record_evaluation(&id, trial, rejected, None).await,
+    let evaluation = match outcome.clone() {
+        Ok(verified) => Evaluation::Verified(verified),
+        Err(rejected) => Evaluation::Rejected(rejected),
     };
+    let recorded = context.store.record_evaluation(&id, trial, evaluation, Some(certificate)).await;
     recorded.map_err(|error| fault("cannot record the evaluation")(&error))?;
-    Ok(Event::Evaluated(result))
+    Ok(Event::Evaluated(outcome))
+}
+
+/// What the champion claims of each held-out token, by which cuts are drawn where a leak would pay.
+async fn champions_claim(context: &Arc<Context>, number: u32) -> Result<Option<Vec<f32>>, Fault> {
+    let id = context.id(number);
+    let trials = context.store.trials(&id).await.map_err(|error| fault("cannot read the champion's trials")(&error))?;
+    let Some(trial) = trials.iter().rfind(|trial| trial.val_bpb().is_some()) else { return Ok(None) };
+    match verify::read_claim(&context.layout.claim(&id, trial.ordinal)) {
+        Ok(claim) => Ok(Some(claim)),
+        Err(error) => {
+            let text = format!("the champion's claim cannot be read, so cuts are drawn without it: {error}");
+            warn(context, "evaluate", &text).await?;
+            Ok(None)
+        }
+    }
 }
 
 /// Records a decision and what follows from it: the champion's branch, the note.

@@ -1,0 +1,89 @@
+//! From a prepared machine to processes that can be run on it: what a night, `replay` and `sample` have in common.
+
+use std::path::PathBuf;
+
+use super::device::device;
+use super::live::Watcher;
+use super::open::OpenError;
+use super::workbench::{Workbench, own_sha256};
+use crate::build::Builder;
+use crate::campaign::Campaign;
+use crate::layout::Layout;
+use crate::prepare::{self, Prepared};
+use crate::run::Launcher;
+use crate::setup::Environment;
+
+/// All that training, evaluating and building need.
+pub struct Ready {
+    /// How trainers run and are evaluated.
+    pub workbench: Workbench,
+    /// Builds trainers.
+    pub builder: Builder,
+    /// The campaign's data.
+    pub data: Prepared,
+}
+
+/// Starts helpers of this very executable, confined as strongly as this machine allows and at least as the campaign demands.
+/// `tag` names what they carry in their environment: the night's lock file, or another name for what no night may end.
+///
+/// # Errors
+/// When the machine offers less than the campaign accepts, or the system does not say where this executable lies.
+pub fn launcher(tag: PathBuf, campaign: &Campaign) -> Result<Launcher, OpenError> {
+    let own = own_executable()?;
+    let offer = sandbox::probe(&own);
+    let confinement = sandbox::Confinement::new(&offer, campaign.sandbox.least)?;
+    Ok(Launcher::new(own, &tag, confinement))
+}
+
+/// This executable.
+fn own_executable() -> Result<PathBuf, OpenError> {
+    std::env::current_exe().map_err(|source| OpenError::File {
+        action: "find",
+        path: PathBuf::from("/proc/self/exe"),
+        source,
+    })
+}
+
+/// Prepares the campaign's data and puts together what its trainers run with.
+///
+/// # Errors
+/// See [`OpenError`].
+pub async fn ready(
+    layout: &Layout,
+    campaign: &Campaign,
+    environment: &Environment,
+    launcher: Launcher,
+    watcher: &mut dyn Watcher,
+) -> Result<Ready, OpenError> {
+    let setting = campaign.setting(campaign.machine.threads, device(campaign, environment)?);
+    let data = prepare::data(layout, campaign, environment, watcher).await?;
+    let surroundings = environment.confined(layout.root(), &setting.device, campaign.sandbox.memory_bytes())?;
+    let cargo_home = layout.slot("cargo-home");
+    environment.make_cargo_home(&cargo_home)?;
+    let builder = Builder::new(
+        launcher.clone(),
+        environment.cargo().to_owned(),
+        environment.confined_build_env(&cargo_home),
+        sandbox::Surroundings { toolchain: with(&surroundings.toolchain, &cargo_home), ..surroundings.clone() },
+        layout.slots(),
+    );
+    let evaluator_sha256 = own_sha256().map_err(|source| OpenError::File {
+        action: "read",
+        path: PathBuf::from("/proc/self/exe"),
+        source,
+    })?;
+    let workbench = Workbench {
+        launcher,
+        surroundings,
+        setting,
+        shards: data.folder.clone(),
+        held_out: std::sync::Arc::clone(&data.held_out),
+        cuts: campaign.evaluation.cuts as usize,
+        evaluator_sha256,
+    };
+    Ok(Ready { workbench, builder, data })
+}
+
+fn with(paths: &[PathBuf], another: &std::path::Path) -> Vec<PathBuf> {
+    paths.iter().cloned().chain([another.to_owned()]).collect()
+}

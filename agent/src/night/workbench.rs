@@ -1,0 +1,175 @@
+//! How trainers run and are evaluated here: one place that makes confined jobs, trials and evaluations, for the night, for
+//! `replay` and for the red team alike.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use protocol::{Budget, Go, Setting, TrainRequest};
+
+use super::device::trainer_environment;
+use crate::hash::sha256_file;
+use crate::run::{Job, Launcher, TrialSpec};
+use crate::seeds;
+use crate::verify::{EvaluationSpec, HeldOut};
+
+/// Bound on an evaluation. A model that trains at all evaluates faster than it trains; this is for the ones that hang.
+const MOST_EVALUATION_SECONDS: f64 = 1800.0;
+
+/// Rows of every evaluation batch; small enough for the logits of the largest vocabulary to fit anywhere.
+pub const EVALUATION_ROWS: usize = 16;
+
+/// Seconds between SIGTERM and SIGKILL for a trainer that has nothing more to say.
+const JOB_GRACE_SECONDS: f64 = 2.0;
+
+/// All that is the same for every trial of a night.
+#[derive(Debug, Clone)]
+pub struct Workbench {
+    /// Starts confined processes.
+    pub launcher: Launcher,
+    /// What they get to see.
+    pub surroundings: sandbox::Surroundings,
+    /// What every trainer is built from.
+    pub setting: Setting,
+    /// Folder of the training shards.
+    pub shards: PathBuf,
+    /// What trials are measured on.
+    pub held_out: Arc<HeldOut>,
+    /// Cuts of an audit.
+    pub cuts: usize,
+    /// SHA-256 of this very executable, which holds the evaluator.
+    pub evaluator_sha256: String,
+}
+
+/// One executable and where the files of its trial go.
+#[derive(Debug, Clone)]
+pub struct Subject {
+    /// The trainer.
+    pub executable: PathBuf,
+    /// Its SHA-256, hexadecimal.
+    pub sha256: String,
+    /// Logs, curve, checkpoint and claim.
+    pub folder: PathBuf,
+}
+
+impl Subject {
+    /// The one folder that the trainer may write.
+    pub fn output(&self) -> PathBuf {
+        self.folder.join("output")
+    }
+
+    /// The checkpoint, once taken from there.
+    pub fn checkpoint(&self) -> PathBuf {
+        self.folder.join("checkpoint.safetensors")
+    }
+
+    /// Makes the folders; what an earlier attempt left in the output folder is removed.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn create_folders(&self) -> io::Result<()> {
+        let output = self.output();
+        match std::fs::remove_dir_all(&output) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        std::fs::create_dir_all(output)
+    }
+}
+
+/// SHA-256 of this program.
+///
+/// # Errors
+/// When the system does not let it read itself.
+pub fn own_sha256() -> io::Result<String> {
+    sha256_file(Path::new("/proc/self/exe"))
+}
+
+impl Workbench {
+    /// A training process: may write the subject's output folder and nothing else.
+    fn train_job(&self, subject: &Subject) -> Job {
+        let policy = sandbox::Policy::train(&self.surroundings, &subject.executable, &subject.output());
+        self.job(subject, "train", "log.txt", policy, subject.output())
+    }
+
+    /// A serving process: may write nothing.
+    pub fn serve_job(&self, subject: &Subject) -> Job {
+        let policy = sandbox::Policy::serve(&self.surroundings, &subject.executable);
+        self.job(subject, "serve", "serve.log", policy, PathBuf::from("/"))
+    }
+
+    /// A sampling process: may read the checkpoint and write nothing.
+    pub fn sample_job(&self, subject: &Subject, checkpoint: &Path) -> Job {
+        let mut policy = sandbox::Policy::serve(&self.surroundings, &subject.executable);
+        policy.read.push(checkpoint.to_owned());
+        self.job(subject, "sample", "sample.log", policy, PathBuf::from("/"))
+    }
+
+    fn job(&self, subject: &Subject, command: &str, log: &str, policy: sandbox::Policy, folder: PathBuf) -> Job {
+        Job {
+            program: subject.executable.clone(),
+            arguments: vec![command.to_owned()],
+            environment: trainer_environment(),
+            folder,
+            nice: 0,
+            grace_seconds: JOB_GRACE_SECONDS,
+            log: subject.folder.join(log),
+            policy: Some(policy),
+        }
+    }
+
+    /// A training run under a seed.
+    pub fn trial(
+        &self,
+        subject: &Subject,
+        seed: u64,
+        budget: Budget,
+        grace_seconds: f64,
+        most_seconds: f64,
+    ) -> TrialSpec {
+        TrialSpec {
+            job: self.train_job(subject),
+            request: TrainRequest { setting: self.setting.clone(), seed, resume_from: None },
+            go: Go {
+                budget,
+                checkpoint: subject.output().join("checkpoint.safetensors"),
+                stop_after_steps: None,
+            },
+            data: self.shards.clone(),
+            checkpoint: subject.checkpoint(),
+            curve: subject.folder.join("curve.jsonl"),
+            grace_seconds,
+            most_seconds,
+        }
+    }
+
+    /// The evaluation of the subject's checkpoint. `reference` is the champion's claim, where there is one.
+    ///
+    /// # Errors
+    /// When no secret seeds can be drawn.
+    pub fn evaluation(
+        &self,
+        subject: &Subject,
+        checkpoint_sha256: String,
+        reference: Option<Vec<f32>>,
+    ) -> Result<EvaluationSpec, seeds::NoRandomness> {
+        Ok(EvaluationSpec {
+            job: self.serve_job(subject),
+            setting: self.setting.clone(),
+            checkpoint: subject.checkpoint(),
+            checkpoint_sha256,
+            trainer_sha256: subject.sha256.clone(),
+            evaluator_sha256: self.evaluator_sha256.clone(),
+            sandbox: self.launcher.confinement().describe(),
+            held_out: Arc::clone(&self.held_out),
+            decoys: self.shards.clone(),
+            reference,
+            cuts: self.cuts,
+            audit_seed: seeds::random()?,
+            weight_seeds: [seeds::random()?, seeds::random()?],
+            batch_rows: EVALUATION_ROWS,
+            claim: subject.folder.join("claim.f32"),
+            most_seconds: MOST_EVALUATION_SECONDS,
+        })
+    }
+}
