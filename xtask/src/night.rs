@@ -13,6 +13,9 @@ use crate::steps;
 const CAMPAIGN: &str = "experiments/quickstart";
 const EXPERIMENTS: usize = 2;
 
+/// Cuts of an audit unless a campaign says otherwise.
+const CUTS: u64 = 256;
+
 /// Runs the night and checks it.
 pub fn short() -> Result<(), String> {
     let agent = steps::agent()?;
@@ -38,6 +41,7 @@ pub fn short() -> Result<(), String> {
     let night = check(&document)?;
     clone.check_branches(&document)?;
     clone.check_records(&night, &document)?;
+    clone.check_certificates(&agent, &night)?;
     let after = clone.state()?;
     if before != after {
         return Err(format!("the night changed the clone.\nBefore:\n{before}\nAfter:\n{after}"));
@@ -94,6 +98,31 @@ impl Clone {
             let found = self.git(&["rev-parse", "--verify", "--quiet", &format!("refs/heads/{branch}")])?;
             if found != commit {
                 return Err(format!("the branch {branch} should lead to {commit} and leads to {found:?}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Every trial was confined and audited, and its certificate says so.
+    fn check_certificates(&self, agent: &Path, night: &str) -> Result<(), String> {
+        for number in 0..=EXPERIMENTS {
+            let id = format!("{night}/{number}");
+            let mut show = Command::new(agent);
+            let said = steps::answer("Show a certificate", show.args(["show", &id, "--json"]).current_dir(&self.0))?;
+            let shown: Value = serde_json::from_str(&said).map_err(|error| format!("show --json of {id}: {error}"))?;
+            let trials = shown["trials"].as_array().ok_or_else(|| format!("{id} has no list of trials"))?;
+            if trials.is_empty() {
+                return Err(format!("experiment {id} has no trial"));
+            }
+            for trial in trials {
+                let certificate = &trial["certificate"];
+                let sandbox = text(certificate, "sandbox")?;
+                let checks = certificate["checks"].as_array().ok_or_else(|| format!("{id} lists no checks"))?;
+                let failed = checks.iter().find(|check| check["passed"] != Value::Bool(true));
+                let cuts = certificate["audit"]["cuts"].as_u64();
+                if sandbox.starts_with("off") || checks.len() < 5 || failed.is_some() || cuts != Some(CUTS) {
+                    return Err(format!("an honest trial of {id} has this certificate: {certificate}"));
+                }
             }
         }
         Ok(())
