@@ -160,7 +160,7 @@ pub async fn replay(
     };
     watcher.notice(&Notice::Stage { text: format!("Verifying what experiment {id} claims") });
     let spec = workbench.evaluation(&subject, checkpoint, None)?;
-    let Evaluated { outcome, certificate } = verify::evaluate(&workbench.launcher, &spec, stop, |_| {}).await?;
+    let Evaluated { outcome, certificate } = verify::evaluate(&workbench.launcher, &spec, stop, |_, _| {}).await?;
     let verified = outcome.map_err(ReplayError::Rejected)?;
     Ok(Replayed {
         then: trials.iter().rev().find_map(|trial| trial.val_bpb()),

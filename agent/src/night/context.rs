@@ -48,7 +48,7 @@ pub struct Context {
 
 impl Context {
     /// Puts a night's context together.
-        pub fn new(
+    pub fn new(
         night: NightRecord,
         campaign: Campaign,
         layout: Layout,

@@ -155,7 +155,11 @@ impl OpenError {
             OpenError::Campaign(_) | OpenError::NoSuchProposer { .. } | OpenError::Repo(_) => 2,
             OpenError::Setup(error) => error.exit_code(),
             OpenError::Data(error) => error.exit_code(),
-            OpenError::TooWeak(_) | OpenError::Running(_) | OpenError::File { .. } | OpenError::NoSuchDevice { .. } | OpenError::Lots(_) => 3,
+            OpenError::TooWeak(_)
+            | OpenError::Running(_)
+            | OpenError::File { .. }
+            | OpenError::NoSuchDevice { .. }
+            | OpenError::Lots(_) => 3,
             OpenError::Store(_) | OpenError::Propose(_) | OpenError::Resume { .. } | OpenError::RedTeam(_) => 1,
         }
     }
@@ -231,15 +235,7 @@ pub async fn open(
             limits.seconds = until.map(|at| at.duration_since(night.started_at).as_secs_f64());
         }
     }
-    let context = Arc::new(Context::new(
-        night,
-        campaign,
-        layout,
-        store,
-        workbench,
-        builder,
-        proposer,
-    ));
+    let context = Arc::new(Context::new(night, campaign, layout, store, workbench, builder, proposer));
     let start = if resumed {
         resume::where_it_was(&context)
             .await
@@ -427,7 +423,10 @@ fn machine_facts(environment: &Environment, workbench: &Workbench) -> BTreeMap<S
     note("gpus", (!gpus.is_empty()).then(|| gpus.join(", ")));
     note("device", Some(workbench.setting.device.clone()));
     note("sandbox", Some(workbench.launcher.confinement().describe()));
-    note("precision", serde_json::to_value(workbench.setting.precision).ok().and_then(|word| word.as_str().map(str::to_owned)));
+    note(
+        "precision",
+        serde_json::to_value(workbench.setting.precision).ok().and_then(|word| word.as_str().map(str::to_owned)),
+    );
     note("rustc", Some(environment.toolchain.rustc.version.clone()));
     facts
 }

@@ -410,7 +410,7 @@ pub(super) async fn evaluate(
     let reference = if number == champion { None } else { champions_claim(&context, champion).await? };
     let spec = context.workbench.evaluation(&subject, checkpoint, reference);
     let spec = spec.map_err(|error| fault("cannot prepare the evaluation")(&error))?;
-    let evaluated = verify::evaluate(&context.workbench.launcher, &spec, stop, |fraction| {
+    let evaluated = verify::evaluate(&context.workbench.launcher, &spec, stop, |_, fraction| {
         // Nobody watching is no reason to stop.
         let _unwatched = progress.send(TestProgress::Verifying(fraction));
     });
@@ -433,7 +433,7 @@ async fn champions_claim(context: &Arc<Context>, number: u32) -> Result<Option<V
     let id = context.id(number);
     let trials = context.store.trials(&id).await.map_err(|error| fault("cannot read the champion's trials")(&error))?;
     let Some(trial) = trials.iter().rfind(|trial| trial.val_bpb().is_some()) else { return Ok(None) };
-    match verify::read_claim(&context.layout.claim(&id, trial.ordinal)) {
+    match verify::read_claim(&context.layout.claim(&id, trial.ordinal), context.workbench.held_out.bytes().len()) {
         Ok(claim) => Ok(Some(claim)),
         Err(error) => {
             let text = format!("the champion's claim cannot be read, so cuts are drawn without it: {error}");

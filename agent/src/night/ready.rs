@@ -1,6 +1,7 @@
 //! From a prepared machine to processes that can be run on it: what a night, `replay` and `sample` have in common.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::device::device;
 use super::live::Watcher;
@@ -9,7 +10,7 @@ use super::workbench::{Workbench, own_sha256};
 use crate::build::Builder;
 use crate::campaign::Campaign;
 use crate::layout::Layout;
-use crate::prepare::{self, Prepared};
+use crate::prepare::{self, DataError, Prepared};
 use crate::run::Launcher;
 use crate::setup::Environment;
 
@@ -77,13 +78,14 @@ pub async fn ready(
         surroundings,
         setting,
         shards: data.folder.clone(),
-        held_out: std::sync::Arc::clone(&data.held_out),
+        documents: Arc::new(data::Shards::open(&data.folder).map_err(DataError::from)?),
+        held_out: Arc::clone(&data.held_out),
         cuts: campaign.evaluation.cuts as usize,
         evaluator_sha256,
     };
     Ok(Ready { workbench, builder, data })
 }
 
-fn with(paths: &[PathBuf], another: &std::path::Path) -> Vec<PathBuf> {
+fn with(paths: &[PathBuf], another: &Path) -> Vec<PathBuf> {
     paths.iter().cloned().chain([another.to_owned()]).collect()
 }

@@ -161,8 +161,8 @@ pub async fn run(
     if let Some(passed) = first_text_accepted(policy) {
         return Err(untrustworthy(format!("the policy on edits accepts {passed}")));
     }
-    let sha256 = sha256_file(executable)
-        .map_err(|error| machine(&format!("cannot read {}", executable.display()), &error))?;
+    let sha256 =
+        sha256_file(executable).map_err(|error| machine(&format!("cannot read {}", executable.display()), &error))?;
     let bench = Arc::new(small(workbench).map_err(RedTeamError::Machine)?);
     let member = |index: usize, reference: Option<Vec<f32>>| {
         let (bench, stop) = (Arc::clone(&bench), stop.clone());
@@ -236,8 +236,13 @@ fn fresh_folder(folder: &Path) -> std::io::Result<()> {
 fn small(workbench: &Workbench) -> Result<Workbench, String> {
     let context = workbench.setting.context.min(MOST_CONTEXT);
     let held_out = workbench.held_out.share(ROWS, context).ok_or("there are no held-out rows")?;
-    let setting =
-        Setting { context, device: "cpu".to_owned(), precision: Precision::Fp32, threads: 1, ..workbench.setting.clone() };
+    let setting = Setting {
+        context,
+        device: "cpu".to_owned(),
+        precision: Precision::Fp32,
+        threads: 1,
+        ..workbench.setting.clone()
+    };
     Ok(Workbench { setting, held_out: Arc::new(held_out), cuts: CUTS, ..workbench.clone() })
 }
 
@@ -269,13 +274,13 @@ async fn measure(
     let spec = bench
         .evaluation(&subject, checkpoint, reference)
         .map_err(|error| machine(&format!("{name} could not be evaluated"), &error))?;
-    let evaluated = crate::verify::evaluate(&bench.launcher, &spec, stop, |_| {})
+    let evaluated = crate::verify::evaluate(&bench.launcher, &spec, stop, |_, _| {})
         .await
         .map_err(|error| machine(&format!("{name} could not be evaluated"), &error))?;
     match evaluated.outcome {
         Err(rejected) => Ok((Some((rejected.check, rejected.evidence)), Vec::new())),
         Ok(_) => {
-            let claim = crate::verify::read_claim(&spec.claim)
+            let claim = crate::verify::read_claim(&spec.claim, spec.held_out.bytes().len())
                 .map_err(|error| machine(&format!("cannot read the claim of {name}"), &error))?;
             Ok((None, claim))
         }

@@ -33,6 +33,8 @@ pub struct Workbench {
     pub setting: Setting,
     /// Folder of the training shards.
     pub shards: PathBuf,
+    /// The same, opened: the evaluator takes the text after a cut from them.
+    pub documents: Arc<data::Shards>,
     /// What trials are measured on.
     pub held_out: Arc<HeldOut>,
     /// Cuts of an audit.
@@ -130,11 +132,7 @@ impl Workbench {
         TrialSpec {
             job: self.train_job(subject),
             request: TrainRequest { setting: self.setting.clone(), seed, resume_from: None },
-            go: Go {
-                budget,
-                checkpoint: subject.output().join("checkpoint.safetensors"),
-                stop_after_steps: None,
-            },
+            go: Go { budget, checkpoint: subject.output().join("checkpoint.safetensors"), stop_after_steps: None },
             data: self.shards.clone(),
             checkpoint: subject.checkpoint(),
             curve: subject.folder.join("curve.jsonl"),
@@ -162,7 +160,7 @@ impl Workbench {
             evaluator_sha256: self.evaluator_sha256.clone(),
             sandbox: self.launcher.confinement().describe(),
             held_out: Arc::clone(&self.held_out),
-            decoys: self.shards.clone(),
+            documents: Arc::clone(&self.documents) as Arc<dyn data::Documents + Send + Sync>,
             reference,
             cuts: self.cuts,
             audit_seed: seeds::random()?,
