@@ -5,7 +5,7 @@ use git2::{Config, ErrorCode, FileMode, Signature, Time};
 
 use super::error::git;
 use super::{Repo, RepoError, commit_id};
-use crate::edit::CheckedPatch;
+use crate::edit::{CANDIDATE_FILES, CheckedPatch};
 use crate::flow::{Candidate, CommitId};
 
 /// Who commits where git has no name for the person.
@@ -16,7 +16,8 @@ impl Repo {
     /// the same commit, so a night that recorded `when` before it was killed finds its commit again.
     ///
     /// # Errors
-    /// [`RepoError::StalePatch`] if `parent`'s files are not those that the patch was checked against.
+    /// [`RepoError::StalePatch`] if `parent`'s files are not those that the patch was checked against;
+    /// [`RepoError::CandidateFile`] if one of them is not a regular file there, or lies behind a link or in a submodule.
     pub fn commit_patch(
         &self,
         parent: &CommitId,
@@ -30,18 +31,21 @@ impl Repo {
         for (before, after) in patch.base().iter().zip(patch.files()) {
             let path = after.path.as_str();
             let stale = || RepoError::StalePatch { parent: parent.clone(), path: path.to_owned() };
-            let entry = tree.get_path(path.as_ref()).map_err(|_| stale())?;
-            let blob = self.git.find_blob(entry.id()).map_err(|_| stale())?;
-            let mode = match entry.filemode() {
-                0o100_755 => FileMode::BlobExecutable,
-                mode if mode & 0o170_000 == 0o100_000 => FileMode::Blob,
-                _ => return Err(stale()),
-            };
+            // The patch names nothing else; what is about to be written is asked all the same.
+            if !CANDIDATE_FILES.contains(&path) {
+                return Err(RepoError::NotEditable { path: path.to_owned() });
+            }
+            let entry = self.regular_file(&tree, path).map_err(|problem| RepoError::CandidateFile {
+                commit: parent.clone(),
+                path: path.to_owned(),
+                problem,
+            })?;
+            let blob = self.git.find_blob(entry).map_err(|_| stale())?;
             if before.path != path || blob.content() != before.text.as_bytes() {
                 return Err(stale());
             }
             let blob = self.git.blob(after.text.as_bytes()).map_err(git(format!("store {path}")))?;
-            update.upsert(path, blob, mode);
+            update.upsert(path, blob, FileMode::Blob);
         }
         let tree = update.create_updated(&self.git, &tree).map_err(git("store the experiment's files"))?;
         let tree = self.git.find_tree(tree).map_err(git("read the experiment's files back"))?;

@@ -89,6 +89,14 @@ pub enum RepoError {
         /// The file.
         path: String,
     },
+    /// A patch of a file that is not the candidate's.
+    #[error(
+        "{path} is not one of the candidate's files, so no experiment may change it; this is a mistake of nocturne's"
+    )]
+    NotEditable {
+        /// The file.
+        path: String,
+    },
     /// A text that cannot be part of a branch's name.
     #[error(transparent)]
     BadName(#[from] BadName),

@@ -1,6 +1,6 @@
 //! Reading: candidate files, differences, changes not yet committed.
 
-use git2::{DiffFormat, DiffLineType, DiffOptions, ObjectType, StatusOptions};
+use git2::{DiffFormat, DiffLineType, DiffOptions, Oid, StatusOptions, Tree};
 
 use super::error::git;
 use super::{NOTES, Repo, RepoError, oid};
@@ -22,15 +22,8 @@ impl Repo {
                     path: (*path).to_owned(),
                     problem,
                 };
-                let entry = tree.get_path(path.as_ref()).map_err(|error| match error.code() {
-                    git2::ErrorCode::NotFound => problem("is missing".to_owned()),
-                    _ => problem(format!("cannot be read ({})", error.message())),
-                })?;
-                let is_file = entry.kind() == Some(ObjectType::Blob) && entry.filemode() & 0o170_000 == 0o100_000;
-                if !is_file {
-                    return Err(problem("is not a regular file".to_owned()));
-                }
-                let blob = self.git.find_blob(entry.id()).map_err(git(format!("read {path} of commit {commit}")))?;
+                let entry = self.regular_file(&tree, path).map_err(problem)?;
+                let blob = self.git.find_blob(entry).map_err(git(format!("read {path} of commit {commit}")))?;
                 if blob.size() > MAX_FILE_BYTES {
                     return Err(problem(format!("is larger than {MAX_FILE_BYTES} bytes")));
                 }
@@ -39,6 +32,32 @@ impl Repo {
                 Ok(SourceFile { path: (*path).to_owned(), text: text.to_owned() })
             })
             .collect()
+    }
+
+    /// The content of the file at `path` in `tree`, if all above it are folders and it is a regular file that nobody executes:
+    /// a link or a submodule on the way would lead out of the commit. The error completes "`path` ...".
+    pub(super) fn regular_file(&self, tree: &Tree<'_>, path: &str) -> Result<Oid, String> {
+        let mut folder: Option<Tree<'_>> = None;
+        let mut parts = path.split('/').peekable();
+        while let Some(part) = parts.next() {
+            let entry = folder.as_ref().unwrap_or(tree).get_name(part).ok_or("is missing")?.to_owned();
+            match (entry.filemode() & 0o170_000, parts.peek()) {
+                (0o040_000, Some(_)) => {
+                    let id = entry.id();
+                    let inner = self.git.find_tree(id);
+                    folder = Some(inner.map_err(|error| format!("cannot be read ({})", error.message()))?);
+                }
+                (0o100_000, None) if entry.filemode() & 0o111 == 0 => return Ok(entry.id()),
+                (0o100_000, None) => {
+                    return Err("is executable; take that away with `git update-index --chmod=-x`".to_owned());
+                }
+                (0o120_000, Some(_)) => return Err(format!("lies behind a symbolic link, {part}")),
+                (0o160_000, Some(_)) => return Err(format!("lies in a submodule, {part}")),
+                (_, Some(_)) => return Err("is missing".to_owned()),
+                (_, None) => return Err("is not a regular file".to_owned()),
+            }
+        }
+        Err("is missing".to_owned())
     }
 
     /// What changed under `trainer/` from commit `a` to commit `b`, as a unified diff. The text is the repository's, so it may

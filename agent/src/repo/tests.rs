@@ -460,3 +460,61 @@ fn who_commits_is_who_git_says() {
     let repo = fixture.repo();
     assert!(matches!(repo.signature(when()), Err(RepoError::Identity { .. })));
 }
+
+#[test]
+fn an_experiment_is_committed_onto_regular_files_only() {
+    let above = "trainer/src/candidate";
+    let cases: [(&str, i32, &str); 6] = [
+        (RECIPE, 0o120_000, "is not a regular file"),
+        (RECIPE, 0o160_000, "is not a regular file"),
+        (RECIPE, 0o100_755, "is executable"),
+        (above, 0o120_000, "lies behind a symbolic link, candidate"),
+        ("trainer", 0o160_000, "lies in a submodule, trainer"),
+        ("trainer/src", 0o100_644, "is missing"),
+    ];
+    for (path, mode, expected) in cases {
+        let fixture = Fixture::new();
+        let repo = fixture.repo();
+        let start = repo.start().unwrap().commit;
+        let files = repo.candidate_files(&start).unwrap();
+        let patch = CheckedPatch::check(&proposal("fn one() {}\n"), &files, &Policy::default()).unwrap();
+        // The same file, or what stands in its place, under another mode.
+        let head = fixture.git.find_commit(oid(&start).unwrap()).unwrap();
+        let tree = head.tree().unwrap();
+        let entry = tree.get_path(Path::new(path)).unwrap();
+        let blob = fixture.git.blob(b"../../elsewhere").unwrap();
+        let id = if entry.filemode() & 0o170_000 == mode & 0o170_000 { entry.id() } else { blob };
+        let id = if mode == 0o160_000 { head.id() } else { id };
+        let tree = with_entry(&fixture.git, &tree, path, id, mode);
+        let who = head.author();
+        let commit =
+            fixture.git.commit(None, &who, &who, "x", &fixture.git.find_tree(tree).unwrap(), &[&head]).unwrap();
+        let parent = commit_id(commit).unwrap();
+        for error in
+            [repo.commit_patch(&parent, &patch, "x", when()).unwrap_err(), repo.candidate_files(&parent).unwrap_err()]
+        {
+            let RepoError::CandidateFile { problem, .. } = &error else { panic!("{path} {mode:o}: {error}") };
+            assert!(problem.contains(expected), "{path} {mode:o}: {error}");
+        }
+    }
+    // And what is committed is one.
+    let fixture = Fixture::new();
+    let repo = fixture.repo();
+    let one = candidate(&repo, &repo.start().unwrap().commit, 1, "fn one() {}\n").commit;
+    let entry = repo.tree(&one).unwrap().get_path(Path::new(RECIPE)).unwrap();
+    assert_eq!(entry.filemode(), 0o100_644);
+}
+
+/// `tree` with another entry at `path`; written by hand, since git's own helpers refuse some of these.
+fn with_entry(git: &Repository, tree: &git2::Tree<'_>, path: &str, id: git2::Oid, mode: i32) -> git2::Oid {
+    let mut builder = git.treebuilder(Some(tree)).unwrap();
+    match path.split_once('/') {
+        None => builder.insert(path, id, mode).map(|_| ()).unwrap(),
+        Some((folder, rest)) => {
+            let inner = git.find_tree(tree.get_name(folder).unwrap().id()).unwrap();
+            let inner = with_entry(git, &inner, rest, id, mode);
+            builder.insert(folder, inner, 0o040_000).map(|_| ()).unwrap();
+        }
+    }
+    builder.write().unwrap()
+}

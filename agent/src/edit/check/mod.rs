@@ -10,6 +10,8 @@
 
 mod attributes;
 #[cfg(test)]
+mod drift;
+#[cfg(test)]
 mod hostile;
 mod literals;
 mod macros;

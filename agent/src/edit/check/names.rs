@@ -56,6 +56,11 @@ pub(super) const REFUSED: &[(&str, Rule)] = &[
     ("from_ptr", Rule::TorchInternal),
     ("clone_from_ptr", Rule::TorchInternal),
     ("from_blob", Rule::TorchInternal),
+    // Safe by their signatures, but tch does not compare the lengths that it is given.
+    ("from_data_size", Rule::TorchInternal),
+    ("copy_data_u8", Rule::TorchInternal),
+    ("segment_reduce", Rule::TorchInternal),
+    ("embedding_dense_backward", Rule::TorchInternal),
     ("as_strided", Rule::TorchStorage),
     ("as_strided_", Rule::TorchStorage),
     ("as_strided_copy", Rule::TorchStorage),
@@ -87,7 +92,9 @@ pub(super) const REFUSED: &[(&str, Rule)] = &[
 /// The rule that refuses a method or associated function of this name.
 pub(super) fn refused(name: &str) -> Option<Rule> {
     let plain = name.strip_prefix("f_").unwrap_or(name);
-    if plain.starts_with("internal_") || plain.contains("unsafe") {
+    // Sparse tensors are made without a look at their indices.
+    let unchecked = ["internal_", "sparse_", "to_sparse"].iter().any(|prefix| plain.starts_with(prefix));
+    if unchecked || plain.contains("unsafe") {
         return Some(Rule::TorchInternal);
     }
     REFUSED.iter().find(|(refused, _)| *refused == plain).map(|(_, rule)| *rule)

@@ -180,9 +180,9 @@ const TABLE: &[Facts] = facts![
         "Seeds, threads and device belong to the harness, and trials must be comparable.",
         "draw under `harness::seeded` with the seed that `build` is given, and take the device from `harness::device`";
     TorchInternal "torch-internal":
-        "Names of tch that begin with `internal_`, hold `unsafe`, or hand out pointers.",
-        "Operators that torch keeps for itself do not check their arguments: a wrong index reads or writes the harness's memory.",
-        "use the public operator of the same purpose";
+        "Names of tch that begin with `internal_`, `sparse_` or `to_sparse`, hold `unsafe`, hand out pointers, or believe a length that they are told.",
+        "They do not check their arguments: a wrong index or length reads or writes the harness's memory.",
+        "use the checked operator of the same purpose (`Tensor::from_slice` and `view`, `copy_data`, dense tensors)";
     TorchStorage "torch-storage":
         "`as_strided` and its relatives, `set_`, `set_data`, `set_source_*`, `resize_` and `resize_as_`.",
         "They reach past a tensor's own elements into the rest of its storage: other rows, the tokens to be predicted.",
