@@ -63,8 +63,12 @@ fn what_tch_does_with_files_and_pointers_is_refused() {
 
 /// The folder of tch's sources.
 fn tch() -> Option<PathBuf> {
+    // Without the platform, cargo would want the sources of every other platform's crates as well.
+    let rustc = Command::new("rustc").arg("-vV").output().ok()?;
+    let rustc = String::from_utf8(rustc.stdout).ok()?;
+    let host = rustc.lines().find_map(|line| line.strip_prefix("host: "))?;
     let output = Command::new(env!("CARGO"))
-        .args(["metadata", "--offline", "--locked", "--format-version", "1"])
+        .args(["metadata", "--offline", "--locked", "--format-version", "1", "--filter-platform", host])
         .current_dir(root())
         .output()
         .ok()
