@@ -16,6 +16,8 @@ pub mod reference;
 pub mod sample;
 pub mod seeds;
 mod serving;
+#[cfg(test)]
+mod simulation;
 pub mod tolerance;
 
 pub use claim::{ClaimError, ClaimSpec, claim};

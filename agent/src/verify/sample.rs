@@ -28,7 +28,7 @@
 //! margin gives such tokens their part of the aimed cuts: such a token is drawn some 0.7 to 0.9 times as often
 //! as if all cuts were uniform. A cheat that leaks where it is worse by chance, or where its own loss is highest, is missed in less than
 //! 1 %. A cheat that takes back exactly what it loses, token by token, would have to know the champion's loss at each; it is
-//! missed in 1 % at `s` = 0.5, and in a third at `s` = 1: no audit of 256 cuts can tell these tokens from half of all. It has
+//! missed in 3 % at `s` = 0.5, and in four of ten at `s` = 1: no audit of 256 cuts can tell these tokens from half of all. It has
 //! then brought its worst tokens to the champion's level, and would have to carry the champion inside to know them.
 //!
 //! `simulation` (a test beside this file) draws thousands of audits of each of these.
