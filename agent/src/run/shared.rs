@@ -3,6 +3,9 @@
 //! Nothing here is ever mapped into the agent: whoever holds an answer's descriptor can write to it at any time, and a copy
 //! that was read once cannot change any more. Sizes are sealed, so that neither side can be made to read or to write behind
 //! the end.
+//!
+//! Make new ones for each process, the same checkpoint included: whoever holds a descriptor shares its offset, its locks, its
+//! times and its attributes with every other holder, so two processes could leave each other notes there.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
