@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use common::process::Trainer;
-use protocol::{Budget, EvaluateRequest, Event, Failure, Go, Precision, SampleRequest, Setting, TrainRequest};
+use protocol::{Budget, Event, Failure, Go, Precision, SampleRequest, Setting, TrainRequest};
 
 const VOCABULARY: u16 = 50;
 const CONTEXT: usize = 32;
@@ -32,21 +32,8 @@ fn train(dir: &Path, from: Option<&str>, steps: u64, to: &str) -> (Vec<Event>, b
 
 /// Mean nats per token of a checkpoint on held-out rows.
 fn evaluate(dir: &Path, checkpoint: &str, batch_rows: usize) -> f32 {
-    let mut trainer = Trainer::start("evaluate");
-    let claim = dir.join("claim.f32");
-    trainer.ask(&EvaluateRequest {
-        setting: setting(),
-        checkpoint: dir.join(checkpoint),
-        rows: dir.join("search.rows"),
-        claim: claim.clone(),
-        batch_rows,
-    });
-    let (events, content) = trainer.rest();
-    assert!(content, "{events:?}");
-    assert!(matches!(events[..], [Event::Ready { .. }, Event::Evaluated { rows: 5, .. }]), "{events:?}");
-    let bytes = fs::read(claim).unwrap();
-    assert_eq!(bytes.len(), 5 * CONTEXT * 4);
-    let nats: Vec<f32> = bytes.chunks_exact(4).map(|four| f32::from_le_bytes(four.try_into().unwrap())).collect();
+    let mut server = Trainer::serve(env!("CARGO_BIN_EXE_trainer"), &setting(), &dir.join(checkpoint), batch_rows);
+    let nats = server.score(&common::rows(VOCABULARY, CONTEXT, 6), CONTEXT);
     nats.iter().sum::<f32>() / nats.len() as f32
 }
 
@@ -55,7 +42,6 @@ fn trains_resumes_evaluates_and_samples() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
     common::write_data(dir, VOCABULARY);
-    common::write_rows(&dir.join("search.rows"), VOCABULARY, CONTEXT, 5);
 
     let (events, content) = train(dir, None, 0, "start.safetensors");
     assert!(content && matches!(events[..], [Event::Finished { steps: 0, tokens: 0, .. }]), "{events:?}");
@@ -78,7 +64,7 @@ fn trains_resumes_evaluates_and_samples() {
     }
     let after = evaluate(dir, "four.safetensors", 2);
     assert!(after < before - 0.2, "{before} nats per token before, {after} after");
-    assert!((evaluate(dir, "four.safetensors", 5) - after).abs() < 0.02);
+    assert!((evaluate(dir, "four.safetensors", 6) - after).abs() < 0.02);
 
     let (_, content) = train(dir, None, 2, "two.safetensors");
     assert!(content);
@@ -115,7 +101,7 @@ fn trains_resumes_evaluates_and_samples() {
 }
 
 #[test]
-fn a_loss_that_is_not_finite_ends_the_run_and_the_evaluation() {
+fn a_loss_that_is_not_finite_ends_the_run() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
     common::write_data(dir, VOCABULARY);
@@ -132,19 +118,6 @@ fn a_loss_that_is_not_finite_ends_the_run_and_the_evaluation() {
     assert!(matches!(events[0], Event::Step { step: 1, loss: None, .. }));
     assert!(matches!(events[1], Event::Failed { kind: Failure::NotFinite, .. }));
     assert!(!dir.join("end.safetensors").exists());
-
-    common::write_rows(&dir.join("search.rows"), VOCABULARY, CONTEXT, 5);
-    let mut trainer = Trainer::start("evaluate");
-    trainer.ask(&EvaluateRequest {
-        setting: setting(),
-        checkpoint: path,
-        rows: dir.join("search.rows"),
-        claim: dir.join("claim.f32"),
-        batch_rows: 5,
-    });
-    let (events, content) = trainer.rest();
-    assert!(!content && matches!(events.last(), Some(Event::Failed { kind: Failure::NotFinite, .. })), "{events:?}");
-    assert!(!dir.join("claim.f32").exists());
 }
 
 #[test]

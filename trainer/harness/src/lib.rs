@@ -2,12 +2,12 @@
 //! the conversation with the agent (crate `protocol`). The edited part is whatever implements [`Candidate`].
 //!
 //! What it must not do: believe the candidate. Candidate code runs with standard output moved aside, its panics are
-//! caught, its tensors are checked for names, shapes and finiteness, and nothing that it prints is an event.
+//! caught, its tensors are checked for names and shapes and its losses for finiteness, and nothing that it prints is an event.
+//! What it says of held-out text is only a claim: judging that is the agent's.
 
 mod candidate;
 mod checkpoint;
 mod clock;
-mod evaluate;
 mod feed;
 mod machine;
 mod model;
@@ -26,7 +26,7 @@ pub use protocol::{Precision, Scale, Setting};
 pub use stop::Stop;
 pub use train::run_until;
 
-/// The whole `trainer` command for one candidate: `train`, `serve`, `evaluate`, `sample` or `probe`, as crate `protocol` describes.
+/// The whole `trainer` command for one candidate: `train`, `serve`, `sample` or `probe`, as crate `protocol` describes.
 ///
 /// Call it first thing in `main`: it tunes the allocator and moves standard output aside before anything else runs.
 pub fn run_main<C: Candidate>() -> ExitCode {
@@ -36,10 +36,8 @@ pub fn run_main<C: Candidate>() -> ExitCode {
         [command] => command.as_str(),
         _ => "",
     };
-    if !matches!(command, "train" | "serve" | "evaluate" | "sample" | "probe") {
-        eprintln!(
-            "usage: trainer train|serve|evaluate|sample|probe, with requests on standard input; started by nocturne"
-        );
+    if !matches!(command, "train" | "serve" | "sample" | "probe") {
+        eprintln!("usage: trainer train|serve|sample|probe, with requests on standard input; started by nocturne");
         return ExitCode::from(2);
     }
     if command != "probe" && !wire::is_socket() {
@@ -59,7 +57,6 @@ pub fn run_main<C: Candidate>() -> ExitCode {
     let done = match command {
         "train" => train::train::<C>(&mut wire),
         "serve" => serve::serve::<C>(&mut wire),
-        "evaluate" => evaluate::evaluate::<C>(&mut wire),
         "sample" => sample::sample::<C>(&mut wire),
         _ => machine::probe(&mut wire),
     };

@@ -4,16 +4,16 @@
 //!
 //! An exchange, for each of the trainer's commands:
 //!
-//! | command            | agent sends            | trainer answers                                         |
-//! |--------------------|------------------------|---------------------------------------------------------|
-//! | `trainer train`    | [`TrainRequest`], then [`Go`] | [`Event::Ready`], [`Event::Step`]*, [`Event::Finished`] |
-//! | `trainer evaluate` | [`EvaluateRequest`]    | [`Event::Ready`], [`Event::Evaluated`]                   |
-//! | `trainer serve`    | [`ServeRequest`], then [`Ask`]* | [`Event::Ready`], then what each [`Ask`] says         |
-//! | `trainer sample`   | [`SampleRequest`]      | [`Event::Token`]*, [`Event::Finished`]-less end of file  |
-//! | `trainer probe`    | nothing                | [`Event::Probed`]                                       |
+//! | command         | agent sends                     | trainer answers                                         |
+//! |-----------------|---------------------------------|---------------------------------------------------------|
+//! | `trainer train` | [`TrainRequest`], then [`Go`]   | [`Event::Ready`], [`Event::Step`]*, [`Event::Finished`] |
+//! | `trainer serve` | [`ServeRequest`], then [`Ask`]* | [`Event::Ready`], then what each [`Ask`] says           |
+//! | `trainer sample`| [`SampleRequest`]               | [`Event::Token`]*, [`Event::Finished`]-less end of file |
+//! | `trainer probe` | nothing                         | [`Event::Probed`]                                       |
 //!
-//! Any command may answer [`Event::Failed`] instead and exit with a status other than 0. The agent keeps the trainer's
-//! standard input open for as long as it wants the trainer to live: end of file there ends the trainer.
+//! Any command may answer [`Event::Failed`] instead and exit with a status other than 0. Standard input is a unix stream
+//! socket, so that a request can carry open files (module [`descriptors`]). The agent keeps it open for as long as it wants
+//! the trainer to live: end of file there ends the trainer.
 //!
 //! Nothing in here is trusted by the agent: events come from a process that runs edited code.
 
@@ -30,7 +30,7 @@ use serde::{Deserialize, Serialize};
 pub use serve::{Ask, ServeRequest, WeightsDigest};
 
 /// Raised whenever a message changes its meaning; the agent refuses a trainer of another version.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// A line longer than this is an error, not a message: edited code must not be able to fill the agent's memory.
 pub const MAX_LINE_BYTES: usize = 1 << 20;
@@ -145,21 +145,6 @@ pub struct Go {
     pub stop_after_steps: Option<u64>,
 }
 
-/// First line on `trainer evaluate`'s standard input.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct EvaluateRequest {
-    /// The campaign's setting.
-    pub setting: Setting,
-    /// A checkpoint written by [`Go`].
-    pub checkpoint: PathBuf,
-    /// Held-out rows: a file of little-endian u16, `rows * (context + 1)` of them, row after row.
-    pub rows: PathBuf,
-    /// Where to write the claim: little-endian f32, `rows * context` of them: nats of each target token.
-    pub claim: PathBuf,
-    /// Rows a batch.
-    pub batch_rows: usize,
-}
-
 /// First line on `trainer sample`'s standard input.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SampleRequest {
@@ -218,13 +203,6 @@ pub enum Event {
         /// Largest device memory allocated, bytes; `None` where it is not known. This version knows none: the bindings to
         /// libtorch do not reach its allocator's statistics.
         peak_device_memory_bytes: Option<u64>,
-    },
-    /// The claim file is complete on disk.
-    Evaluated {
-        /// Rows read.
-        rows: u64,
-        /// Seconds of evaluation by the trainer's clock.
-        seconds: f64,
     },
     /// A part of [`Ask::Score`] is done.
     Scored {

@@ -30,15 +30,9 @@ pub fn write_data(dir: &Path, vocabulary: u16) {
 }
 
 /// Held-out rows of context + 1 tokens of the same kind.
-pub fn write_rows(path: &Path, vocabulary: u16, context: usize, rows: u16) {
-    let mut bytes: Vec<u8> = Vec::new();
-    for row in 0..rows {
-        bytes.extend(data::BOS.to_le_bytes());
-        for i in 0..context as u16 {
-            bytes.extend((1 + (7 * row + i) % (vocabulary - 1)).to_le_bytes());
-        }
-    }
-    fs::write(path, bytes).unwrap();
+pub fn rows(vocabulary: u16, context: usize, rows: u16) -> Vec<u16> {
+    let row = |row: u16| (0..context as u16).map(move |i| 1 + (7 * row + i) % (vocabulary - 1));
+    (0..rows).flat_map(|i| std::iter::once(data::BOS).chain(row(i))).collect()
 }
 
 /// `train.tokens` and `train.index` of a folder.

@@ -9,7 +9,7 @@ use crate::model::{Model, Serving, mix, nats, read_tokens};
 use crate::wire;
 
 /// Of the protocol.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Serves one command. `loss` is what a model made now pretends to have, `kind` what one built from a seed does wrong,
 /// `misbehave` is called when the budget has begun.
@@ -18,7 +18,6 @@ pub fn run(loss: f64, kind: fn(u64) -> u64, misbehave: fn()) {
     match command.as_str() {
         "train" => train(loss, kind, misbehave),
         "serve" => serve(),
-        "evaluate" => evaluate(),
         "probe" => say(&format!(r#"{{"event":"probed","version":{VERSION},"threads":1,"cuda_devices":0}}"#)),
         "sample" => {
             let _request = wire::line();
@@ -138,18 +137,6 @@ fn weights(seeds: &[u64], ignored: bool) {
         r#"{{"event":"weights","tensors":[{{"name":"all","scalars":1000,"constant":false,"sha256":[{}]}}]}}"#,
         digests.join(",")
     ));
-}
-
-fn evaluate() {
-    let Some((request, _)) = wire::line() else { return };
-    ready();
-    let model = Model::load(&std::fs::read_to_string(text(&request, "checkpoint")).unwrap()).expect("a checkpoint");
-    let context = number(&request, "context").unwrap() as usize;
-    let rows = File::open(text(&request, "rows")).unwrap();
-    let count = read_tokens(&rows).len() / (context + 1);
-    let claim = File::create(text(&request, "claim")).unwrap();
-    score(&mut Serving::new(model), &[rows, claim], context, 16);
-    say(&format!(r#"{{"event":"evaluated","rows":{count},"seconds":0.1}}"#));
 }
 
 fn say(line: &str) {
