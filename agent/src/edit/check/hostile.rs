@@ -328,6 +328,7 @@ pub(super) const HOSTILE: &[(&str, &str)] = &[
     ("odd-name", "fn \u{212A}() {}"),
     ("odd-name", "fn aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa() {}"),
     ("odd-name", "struct \u{C5};"),
+    ("nesting", "fn f() { vec![vec![vec![vec![vec![vec![vec![1]]]]]]]; }"),
     ("unfamiliar-syntax", "macro m { () => {} }"),
     ("unfamiliar-syntax", "fn f() { let a = builtin # offset_of(A, b); }"),
     ("renamed-root", "use std::{self}; fn f() { self::std::fs::read(1); }"),

@@ -10,9 +10,9 @@ pub(super) const TABLE_ELEMENTS: usize = 256;
 /// Bytes of literals in the same.
 pub(super) const TABLE_BYTES: usize = 4 * 1024;
 /// Numbers in a file.
-pub(super) const FILE_NUMBERS: usize = 1_500;
+pub(super) const FILE_NUMBERS: usize = 1_000;
 /// Bytes of literals in a file.
-pub(super) const FILE_BYTES: usize = 16 * 1024;
+pub(super) const FILE_BYTES: usize = 8 * 1024;
 
 /// Counts literals as they are met.
 #[derive(Debug, Default)]

@@ -93,8 +93,8 @@ pub(super) const REFUSED: &[(&str, Rule)] = &[
 pub(super) fn refused(name: &str) -> Option<Rule> {
     let plain = name.strip_prefix("f_").unwrap_or(name);
     // Sparse tensors are made without a look at their indices.
-    let unchecked = ["internal_", "sparse_", "to_sparse"].iter().any(|prefix| plain.starts_with(prefix));
-    if unchecked || plain.contains("unsafe") {
+    let sparse = plain.starts_with("to_sparse") || (plain.starts_with("sparse_") && plain.contains("_tensor"));
+    if plain.starts_with("internal_") || plain.contains("unsafe") || sparse {
         return Some(Rule::TorchInternal);
     }
     REFUSED.iter().find(|(refused, _)| *refused == plain).map(|(_, rule)| *rule)

@@ -10,6 +10,9 @@ use super::super::tokens::{Kind, Spot, Token, after_documentation};
 /// Brackets inside each other.
 pub(super) const BRACKETS: usize = 48;
 
+/// Macros in arguments of macros: each reads all that it holds once more.
+pub(super) const MACROS: usize = 6;
+
 /// Tokens of the runs around a place. Honest code stays below 100; a tree this deep takes less than 1 MiB of stack to parse
 /// without optimisation (a test tries).
 pub(super) const TOKENS: usize = 256;

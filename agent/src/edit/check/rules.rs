@@ -180,9 +180,9 @@ const TABLE: &[Facts] = facts![
         "Seeds, threads and device belong to the harness, and trials must be comparable.",
         "draw under `harness::seeded` with the seed that `build` is given, and take the device from `harness::device`";
     TorchInternal "torch-internal":
-        "Names of tch that begin with `internal_`, `sparse_` or `to_sparse`, hold `unsafe`, hand out pointers, or believe a length that they are told.",
+        "Names of tch that begin with `internal_`, hold `unsafe`, make sparse tensors, hand out pointers, or believe a length that they are told.",
         "They do not check their arguments: a wrong index or length reads or writes the harness's memory.",
-        "use the checked operator of the same purpose (`Tensor::from_slice` and `view`, `copy_data`, dense tensors)";
+        "use the checked operator of the same purpose (`Tensor::from_slice` and `view`, `copy_data`, dense tensors); give functions of your own another name";
     TorchStorage "torch-storage":
         "`as_strided` and its relatives, `set_`, `set_data`, `set_source_*`, `resize_` and `resize_as_`.",
         "They reach past a tensor's own elements into the rest of its storage: other rows, the tokens to be predicted.",
@@ -322,7 +322,7 @@ pub fn page() -> String {
         "\n## Limits\n\n\
          - One literal text: {} bytes. One array, tuple or `vec!`: {} elements and {} bytes of literals.\n\
          - Literals of a file: {} numbers and {} bytes (documentation and comments do not count).\n\
-         - A name: {} bytes. Brackets: {} deep. One expression, type or pattern: {} tokens between its separators, over all\n  \
+         - A name: {} bytes. Brackets: {} deep, macros: {}. One expression, type or pattern: {} tokens between its separators, over all\n  \
            brackets around it.\n",
         literals::TEXT_BYTES,
         literals::TABLE_ELEMENTS,
@@ -331,6 +331,7 @@ pub fn page() -> String {
         literals::FILE_BYTES,
         names::NAME_BYTES,
         nesting::BRACKETS,
+        nesting::MACROS,
         nesting::TOKENS,
     );
     page += "\n## What this cannot stop\n\n\

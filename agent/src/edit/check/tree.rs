@@ -7,7 +7,7 @@ use super::super::tokens::Spot;
 use super::literals::Tally;
 use super::paths::{Scope, is_crate};
 use super::rules::Rule;
-use super::{Found, attributes, macros, plain, segments, text};
+use super::{Found, attributes, macros, nesting, plain, segments, text};
 
 /// Every refusal in `file`.
 pub(super) fn walk(file: &syn::File) -> Vec<Found> {
@@ -20,6 +20,7 @@ pub(super) fn walk(file: &syn::File) -> Vec<Found> {
         tally: Tally::default(),
         qualified: None,
         drawing: false,
+        macros: 0,
     };
     walk.visit_file(file);
     walk.found
@@ -123,6 +124,8 @@ struct Walk {
     qualified: Option<usize>,
     /// The path that comes next is what is called with a seed.
     drawing: bool,
+    /// Macros around the place that is being read.
+    macros: usize,
 }
 
 impl Walk {
@@ -161,6 +164,10 @@ impl<'ast> Visit<'ast> for Walk {
     }
 
     fn visit_macro(&mut self, call: &'ast syn::Macro) {
+        if self.macros == nesting::MACROS {
+            self.refuse(Rule::Nesting, beginning(&call.path), format!("{}!", text(&call.path)));
+            return;
+        }
         match macros::read(call) {
             Err(rule) => self.refuse(rule, beginning(&call.path), format!("{}!", text(&call.path))),
             Ok(arguments) => {
@@ -168,9 +175,11 @@ impl<'ast> Visit<'ast> for Walk {
                 if table {
                     self.tally.enter(Spot::of(beginning(&call.path)), arguments.expressions.len());
                 }
+                self.macros += 1;
                 // The arguments live here only, so a walk of their own lifetime goes over them.
                 arguments.expressions.iter().for_each(|expression| Visit::visit_expr(self, expression));
                 arguments.pattern.iter().for_each(|pattern| Visit::visit_pat(self, pattern));
+                self.macros -= 1;
                 if table {
                     self.end_of_table();
                 }
