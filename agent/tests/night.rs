@@ -110,6 +110,21 @@ fn a_night_leaves_branches_notes_records_plots_and_nothing_else() {
     assert!(shown["diff"].as_str().unwrap().contains("trainer/src/candidate/recipe.rs"), "{shown}");
     assert_eq!(shown["trials"][0]["trained"]["end"], "finished");
 
+    // Every figure has its certificate, which names what lies there.
+    let trial = &shown["trials"][0];
+    let certificate = &trial["certificate"];
+    assert_eq!(certificate["trainer_sha256"], trial["artifact_sha256"]);
+    assert_eq!(certificate["checkpoint_sha256"], trial["trained"]["checkpoint_sha256"]);
+    assert!(certificate["checks"].as_array().unwrap().iter().all(|check| check["passed"] == true), "{certificate}");
+    let text = String::from_utf8(fixture.run(&["show", "1"]).stdout).unwrap();
+    let evaluator = certificate["evaluator"].as_str().unwrap();
+    for words in [&format!("certificate of {evaluator}"), "passed      audit-largest", "confined by", "sha256"] {
+        assert!(text.contains(words), "{words:?} is not in {text}");
+    }
+    assert!(!text.contains("FAILED") && !text.contains("which is not"), "{text}");
+    let page = fs::read_to_string(reports.join("report.html")).unwrap();
+    assert!(page.contains(&format!("audited by the evaluator {evaluator}")), "the page does not say what verified it");
+
     // A lost database comes back from the files.
     let database = fixture.root().join(".nocturne/nocturne.db");
     let listed = fixture.json(&["list", name, "--json"]);

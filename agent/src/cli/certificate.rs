@@ -69,11 +69,11 @@ fn audit_lines(audit: &Audit, trial: &TrialRecord, line: &mut impl FnMut(&str, S
     line("difference", format!("largest {}, mean {mean} nats per token", error(audit.largest_difference)));
     let corrected = match &trial.evaluation {
         Some(Evaluation::Verified(verified)) => {
-            format!("corrected {:.6} ± {}", verified.val_bpb, error(verified.standard_error))
+            format!("corrected {:.9} ± {}", verified.val_bpb, error(verified.standard_error))
         }
         _ => "and no figure stands, for it was rejected".to_owned(),
     };
-    line("bits/byte", format!("claimed {:.6}, {corrected}", audit.claimed_bpb));
+    line("bits/byte", format!("claimed {:.9}, {corrected}", audit.claimed_bpb));
 }
 
 /// A check's words on one line.
