@@ -218,7 +218,7 @@ pub async fn open(
     }
     let Ready { workbench, builder, .. } = ready::ready(&layout, &campaign, &environment, launcher, watcher).await?;
     let first = interrupted.as_ref().map_or(&start.commit, |night| &night.start_commit);
-    redteam::before_the_night(&layout, &workbench, &builder, first, watcher).await?;
+    redteam::before_the_night(&layout, &workbench, &builder, first, resumed, watcher).await?;
     let night = match interrupted {
         Some(night) => night,
         None => {

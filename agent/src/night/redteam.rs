@@ -36,6 +36,9 @@ const CUTS: usize = 64;
 /// Models trained and evaluated side by side, one thread each.
 const AT_ONCE: usize = 2;
 
+/// Says, in the red team's folder, what it passed on.
+const PASSED: &str = "passed.txt";
+
 /// One model of the red team.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Model {
@@ -95,7 +98,8 @@ pub enum RedTeamError {
 }
 
 /// Builds the night's start, and with it the red team, and runs that. A start that does not compile is left to the night to
-/// report.
+/// report. A night that is gone on with is not tried again as long as nothing has changed that was tried: evaluator, cheats,
+/// sandbox, kernel since its start.
 ///
 /// # Errors
 /// See [`RedTeamError`].
@@ -104,9 +108,11 @@ pub async fn before_the_night(
     workbench: &Workbench,
     builder: &Builder,
     start: &CommitId,
+    resumed: bool,
     watcher: &mut dyn Watcher,
 ) -> Result<(), RedTeamError> {
     let folder = layout.state().join("redteam");
+    let passed = std::fs::read_to_string(folder.join(PASSED)).ok();
     fresh_folder(&folder).map_err(|error| machine(&format!("cannot empty {}", folder.display()), &error))?;
     // Never sent: until the night has begun, Ctrl-C ends this program, and with it everything it started.
     let (_never, stop) = tokio::sync::watch::channel(false);
@@ -127,6 +133,15 @@ pub async fn before_the_night(
         Ok(Err(_)) => return Ok(()),
         Err(error) => return Err(machine("the trainer cannot be built", &error)),
     }
+    let tried = what_is_tried(workbench, &builder.red_team())
+        .map_err(|error| machine("cannot tell what the red team is tried on", &error))?;
+    let record = || {
+        let file = folder.join(PASSED);
+        std::fs::write(&file, &tried).map_err(|error| machine(&format!("cannot write {}", file.display()), &error))
+    };
+    if resumed && passed.as_ref() == Some(&tried) {
+        return record();
+    }
     let what = "Trying known cheats on the evaluator";
     let began = std::time::Instant::now();
     run(workbench, &Policy::default(), &builder.red_team(), &folder, stop, |done, of| {
@@ -141,7 +156,15 @@ pub async fn before_the_night(
         began.elapsed().as_secs_f64()
     );
     watcher.notice(&Notice::Stage { text });
-    Ok(())
+    record()
+}
+
+/// All that the red team's passing depends on, in words.
+fn what_is_tried(workbench: &Workbench, executable: &Path) -> std::io::Result<String> {
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
+    let (evaluator, cheats) = (&workbench.evaluator_sha256, sha256_file(executable)?);
+    let sandbox = workbench.launcher.confinement().describe();
+    Ok(format!("evaluator {evaluator}\ncheats {cheats}\nsandbox {sandbox}\nboot {}\n", boot.trim()))
 }
 
 /// Tries the policy on edits and the evaluator. `executable` is `redteam`; its files go to `folder`.
