@@ -1,6 +1,12 @@
 //! Which device trainers use, and what they get to know of the machine.
 
+use std::path::Path;
+use std::time::Duration;
+
+use protocol::Event;
+
 use super::open::OpenError;
+use super::workbench::Workbench;
 use crate::campaign::{Campaign, Device};
 use crate::setup::Environment;
 
@@ -42,9 +48,72 @@ pub fn device(campaign: &Campaign, environment: &Environment) -> Result<String, 
     }
 }
 
+/// Why the device cannot be used by confined trainers.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{device} cannot be used inside the sandbox ({sandbox}): {why}; `nocturne doctor` shows the driver and the sandbox, and \
+     `device = \"cpu\"` under [machine] in campaign.toml does without"
+)]
+pub struct NotUsableInside {
+    /// `cuda:N`.
+    device: String,
+    /// What confines trainers, in words.
+    sandbox: String,
+    /// What the trainer said.
+    why: String,
+}
+
+/// Has a trainer really initialise the campaign's device inside the sandbox: a driver that works outside may not do so in
+/// there. `folder` gets its log.
+///
+/// # Errors
+/// [`NotUsableInside`]; never for the CPU, which needs no trying.
+pub async fn try_inside(bench: &Workbench, executable: &Path, folder: &Path) -> Result<(), NotUsableInside> {
+    let device = bench.setting.device.as_str();
+    let Some(index) = device.strip_prefix("cuda:").and_then(|index| index.parse::<u64>().ok()) else { return Ok(()) };
+    let unusable = |why: String| NotUsableInside {
+        device: device.to_owned(),
+        sandbox: bench.launcher.confinement().describe(),
+        why,
+    };
+    let job = bench.probe_job(executable, folder);
+    let mut process = bench.launcher.start(&job).await.map_err(|error| unusable(error.to_string()))?;
+    let line = tokio::time::timeout(PROBE_PATIENCE, process.line()).await;
+    let ended = process.stop().await.map_err(|error| unusable(error.to_string()))?;
+    let said = match line {
+        Ok(Ok(line)) => line,
+        Ok(Err(error)) => return Err(unusable(error.to_string())),
+        Err(_) => return Err(unusable(format!("it was not initialised after {} s", PROBE_PATIENCE.as_secs()))),
+    };
+    sees(said.as_deref(), index).map_err(|why| unusable(format!("{why}; last words: {}", ended.last_words)))
+}
+
+/// Whether the probe's answer names a device of that number. Pure.
+fn sees(answer: Option<&[u8]>, index: u64) -> Result<(), String> {
+    let answer = answer.ok_or("the trainer ended without an answer")?;
+    match protocol::parse(answer).map_err(|error| error.to_string())? {
+        Event::Probed { cuda_devices, .. } if index < cuda_devices => Ok(()),
+        Event::Probed { cuda_devices, .. } => Err(format!("libtorch sees {cuda_devices} devices there")),
+        other => Err(format!("the trainer answered {other:?}")),
+    }
+}
+
+/// Time for initialising CUDA, which takes seconds on a machine with many devices.
+const PROBE_PATIENCE: Duration = Duration::from_secs(120);
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_device_that_the_probe_initialised_counts() {
+        let probed = |devices: u64| format!(r#"{{"event":"probed","version":2,"threads":4,"cuda_devices":{devices}}}"#);
+        assert_eq!(sees(Some(probed(2).as_bytes()), 1), Ok(()));
+        assert!(sees(Some(probed(1).as_bytes()), 1).unwrap_err().contains("sees 1 devices"));
+        assert!(sees(Some(probed(0).as_bytes()), 0).is_err());
+        assert!(sees(None, 0).is_err() && sees(Some(b"nonsense"), 0).is_err());
+        assert!(sees(Some(br#"{"event":"answered"}"#), 0).unwrap_err().contains("Answered"));
+    }
 
     #[test]
     fn gpus_that_the_person_hides_are_not_used() {

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use protocol::{Budget, Precision, Setting};
 use tokio::task::JoinSet;
 
+use super::device::NotUsableInside;
 use super::live::Watcher;
 use super::perform::MOST_START_SECONDS;
 use super::workbench::{Subject, Workbench};
@@ -89,6 +90,9 @@ pub enum RedTeamError {
         /// Where the red team's files lie.
         folder: PathBuf,
     },
+    /// The device does not work in the sandbox.
+    #[error(transparent)]
+    Device(#[from] NotUsableInside),
     /// The machine is at fault.
     #[error("the red team could not be run: {0}")]
     Machine(String),
@@ -133,6 +137,7 @@ pub async fn before_the_night(
         Ok(Err(_)) => return Ok(()),
         Err(error) => return Err(machine("the trainer cannot be built", &error)),
     }
+    super::device::try_inside(workbench, &folder.join("trainer"), &folder).await?;
     let tried = what_is_tried(workbench, &builder.red_team())
         .map_err(|error| machine("cannot tell what the red team is tried on", &error))?;
     let record = || {

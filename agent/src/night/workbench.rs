@@ -107,6 +107,13 @@ impl Workbench {
         self.job(subject, "sample", "sample.log", policy, PathBuf::from("/"))
     }
 
+    /// A process that says which devices it can use; confined like a serving one.
+    pub fn probe_job(&self, executable: &Path, folder: &Path) -> Job {
+        let subject = Subject { executable: executable.to_owned(), sha256: String::new(), folder: folder.to_owned() };
+        let policy = sandbox::Policy::serve(&self.surroundings, executable);
+        self.job(&subject, "probe", "probe.log", policy, PathBuf::from("/"))
+    }
+
     fn job(&self, subject: &Subject, command: &str, log: &str, policy: sandbox::Policy, folder: PathBuf) -> Job {
         Job {
             program: subject.executable.clone(),
