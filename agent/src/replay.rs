@@ -31,6 +31,8 @@ pub struct Replayed {
     pub then: Option<f64>,
     /// Bits per byte now.
     pub now: f64,
+    /// Standard error of the evaluator's correction in that, bits per byte.
+    pub standard_error: f64,
     /// Optimizer steps now.
     pub steps: u64,
     /// Tokens trained on now.
@@ -165,6 +167,7 @@ pub async fn replay(
     Ok(Replayed {
         then: trials.iter().rev().find_map(|trial| trial.val_bpb()),
         now: verified.val_bpb,
+        standard_error: verified.standard_error,
         steps: trained.steps,
         tokens: trained.tokens,
         certificate,

@@ -24,7 +24,14 @@ pub(super) fn evaluation_text(trial: &TrialRecord) -> String {
         }
     }
     match &trial.certificate {
-        Some(certificate) => text + &certificate_text(certificate, trial),
+        Some(certificate) => {
+            let verified = match &trial.evaluation {
+                Some(Evaluation::Verified(verified)) => Some((verified.val_bpb, verified.standard_error)),
+                _ => None,
+            };
+            let checkpoint = trial.trained.as_ref().and_then(|trained| trained.checkpoint_sha256.as_deref());
+            text + &certificate_text(certificate, verified, checkpoint, Some(&trial.artifact_sha256))
+        }
         None => text + "  no certificate: it was evaluated before claims were audited\n",
     }
 }
@@ -36,7 +43,14 @@ fn figures(verified: &Verified, audited: bool) -> String {
     format!("  val_bpb {val_bpb:.6}{correction}: {nats:.1} nats over {bytes} bytes ({tokens} tokens) {by}\n")
 }
 
-fn certificate_text(certificate: &Certificate, trial: &TrialRecord) -> String {
+/// A certificate's lines. `verified` is the corrected figure and its standard error, where one stands; `checkpoint` and `trainer` are
+/// the hashes that were recorded elsewhere, to be compared.
+pub(super) fn certificate_text(
+    certificate: &Certificate,
+    verified: Option<(f64, f64)>,
+    checkpoint: Option<&str>,
+    trainer: Option<&str>,
+) -> String {
     let mut text = format!("  certificate of {} in {:.1} s:\n", clean(&certificate.evaluator), certificate.seconds);
     let mut line = |label: &str, words: String| {
         // Writing to a text cannot fail.
@@ -48,30 +62,28 @@ fn certificate_text(certificate: &Certificate, trial: &TrialRecord) -> String {
     }
     line("evaluator", hash(&certificate.evaluator_sha256));
     line("data", hash(&certificate.data_sha256));
-    let written = trial.trained.as_ref().and_then(|trained| trained.checkpoint_sha256.as_ref());
-    line("checkpoint", compared(&certificate.checkpoint_sha256, written, "which is not the one that the trial wrote"));
-    let built = Some(&trial.artifact_sha256);
-    line("trainer", compared(&certificate.trainer_sha256, built, "which is not the executable that was trained with"));
+    let otherwise = "which is not the one that the trial wrote";
+    line("checkpoint", compared(&certificate.checkpoint_sha256, checkpoint, otherwise));
+    let otherwise = "which is not the executable that was trained with";
+    line("trainer", compared(&certificate.trainer_sha256, trainer, otherwise));
     line("confined by", words(&certificate.sandbox));
     for check in passed {
         line("passed", format!("{}: {}", words(&check.name), words(&check.detail)));
     }
     if let Some(audit) = &certificate.audit {
-        audit_lines(audit, trial, &mut line);
+        audit_lines(audit, verified, &mut line);
     }
     text
 }
 
-fn audit_lines(audit: &Audit, trial: &TrialRecord, line: &mut impl FnMut(&str, String)) {
+fn audit_lines(audit: &Audit, verified: Option<(f64, f64)>, line: &mut impl FnMut(&str, String)) {
     let uniform = audit.cuts.saturating_sub(audit.weighted_cuts);
     line("cuts", format!("{} audited: {uniform} uniform, {} where a leak would pay", audit.cuts, audit.weighted_cuts));
     let mean = format!("{} ± {}", difference(audit.mean_difference), error(audit.standard_error));
     line("difference", format!("largest {}, mean {mean} nats per token", error(audit.largest_difference)));
-    let corrected = match &trial.evaluation {
-        Some(Evaluation::Verified(verified)) => {
-            format!("corrected {:.9} ± {}", verified.val_bpb, error(verified.standard_error))
-        }
-        _ => "and no figure stands, for it was rejected".to_owned(),
+    let corrected = match verified {
+        Some((val_bpb, standard_error)) => format!("corrected {val_bpb:.9} ± {}", error(standard_error)),
+        None => "and no figure stands, for it was rejected".to_owned(),
     };
     line("bits/byte", format!("claimed {:.9}, {corrected}", audit.claimed_bpb));
 }
@@ -87,7 +99,7 @@ fn hash(text: &str) -> String {
 }
 
 /// A hash, and what it means that it differs from what was recorded.
-fn compared(certified: &str, recorded: Option<&String>, otherwise: &str) -> String {
+fn compared(certified: &str, recorded: Option<&str>, otherwise: &str) -> String {
     match recorded.filter(|recorded| *recorded != certified) {
         Some(recorded) => format!("{}, {otherwise} ({})", hash(certified), hash(recorded)),
         None => hash(certified),

@@ -2,8 +2,9 @@
 
 use serde_json::json;
 
+use super::certificate::certificate_text;
 use super::night::{last_night, open_fault};
-use super::output::outln;
+use super::output::{out, outln};
 use super::read::{no_such_experiment, parse_night, records_fault};
 use super::{Fault, ReadArgs, ReplayArgs, ReportArgs, campaign_fault, here, open_records, print_json};
 use crate::files;
@@ -55,6 +56,8 @@ pub(super) async fn replay(args: ReplayArgs) -> Result<(), Fault> {
         outln!("then: {then:.6} bits per byte")?;
     }
     outln!("now:  {:.6} bits per byte ({} steps, {} tokens)", replayed.now, replayed.steps, replayed.tokens)?;
+    let figure = (replayed.now, replayed.standard_error);
+    out!("{}", certificate_text(&replayed.certificate, Some(figure), None, None))?;
     Ok(())
 }
 
