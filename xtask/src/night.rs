@@ -120,7 +120,11 @@ impl Clone {
                 let checks = certificate["checks"].as_array().ok_or_else(|| format!("{id} lists no checks"))?;
                 let failed = checks.iter().find(|check| check["passed"] != Value::Bool(true));
                 let cuts = certificate["audit"]["cuts"].as_u64();
-                if sandbox.starts_with("off") || checks.len() < 5 || failed.is_some() || cuts.is_none_or(|cuts| cuts < CUTS) {
+                if sandbox.starts_with("off")
+                    || checks.len() < 5
+                    || failed.is_some()
+                    || cuts.is_none_or(|cuts| cuts < CUTS)
+                {
                     return Err(format!("an honest trial of {id} has this certificate: {certificate}"));
                 }
             }

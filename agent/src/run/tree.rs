@@ -1,6 +1,6 @@
 //! All processes that descend from the helper: finding them, killing them, reaping them.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, WaitOptions};
@@ -69,19 +69,19 @@ impl Tree {
 
 /// All processes below `root`, from /proc.
 pub fn descendants(root: Pid) -> Vec<Pid> {
-    let mut parent_of = Vec::new();
+    let mut children_of: HashMap<i32, Vec<i32>> = HashMap::new();
     let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
     for entry in entries.flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
         let Ok(stat) = std::fs::read_to_string(entry.path().join("stat")) else { continue };
         if let Some(parent) = parent_in_stat(&stat) {
-            parent_of.push((pid, parent));
+            children_of.entry(parent).or_default().push(pid);
         }
     }
     let mut found = vec![root.as_raw_nonzero().get()];
     let mut next = 0;
-    while let Some(&parent) = found.get(next) {
-        found.extend(parent_of.iter().filter(|(_, p)| *p == parent).map(|(pid, _)| *pid));
+    while let Some(parent) = found.get(next) {
+        found.extend(children_of.remove(parent).into_iter().flatten());
         next += 1;
     }
     found.into_iter().skip(1).filter_map(Pid::from_raw).collect()

@@ -14,7 +14,7 @@ use std::time::Duration;
 const MIB: usize = 1 << 20;
 
 /// Processes that the fork bomb makes at most.
-const MOST_PROCESSES: u32 = 3_000;
+const MOST_PROCESSES: u32 = 1_000;
 
 /// Memory that the hog takes at most, in all.
 const MOST_MEMORY: usize = 2_048 * MIB;
@@ -68,7 +68,7 @@ fn main() -> ExitCode {
         "streams-in-flight" => send_streams(),
         "one-big-file" | "big-file-in-tmp" | "big-file-in-shm" => big_file(Path::new(folder)),
         "many-big-files" => many_files(Path::new(folder), 16 * MIB),
-        "many-small-files" | "small-files-in-tmp" => many_files(Path::new(folder), 1_000),
+        "many-small-files" | "small-files-in-tmp" => many_files(Path::new(folder), 200_000),
         "sparse-checkpoint" => sparse(Path::new(folder)),
         "hidden-file" => hidden_file(Path::new(folder)),
         other => Err(io::Error::other(format!("what is {other:?}?"))),
@@ -152,13 +152,22 @@ fn fork_bomb() -> io::Result<String> {
             }
         }
     }
+    killed_soon();
     Ok(format!("{MOST_PROCESSES} processes"))
+}
+
+/// Nothing but killing keeps root from having so many where there is no control group; it must come soon.
+fn killed_soon() {
+    if std::env::var_os("UNCOUNTED").is_some() {
+        std::thread::sleep(Duration::from_secs(2));
+    }
 }
 
 fn thread_bomb() -> io::Result<String> {
     for _ in 0..MOST_PROCESSES {
         std::thread::Builder::new().stack_size(64 << 10).spawn(|| sleep())?;
     }
+    killed_soon();
     Ok(format!("{MOST_PROCESSES} threads"))
 }
 
