@@ -224,9 +224,127 @@ async fn leftovers_are_recognised_by_the_lock_and_by_nothing_else() {
     let (ours, theirs) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let mut left = Command::new("sleep").arg("1000").env("NOCTURNE_RUN", ours.path().join("lock")).spawn().unwrap();
     let mut other = Command::new("sleep").arg("1000").env("NOCTURNE_RUN", theirs.path().join("lock")).spawn().unwrap();
-    assert_eq!(launcher(ours.path()).end_leftovers(), 1);
+    assert_eq!(launcher(ours.path()).end_leftovers().unwrap(), 1);
     assert!(!left.wait().unwrap().success());
     assert!(other.try_wait().unwrap().is_none());
     other.kill().unwrap();
     other.wait().unwrap();
+}
+
+/// The machine's confinements, with a control group where it has any.
+fn confinements(test: &str) -> Vec<(String, Option<Confinement>)> {
+    ways(test).into_iter().filter(|(_, way)| way.is_some()).collect()
+}
+
+async fn end_with(
+    way: &Option<Confinement>,
+    folder: &Path,
+    script: &str,
+    limit: impl FnOnce(&mut Policy),
+) -> nocturne::run::process::Ended {
+    let (launcher, job) = confined(way, folder, script);
+    let mut policy = policy(folder);
+    limit(&mut policy);
+    let job = Job { policy: Some(policy), ..job };
+    launcher.start(&job).await.unwrap().finish(PATIENCE).await.unwrap()
+}
+
+#[tokio::test]
+async fn who_takes_more_memory_than_granted_is_ended_and_told() {
+    // Each alone stays within the limit; `tail` keeps the last line, which is all of it.
+    let script = "for i in 1 2 3 4 5 6; do (head -c 40000000 /dev/zero; sleep 1000) | tail -n 1 & done; wait";
+    for (name, way) in confinements("memory") {
+        let folder = tempfile::tempdir().unwrap();
+        let ended = end_with(&way, folder.path(), script, |policy| policy.limits.memory_bytes = Some(150 << 20)).await;
+        assert_eq!(ended.code, Some(137), "{name}: {}", ended.last_words);
+        assert!(ended.last_words.contains("memory limit"), "{name}: {}", ended.last_words);
+        assert_none_left(folder.path());
+    }
+}
+
+#[tokio::test]
+async fn who_fills_the_disk_is_ended_and_told() {
+    // Files without names count as well.
+    for script in [
+        "for i in 1 2 3 4; do head -c 9000000 /dev/zero > $i; done; sleep 1000",
+        "for i in 3 4 5 6; do eval \"exec $i>file\"; head -c 9000000 /dev/zero >&$i; rm file; done; sleep 1000",
+    ] {
+        for (name, way) in confinements("output") {
+            let folder = tempfile::tempdir().unwrap();
+            let ended = end_with(&way, folder.path(), script, |policy| policy.limits.output_bytes = 20 << 20).await;
+            assert_eq!(ended.code, Some(153), "{name}: {script}: {}", ended.last_words);
+            assert!(ended.last_words.contains("output limit"), "{name}: {}", ended.last_words);
+        }
+    }
+    for (name, way) in confinements("file size") {
+        let folder = tempfile::tempdir().unwrap();
+        let ended = end_with(&way, folder.path(), "head -c 9000000 /dev/zero > file; echo $? >&2", |policy| {
+            policy.limits.file_bytes = 1 << 20;
+        })
+        .await;
+        let size = std::fs::metadata(folder.path().join("file")).unwrap().len();
+        assert_eq!(size, 1 << 20, "{name}: {}", ended.last_words);
+    }
+}
+
+#[tokio::test]
+async fn a_fork_bomb_ends_in_time() {
+    // Doubles eleven times and no further, so that a test that fails leaves the machine usable.
+    let script =
+        "bomb() { [ $1 -lt 11 ] && { bomb $(($1 + 1)) & bomb $(($1 + 1)) & }; sleep 100; }; echo started; bomb 0";
+    for (name, way) in confinements("fork bomb") {
+        let folder = tempfile::tempdir().unwrap();
+        let (launcher, job) = confined(&way, folder.path(), script);
+        let mut policy = policy(folder.path());
+        policy.limits.tasks = 100;
+        let mut process = launcher.start(&Job { policy: Some(policy), ..job }).await.unwrap();
+        assert_eq!(process.line().await.unwrap().unwrap(), b"started\n", "{name}");
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let ended = process.stop().await.unwrap_or_else(|error| panic!("{name}: {error}"));
+        // 2: the shell itself gave up because it could start no more.
+        assert!(matches!(ended.code, Some(2 | 124 | 137 | 143)), "{name}: {ended:?}");
+        assert_none_left(folder.path());
+    }
+}
+
+#[tokio::test]
+async fn the_self_check_holds_and_can_fail() {
+    for (name, way) in confinements("self-check") {
+        let folder = tempfile::tempdir().unwrap();
+        let (launcher, _) = confined(&way, folder.path(), "");
+        launcher.self_check(folder.path()).await.unwrap_or_else(|error| panic!("{name}: {error}"));
+    }
+    // Unconfined, everything succeeds and everything is named.
+    let error = sandbox::try_out(Path::new(env!("CARGO_BIN_EXE_nocturne")), &Confinement::off()).unwrap_err();
+    for word in ["read a file", "list a folder", "write outside", "TCP", "UDP", "abstract", "kill", "namespaces"] {
+        assert!(error.contains(word), "{word} in {error}");
+    }
+}
+
+#[tokio::test]
+async fn groups_of_a_killed_helper_are_removed_with_what_is_in_them() {
+    for (name, way) in confinements("left control groups") {
+        if way.as_ref().is_none_or(|confinement| confinement.cgroup().is_none()) {
+            continue;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        // Its environment no longer tells whose it is.
+        let script = "echo up; exec env -i setsid sleep 1000";
+        let (launcher, job) = confined(&way, folder.path(), script);
+        let mut process = launcher.start(&job).await.unwrap();
+        assert_eq!(process.line().await.unwrap().unwrap(), b"up\n", "{name}");
+        for pid in alive(folder.path()) {
+            let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+            let command = std::fs::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero())).unwrap_or_default();
+            if command.windows(9).any(|word| word == b"supervise") {
+                rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+            }
+        }
+        launcher.end_leftovers().unwrap();
+        assert_eq!(launcher.end_leftovers().unwrap(), 0, "{name}");
+        process.stop().await.unwrap();
+        let prefix = sandbox::group_prefix(&folder.path().join("lock").to_string_lossy());
+        let cgroup = way.unwrap().cgroup().cloned().unwrap();
+        assert_eq!(sandbox::end_groups(&cgroup, &prefix).unwrap(), 0);
+    }
 }

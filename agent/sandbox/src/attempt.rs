@@ -42,7 +42,7 @@ pub struct Ordeal {
     folder: PathBuf,
     goals: Goals,
     victim: Child,
-    _listeners: (Option<TcpListener>, UnixListener, UnixListener),
+    _listeners: (Option<TcpListener>, Option<UnixListener>, UnixListener),
 }
 
 const WAIT: &str = "wait";
@@ -74,11 +74,12 @@ impl Ordeal {
         let (output, secret, socket) = (folder.join("output"), folder.join("secret"), folder.join("socket"));
         fs::create_dir(&output)?;
         fs::write(&secret, "secret")?;
-        let abstract_name = format!("nocturne-check-{}-{}", std::process::id(), folder.display());
+        let abstract_name = format!("{}{}", crate::cgroup::prefix(&folder.to_string_lossy()), std::process::id());
         // Without a network there is nothing to reach; the other attempts remain.
         let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).ok();
         let port = tcp.as_ref().and_then(|listener| Some(listener.local_addr().ok()?.port()));
-        let by_path = UnixListener::bind(&socket)?;
+        // A path may be too long for a socket, or its disk know none.
+        let by_path = UnixListener::bind(&socket).ok();
         let by_name = UnixListener::bind_addr(&UnixAddress::from_abstract_name(&abstract_name)?)?;
         let victim = Command::new(helper)
             .args(["attempt", WAIT])
@@ -107,6 +108,11 @@ impl Ordeal {
     /// Where it runs: the one folder that it may write.
     pub fn folder(&self) -> &Path {
         &self.goals.output
+    }
+
+    /// Where its standard error may be kept.
+    pub fn log(&self) -> PathBuf {
+        self.folder.join("log.txt")
     }
 
     /// Arguments of the helper.

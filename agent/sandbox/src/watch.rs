@@ -71,11 +71,16 @@ impl Passed {
 /// Below this many bytes left on a disk that it writes to, a process is ended.
 const LEAST_DISK: u64 = 256 << 20;
 
+/// Between one look and the next.
+const LEAST_PAUSE: Duration = Duration::from_millis(80);
+
 /// Looks at one confined process tree now and then.
 #[derive(Debug)]
 pub struct Watch<'a> {
     policy: &'a Policy,
     counted: bool,
+    /// Tasks of the whole machine when this one began.
+    tasks_before: u64,
     /// Looking must not cost more than a twentieth of the time.
     not_before: Instant,
 }
@@ -83,17 +88,23 @@ pub struct Watch<'a> {
 impl<'a> Watch<'a> {
     /// `counted` says that a control group keeps memory and tasks.
     pub fn new(policy: &'a Policy, counted: bool) -> Self {
-        Self { policy, counted, not_before: Instant::now() }
+        Self { policy, counted, tasks_before: tasks_of_the_machine(), not_before: Instant::now() }
     }
 
     /// Looks at the processes and the folders; `None` when all is within limits or it is too early to look again.
     pub fn look(&mut self, processes: impl FnOnce() -> Vec<Pid>) -> Option<Passed> {
         let began = Instant::now();
-        if began < self.not_before {
+        // What multiplies is noticed at once: this costs nothing.
+        let many = !self.counted && tasks_of_the_machine() > self.tasks_before + self.policy.limits.tasks;
+        if began < self.not_before && !many {
             return None;
         }
         let passed = self.passed(&processes());
-        self.not_before = Instant::now() + began.elapsed().max(Duration::from_millis(1)) * 20;
+        if many {
+            // They are others': not again until there are as many more.
+            self.tasks_before = tasks_of_the_machine();
+        }
+        self.not_before = Instant::now() + (began.elapsed() * 20).max(LEAST_PAUSE);
         passed
     }
 
@@ -161,6 +172,13 @@ fn nameless(processes: &[Pid]) -> Vec<Nameless> {
         }
     }
     files
+}
+
+/// Processes and threads of the whole machine, from /proc/loadavg.
+fn tasks_of_the_machine() -> u64 {
+    let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let tasks = text.split_whitespace().nth(3).and_then(|pair| pair.split_once('/')?.1.parse().ok());
+    tasks.unwrap_or(0)
 }
 
 /// Processes and threads of one process: its threads.

@@ -24,6 +24,7 @@ use crate::propose::{Mix, Playbook, ProposeError, Proposer, Tuner};
 use crate::records::{NightEnding, NightRecord};
 use crate::replay;
 use crate::repo::{Repo, RepoError};
+use crate::run::RunError;
 use crate::seeds::{self, Seeds};
 use crate::setup::{Environment, SetupError};
 use crate::store::{Store, StoreError};
@@ -100,6 +101,9 @@ pub enum OpenError {
     /// A proposer is not.
     #[error(transparent)]
     Propose(#[from] ProposeError),
+    /// Processes cannot be run.
+    #[error(transparent)]
+    Run(#[from] RunError),
     /// No such proposer.
     #[error("there is no proposer {name:?}; there are {known}")]
     NoSuchProposer {
@@ -156,6 +160,7 @@ impl OpenError {
             OpenError::Setup(error) => error.exit_code(),
             OpenError::Data(error) => error.exit_code(),
             OpenError::TooWeak(_)
+            | OpenError::Run(_)
             | OpenError::Running(_)
             | OpenError::File { .. }
             | OpenError::NoSuchDevice { .. }
@@ -211,11 +216,12 @@ pub async fn open(
         None => campaign,
     };
     let launcher = ready::launcher(layout.lock(), &campaign)?;
-    let ended = launcher.end_leftovers();
+    let ended = launcher.end_leftovers()?;
     if ended > 0 {
         let text = format!("ended {ended} processes that a night which was cut off had left running");
         watcher.notice(&Notice::Warning { text });
     }
+    launcher.self_check(&layout.state()).await?;
     let Ready { workbench, builder, .. } = ready::ready(&layout, &campaign, &environment, launcher, watcher).await?;
     let first = interrupted.as_ref().map_or(&start.commit, |night| &night.start_commit);
     redteam::before_the_night(&layout, &workbench, &builder, first, resumed, watcher).await?;

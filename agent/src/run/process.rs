@@ -10,7 +10,7 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal};
-use sandbox::Confinement;
+use sandbox::{Confinement, Level, Ordeal, Surroundings};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Interest};
 use tokio::net::UnixStream;
 use tokio::process::{Child, ChildStderr, ChildStdout};
@@ -60,6 +60,12 @@ pub enum RunError {
         /// The system's reason.
         source: io::Error,
     },
+    /// What an earlier night left in a control group cannot be ended.
+    #[error("{0}; end what is in it by hand")]
+    Group(#[from] sandbox::GroupError),
+    /// The sandbox does not hold what it promises on this machine.
+    #[error("the sandbox does not hold on this machine: {0}; `nocturne doctor` says what the machine offers")]
+    Leaks(String),
     /// Waiting for it failed.
     #[error("cannot wait for {}: {source}", program.display())]
     Wait {
@@ -69,6 +75,9 @@ pub enum RunError {
         source: io::Error,
     },
 }
+
+/// The self-check of a sandbox takes some hundredths of a second; longer than this, and it hangs.
+const SELF_CHECK_PATIENCE: Duration = Duration::from_secs(60);
 
 /// A command to run.
 #[derive(Debug, Clone)]
@@ -188,13 +197,16 @@ impl Launcher {
     }
 
     /// Ends what an earlier night, killed without warning, may have left running. Only the holder of the lock may call this:
-    /// whatever carries the lock's name in its environment is then a leftover. Returns how many processes were ended.
-    pub fn end_leftovers(&self) -> usize {
+    /// whatever carries the lock's name in its environment, or is in a control group of its name, is then a leftover. Returns
+    /// how many processes were ended.
+    ///
+    /// # Errors
+    /// When a control group that was left cannot be removed.
+    pub fn end_leftovers(&self) -> Result<usize, RunError> {
         let needle = format!("{TAG_VARIABLE}={}", self.tag);
-        let Ok(entries) = std::fs::read_dir("/proc") else { return 0 };
         let own = std::process::id();
         let mut ended = 0;
-        for entry in entries.flatten() {
+        for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
             let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
             let Ok(environment) = std::fs::read(entry.path().join("environ")) else { continue };
             let tagged = environment.split(|byte| *byte == 0).any(|variable| variable == needle.as_bytes());
@@ -205,7 +217,48 @@ impl Launcher {
                 ended += 1;
             }
         }
-        ended
+        if let Some(cgroup) = self.confinement.cgroup() {
+            ended += sandbox::end_groups(cgroup, &sandbox::group_prefix(&self.tag))?;
+        }
+        Ok(ended)
+    }
+
+    /// Has a confined process really try what it must not be able to do: read and write files outside of its policy, use
+    /// sockets, kill another process. What it reaches for is laid out in a new folder in `within`, and removed again. Does
+    /// nothing at [`Level::Off`], at which all of that can be done.
+    ///
+    /// # Errors
+    /// [`RunError::Leaks`] names what it could do, or what it should have been able to do and could not.
+    pub async fn self_check(&self, within: &Path) -> Result<(), RunError> {
+        if self.confinement.level() == Level::Off {
+            return Ok(());
+        }
+        let laid_out = Ordeal::lay_out(within, &self.helper).map_err(|source| RunError::File {
+            action: "lay out the sandbox's self-check in",
+            path: within.to_owned(),
+            source,
+        });
+        let ordeal = laid_out?;
+        let job = Job {
+            program: self.helper.clone(),
+            arguments: ordeal.arguments(),
+            environment: Vec::new(),
+            folder: ordeal.folder().to_owned(),
+            nice: 0,
+            grace_seconds: 0.5,
+            log: ordeal.log(),
+            policy: Some(ordeal.policy(&Surroundings::default(), &self.helper)),
+        };
+        let mut process = self.start(&job).await?;
+        let told = tokio::time::timeout(SELF_CHECK_PATIENCE, process.line()).await;
+        let ended = process.stop().await?;
+        let printed = match told {
+            Ok(Ok(Some(line))) => line,
+            Ok(Ok(None) | Err(_)) | Err(_) => {
+                return Err(RunError::Leaks(format!("the self-check does not answer: {}", ended.last_words)));
+            }
+        };
+        ordeal.judge(&printed).map_err(RunError::Leaks)
     }
 }
 

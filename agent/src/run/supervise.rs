@@ -49,6 +49,8 @@ pub const COULD_NOT_START: u8 = 125;
 
 /// How often limits are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// The same where nothing else limits how many processes there are: hundreds can be started in this time.
+const LOOK_EVERY_UNCOUNTED: Duration = Duration::from_millis(10);
 
 /// Runs the helper. Its exit code is the command's, or 128 and the number of the signal that ended it.
 pub fn main(orders: Orders) -> ExitCode {
@@ -91,13 +93,15 @@ async fn supervise(orders: &Orders) -> Result<u8, CouldNot> {
         None => None,
     };
     let Started { mut child, link, tree } = start(orders, confined.as_ref())?;
+    // What multiplies must not keep the helper from ending it. Only root may do so; others have a limit on their tasks.
+    let _allowed = rustix::process::setpriority_process(None, -15);
     let memory_limit = confined.as_ref().and_then(|confined| confined.policy.limits.memory_bytes).unwrap_or(0);
     let over_memory = |tree: &Tree| {
         let killed = tree.counted.as_ref().is_some_and(|group| group.memory_kills() > 0);
         killed.then_some(Passed::Memory { limit: memory_limit })
     };
     let mut watch = confined.as_ref().map(|confined| Watch::new(&confined.policy, tree.counted.is_some()));
-    let mut ticks = tokio::time::interval(LOOK_EVERY);
+    let mut ticks = tokio::time::interval(if tree.counted.is_some() { LOOK_EVERY } else { LOOK_EVERY_UNCOUNTED });
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut passed = None;
     // When everything is to be killed, once it has been asked to end.
@@ -123,7 +127,7 @@ async fn supervise(orders: &Orders) -> Result<u8, CouldNot> {
                 kill_at = Some(Instant::now() + LOOK_EVERY);
             }
             _ = ticks.tick(), if watch.is_some() && passed.is_none() => {
-                let looked = watch.as_mut().and_then(|watch| watch.look(|| descendants(rustix::process::getpid())));
+                let looked = watch.as_mut().and_then(|watch| watch.look(processes_below));
                 passed = over_memory(&tree).or(looked);
                 if passed.is_some() {
                     kill_at = Some(Instant::now());
@@ -213,6 +217,10 @@ fn end_group(group: Option<Group>) {
     if let Some(Err(error)) = group.map(Group::end) {
         eprintln!("nocturne supervise: {error}");
     }
+}
+
+fn processes_below() -> Vec<Pid> {
+    descendants(rustix::process::getpid()).into_iter().map(|process| process.pid).collect()
 }
 
 fn orphaned(parent: u32) -> bool {

@@ -17,29 +17,38 @@ pub struct Tree {
     pub namespace: bool,
 }
 
-/// More rounds than this of stopping what was started meanwhile are never needed.
+/// More rounds than this of killing what was started meanwhile are never needed; should they be, there is a next time.
 const MOST_ROUNDS: usize = 100;
 
 impl Tree {
-    /// Kills everything once.
+    /// Kills everything that there is now. A process that has been sent SIGKILL starts no other, and what it has started
+    /// becomes this process's child, so each round leaves less.
     pub fn kill(&self) {
         if let Some(group) = &self.counted {
             group.kill();
         }
+        // One call reaches a whole group at one instant, however fast it multiplies.
         signal_group(self.group, Signal::KILL);
+        if self.namespace {
+            // The kernel ends a process namespace with its first process, which is in that group.
+            return;
+        }
         let own = rustix::process::getpid();
-        if self.counted.is_none() && !self.namespace {
-            // What multiplies faster than it is killed is stopped first: who is stopped starts nothing.
-            let mut stopped = HashSet::new();
-            for _ in 0..MOST_ROUNDS {
-                let new: Vec<Pid> = descendants(own).into_iter().filter(|pid| stopped.insert(*pid)).collect();
-                if new.is_empty() {
-                    break;
-                }
-                signal_each(&new, Signal::STOP);
+        let mut killed = HashSet::new();
+        for _ in 0..MOST_ROUNDS {
+            let new: Vec<Process> = descendants(own).into_iter().filter(|process| killed.insert(process.pid)).collect();
+            if new.is_empty() {
+                return;
+            }
+            let groups: HashSet<Pid> = new.iter().filter_map(|process| process.group).collect();
+            for group in groups.into_iter().filter(|group| *group != rustix::process::getpgrp()) {
+                signal_group(Some(group), Signal::KILL);
+            }
+            for process in new {
+                // Gone already is as good as killed.
+                let _gone = rustix::process::kill_process(process.pid, Signal::KILL);
             }
         }
-        signal_each(&descendants(own), Signal::KILL);
     }
 
     /// Kills and reaps until nothing is left, and removes the control group.
@@ -67,30 +76,40 @@ impl Tree {
     }
 }
 
-/// All processes below `root`, from /proc.
-pub fn descendants(root: Pid) -> Vec<Pid> {
-    let mut children_of: HashMap<i32, Vec<i32>> = HashMap::new();
+/// A process of the tree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Process {
+    /// Its id.
+    pub pid: Pid,
+    /// Its process group.
+    pub group: Option<Pid>,
+}
+
+/// All processes below `root`, from /proc. There may be tens of thousands.
+pub fn descendants(root: Pid) -> Vec<Process> {
+    let mut children: HashMap<i32, Vec<Process>> = HashMap::new();
     let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
     for entry in entries.flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
         let Ok(stat) = std::fs::read_to_string(entry.path().join("stat")) else { continue };
-        if let Some(parent) = parent_in_stat(&stat) {
-            children_of.entry(parent).or_default().push(pid);
+        if let (Some(pid), Some((parent, group))) = (Pid::from_raw(pid), parent_and_group(&stat)) {
+            children.entry(parent).or_default().push(Process { pid, group: Pid::from_raw(group) });
         }
     }
-    let mut found = vec![root.as_raw_nonzero().get()];
+    let mut found = children.remove(&root.as_raw_nonzero().get()).unwrap_or_default();
     let mut next = 0;
-    while let Some(parent) = found.get(next) {
-        found.extend(children_of.remove(parent).into_iter().flatten());
+    while let Some(process) = found.get(next) {
+        found.extend(children.remove(&process.pid.as_raw_nonzero().get()).unwrap_or_default());
         next += 1;
     }
-    found.into_iter().skip(1).filter_map(Pid::from_raw).collect()
+    found
 }
 
-/// The fourth field of /proc/PID/stat; the second is the program's name in parentheses and may contain anything.
-fn parent_in_stat(stat: &str) -> Option<i32> {
+/// The fourth and fifth field of /proc/PID/stat; the second is the program's name in parentheses and may contain anything.
+fn parent_and_group(stat: &str) -> Option<(i32, i32)> {
     let (_, after_name) = stat.rsplit_once(')')?;
-    after_name.split_whitespace().nth(1)?.parse().ok()
+    let mut fields = after_name.split_whitespace().skip(1);
+    Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
 }
 
 /// Signals a process group.
@@ -101,33 +120,26 @@ pub fn signal_group(group: Option<Pid>, signal: Signal) {
     }
 }
 
-fn signal_each(processes: &[Pid], signal: Signal) {
-    for pid in processes {
-        // Gone already is as good as signalled.
-        let _gone = rustix::process::kill_process(*pid, signal);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_program_cannot_lie_about_its_parent_through_its_name() {
-        for (stat, parent) in [
-            ("12 (trainer) S 7 12 12 0", Some(7)),
-            ("12 (a) S 1 (b) R 9 12", Some(9)),
-            ("12 (a b) c) S 33 12", Some(33)),
+        for (stat, known) in [
+            ("12 (trainer) S 7 12 13 0", Some((7, 12))),
+            ("12 (a) S 1 (b) R 9 12", Some((9, 12))),
+            ("12 (a b) c) S 33 12", Some((33, 12))),
             ("", None),
             ("12 (x", None),
         ] {
-            assert_eq!(parent_in_stat(stat), parent, "{stat}");
+            assert_eq!(parent_and_group(stat), known, "{stat}");
         }
     }
 
     #[test]
     fn this_process_descends_from_its_parent() {
         let parent = rustix::process::getppid().unwrap();
-        assert!(descendants(parent).contains(&rustix::process::getpid()));
+        assert!(descendants(parent).iter().any(|process| process.pid == rustix::process::getpid()));
     }
 }
