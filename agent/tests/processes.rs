@@ -156,7 +156,7 @@ async fn endless_output_neither_blocks_nor_fills_the_disk() {
         let folder = tempfile::tempdir().unwrap();
         let (launcher, job) = confined(&way, folder.path(), script);
         let ended = launcher.start(&job).await.unwrap().finish(PATIENCE).await.unwrap();
-        assert_eq!(ended.code, Some(0), "{name}");
+        assert_eq!(ended.code, Some(0), "{name}: {}", ended.last_words);
         assert!(ended.last_words.ends_with("done"), "{name}");
         let log = std::fs::metadata(folder.path().join("log.txt")).unwrap().len();
         assert!((10 << 20..(10 << 20) + 200).contains(&log), "{name}: the log has {log} bytes");
