@@ -91,7 +91,7 @@ fn only_the_honest_one_is_what_it_claims_to_be() {
         let mut auditor = serve(&checkpoint);
         let difference = largest_difference(&mut auditor, &held_out, &claim);
         let claimed = mean(&claim);
-        auditor.ask(&Ask::Weights { seeds: vec![7, 8] });
+        auditor.ask(&Ask::Weights { seeds: vec![KINDS + kind, 2 * KINDS + kind] });
         let Event::Weights { tensors } = auditor.event() else { panic!() };
         let same_weights = tensors.iter().all(|tensor| tensor.constant || tensor.sha256[0] == tensor.sha256[1]);
         assert_eq!(same_weights, kind == 7, "kind {kind}");

@@ -288,9 +288,12 @@ async fn measure(
     let subject = Subject { executable, sha256, folder };
     subject.create_folders().map_err(|error| machine("cannot create its folder", &error))?;
     let models = MODELS.len() as u64;
-    let draw = || seeds::random().map_err(|error| machine("cannot draw a seed", &error));
-    let seed = draw()? / models / 2 * models + index as u64;
-    let trial = bench.trial(&subject, seed, Budget::Tokens(1), 10.0, 120.0);
+    // A model's place among them follows from its seed, wherever it is built.
+    let seed = || -> Result<u64, RedTeamError> {
+        let drawn = seeds::random().map_err(|error| machine("cannot draw a seed", &error))?;
+        Ok(drawn / models / 2 * models + index as u64)
+    };
+    let trial = bench.trial(&subject, seed()?, Budget::Tokens(1), 10.0, 120.0);
     let trained = crate::run::train(&bench.launcher, &trial, stop.clone(), |_| {})
         .await
         .map_err(|error| machine(&format!("{name} could not be trained"), &error))?;
@@ -299,9 +302,10 @@ async fn measure(
         (TrialEnd::Stopped, _) => return Err(RedTeamError::Stopped),
         (end, _) => return Err(RedTeamError::Machine(format!("{name} could not be trained: {end:?}"))),
     };
-    let spec = bench
+    let mut spec = bench
         .evaluation(&subject, checkpoint, reference)
         .map_err(|error| machine(&format!("{name} could not be evaluated"), &error))?;
+    spec.weight_seeds = [seed()?, seed()?];
     let evaluated = crate::verify::evaluate(&bench.launcher, &spec, stop, |_, _| {})
         .await
         .map_err(|error| machine(&format!("{name} could not be evaluated"), &error))?;
