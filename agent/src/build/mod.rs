@@ -8,8 +8,12 @@
 mod cargo;
 mod slot;
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 
 use sandbox::{Policy, Surroundings};
 
@@ -196,20 +200,70 @@ impl Builder {
         let built = target.join(PROFILE).join("trainer");
         let set_aside = order.executable.to_owned();
         let copying = tokio::task::spawn_blocking(move || set_aside_copy(&built, &set_aside));
-        let sha256 = copying.await.map_err(|error| BuildError::Machine(error.to_string()))??;
-        Ok(Ok(Artifact { path: order.executable.to_owned(), sha256, build_seconds }))
+        match copying.await.map_err(|error| BuildError::Machine(error.to_string()))?? {
+            Some(sha256) => Ok(Ok(Artifact { path: order.executable.to_owned(), sha256, build_seconds })),
+            None => {
+                let errors = vec!["the build left no plain file where its executable should be".to_owned()];
+                Ok(Err(BuildFailure { errors, error_count: 1, build_seconds }))
+            }
+        }
     }
 }
 
-/// Copies the executable to its place and returns its hash.
-fn set_aside_copy(built: &Path, place: &Path) -> Result<String, BuildError> {
+/// Copies the executable to its place and returns its hash; `None` when what was built is no plain file. Whatever ran during the
+/// build could write there: a link would lead to somebody else's file, a pipe nowhere.
+fn set_aside_copy(built: &Path, place: &Path) -> Result<Option<String>, BuildError> {
     let file_error = |action, path: &Path| {
         let path = path.to_owned();
         move |source| BuildError::File { action, path, source }
     };
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let mut from = match rustix::fs::open(built, flags, Mode::empty()) {
+        Ok(file) => File::from(file),
+        Err(Errno::LOOP | Errno::NXIO) => return Ok(None),
+        Err(error) => return Err(file_error("open the executable", built)(error.into())),
+    };
+    if !from.metadata().map_err(file_error("inspect", built))?.is_file() {
+        return Ok(None);
+    }
     // A running executable cannot be overwritten, and a half-written one must not be taken for whole.
     let temporary = place.with_extension("writing");
-    std::fs::copy(built, &temporary).map_err(file_error("copy the executable to", &temporary))?;
+    let copied = File::create(&temporary).and_then(|mut to| {
+        to.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+        std::io::copy(&mut from, &mut to)
+    });
+    copied.map_err(file_error("copy the executable to", &temporary))?;
     std::fs::rename(&temporary, place).map_err(file_error("put the executable at", place))?;
-    sha256_file(place).map_err(file_error("read", place))
+    sha256_file(place).map(Some).map_err(file_error("read", place))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    use super::*;
+
+    #[test]
+    fn only_a_plain_file_is_set_aside_and_its_mode_is_ours() {
+        let folder = tempfile::tempdir().unwrap();
+        let (built, place, secret) =
+            (folder.path().join("built"), folder.path().join("place"), folder.path().join("secret"));
+        std::fs::write(&secret, "held out").unwrap();
+        symlink(&secret, &built).unwrap();
+        assert_eq!(set_aside_copy(&built, &place).unwrap(), None);
+        std::fs::remove_file(&built).unwrap();
+        std::fs::create_dir(&built).unwrap();
+        assert_eq!(set_aside_copy(&built, &place).unwrap(), None);
+        std::fs::remove_dir(&built).unwrap();
+        let pipe = rustix::fs::FileType::Fifo;
+        rustix::fs::mknodat(rustix::fs::CWD, &built, pipe, Mode::RUSR, 0).unwrap();
+        assert_eq!(set_aside_copy(&built, &place).unwrap(), None);
+        assert!(!place.exists());
+        std::fs::remove_file(&built).unwrap();
+        std::fs::write(&built, "abc").unwrap();
+        std::fs::set_permissions(&built, std::fs::Permissions::from_mode(0o6755)).unwrap();
+        assert!(set_aside_copy(&built, &place).unwrap().is_some());
+        assert_eq!(std::fs::read(&place).unwrap(), b"abc");
+        assert_eq!(std::fs::metadata(&place).unwrap().permissions().mode() & 0o7777, 0o755);
+    }
 }
