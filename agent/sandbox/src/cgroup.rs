@@ -129,7 +129,7 @@ impl Group {
             if Instant::now() > give_up {
                 return Err(failed("remove the control group", &folder)(error));
             }
-            std::thread::sleep(Duration::from_millis(5));
+            std::thread::sleep(Duration::from_millis(1));
         }
     }
 

@@ -151,3 +151,73 @@ impl Confinement {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn missing<T>(why: &str) -> Finding<T> {
+        Finding::Missing(Reason::new(why).with_remedy(format!("mend {why}")))
+    }
+
+    /// A machine that offers what is named.
+    fn offer(names: &[&str]) -> Offer {
+        let has = |name| names.contains(&name);
+        let plain = |name| if has(name) { Finding::Offered(()) } else { missing(name) };
+        Offer {
+            kernel: "6.0".to_owned(),
+            landlock: if has("landlock") { Finding::Offered(7) } else { missing("landlock") },
+            seccomp: plain("seccomp"),
+            bubblewrap: match has("bubblewrap") {
+                true => Finding::Offered(Bubblewrap { program: "/usr/bin/bwrap".into(), version: "0.8".to_owned() }),
+                false => missing("bubblewrap"),
+            },
+            namespaces: plain("namespaces"),
+            landlock_only: plain("landlock only"),
+            cgroup: missing("cgroup"),
+        }
+    }
+
+    #[test]
+    fn the_strongest_that_works_is_taken_bubblewrap_first() {
+        for (names, level, by) in [
+            (&["bubblewrap", "namespaces", "landlock", "landlock only"][..], Level::Namespaces, "0.8"),
+            (&["bubblewrap"], Level::Namespaces, "no landlock"),
+            (&["namespaces", "landlock", "landlock only"], Level::Namespaces, "own namespaces"),
+            (&["landlock", "landlock only"], Level::Landlock, "landlock and seccomp"),
+            // There, but it does not hold: an old version.
+            (&["landlock", "seccomp"], Level::Off, "limits only"),
+            (&[], Level::Off, "limits only"),
+        ] {
+            let offer = offer(names);
+            assert_eq!(offer.level(), level, "{names:?}");
+            let confinement = Confinement::new(&offer, Level::Off).unwrap();
+            assert_eq!(confinement.level(), level, "{names:?}");
+            assert!(confinement.describe().contains(by), "{names:?}: {}", confinement.describe());
+            for least in Level::ALL {
+                assert_eq!(Confinement::new(&offer, least).is_ok(), least <= level, "{names:?}: {least}");
+            }
+        }
+    }
+
+    #[test]
+    fn too_weak_says_what_is_missing_and_what_to_do() {
+        let error = Confinement::new(&offer(&["landlock", "landlock only"]), Level::Namespaces).unwrap_err();
+        assert_eq!((error.least, error.offered), (Level::Namespaces, Level::Landlock));
+        let text = error.to_string();
+        for words in ["bubblewrap: bubblewrap", "mend namespaces", "least = \"landlock\"", "campaign.toml"] {
+            assert!(text.contains(words), "{words} in {text}");
+        }
+        let text = Confinement::new(&offer(&[]), Level::Landlock).unwrap_err().to_string();
+        assert!(text.contains("mend landlock only") && text.contains("least = \"off\""), "{text}");
+    }
+
+    #[test]
+    fn it_reaches_the_helper_as_it_is() {
+        for (_, confinement) in Confinement::every(&offer(&["bubblewrap", "namespaces", "landlock", "landlock only"])) {
+            let confinement = confinement.unwrap();
+            let text = serde_json::to_string(&confinement).unwrap();
+            assert_eq!(serde_json::from_str::<Confinement>(&text).unwrap(), confinement);
+        }
+    }
+}

@@ -101,7 +101,8 @@ async fn supervise(orders: &Orders) -> Result<u8, CouldNot> {
         killed.then_some(Passed::Memory { limit: memory_limit })
     };
     let mut watch = confined.as_ref().map(|confined| Watch::new(&confined.policy, tree.counted.is_some()));
-    let mut ticks = tokio::time::interval(if tree.counted.is_some() { LOOK_EVERY } else { LOOK_EVERY_UNCOUNTED });
+    let every = if tree.counted.is_some() { LOOK_EVERY } else { LOOK_EVERY_UNCOUNTED };
+    let mut ticks = tokio::time::interval_at(Instant::now() + every, every);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut passed = None;
     // When everything is to be killed, once it has been asked to end.

@@ -70,7 +70,7 @@ impl Tree {
                 return Err("some descendants do not end although they were killed".to_owned());
             }
             self.kill();
-            std::thread::sleep(Duration::from_millis(2));
+            std::thread::sleep(Duration::from_millis(1));
         }
         self.counted.map_or(Ok(()), |group| group.end().map_err(|error| error.to_string()))
     }
