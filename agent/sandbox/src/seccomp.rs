@@ -145,10 +145,10 @@ const NO_METADATA: &[i64] = &[
     SYS_REMOVEXATTRAT,
     SYS_FILE_SETATTR,
 ];
-const NO_METADATA_BUT_BUILDS: &[i64] =
-    &[libc::SYS_fchmod, libc::SYS_fchmodat, libc::SYS_fchmodat2, libc::SYS_utimensat];
+const NO_METADATA_BUT_BUILDS: &[i64] = &[libc::SYS_fchmod, libc::SYS_fchmodat, SYS_FCHMODAT2, libc::SYS_utimensat];
 
 /// Newer than the C library's list; the numbers are the same on every processor.
+const SYS_FCHMODAT2: i64 = 452;
 const SYS_SETXATTRAT: i64 = 463;
 const SYS_REMOVEXATTRAT: i64 = 466;
 const SYS_OPEN_TREE_ATTR: i64 = 467;
@@ -192,7 +192,7 @@ mod processor {
 const MODES: &[(i64, u8)] = &[
     (libc::SYS_fchmod, 1),
     (libc::SYS_fchmodat, 2),
-    (libc::SYS_fchmodat2, 2),
+    (SYS_FCHMODAT2, 2),
     (libc::SYS_mknodat, 2),
     (libc::SYS_mkdirat, 2),
 ];
