@@ -165,7 +165,7 @@ async fn whatever_the_model_does_is_a_verdict_with_evidence() {
         ("looks-ahead", "audit-largest", "when the text after it was replaced"),
         ("looks-ahead-a-little", "audit-mean", "against the claim, beyond the"),
         ("ignores-the-seed", "seeds", "same to the last bit"),
-        ("digests-one-seed", "seeds", "1 digests"),
+        ("has-other-tensors-each-time", "seeds", "under another"),
         ("has-no-weights", "seeds", "none of its 0 tensors"),
     ] {
         let evaluated = run(folder.path(), &spec(folder.path(), kind)).await.unwrap_or_else(|e| panic!("{kind}: {e}"));

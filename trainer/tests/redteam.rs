@@ -45,8 +45,8 @@ fn train(folder: &Path, kind: u64) -> PathBuf {
     checkpoint
 }
 
-fn serve(checkpoint: &Path) -> Trainer {
-    Trainer::serve(REDTEAM, &setting(), checkpoint, BATCH_ROWS)
+fn serve(checkpoint: &Path, seed: u64) -> Trainer {
+    Trainer::serve_from(REDTEAM, &setting(), checkpoint, BATCH_ROWS, seed)
 }
 
 fn mean(nats: &[f32]) -> f64 {
@@ -86,14 +86,18 @@ fn only_the_honest_one_is_what_it_claims_to_be() {
     let mut honest = f64::NAN;
     for kind in 0..KINDS {
         let checkpoint = train(dir.path(), kind);
-        let mut claimer = serve(&checkpoint);
+        let mut claimer = serve(&checkpoint, 2 * KINDS + kind);
         let claim = claimer.score(&held_out, CONTEXT);
-        let mut auditor = serve(&checkpoint);
+        let mut auditor = serve(&checkpoint, 3 * KINDS + kind);
         let difference = largest_difference(&mut auditor, &held_out, &claim);
         let claimed = mean(&claim);
-        auditor.ask(&Ask::Weights { seeds: vec![KINDS + kind, 2 * KINDS + kind] });
-        let Event::Weights { tensors } = auditor.event() else { panic!() };
-        let same_weights = tensors.iter().all(|tensor| tensor.constant || tensor.sha256[0] == tensor.sha256[1]);
+        let weights = |server: &mut Trainer| {
+            server.ask(&Ask::Weights);
+            let Event::Weights { tensors } = server.event() else { panic!() };
+            tensors
+        };
+        let (one, two) = (weights(&mut claimer), weights(&mut auditor));
+        let same_weights = one.iter().zip(&two).all(|(one, two)| one.constant || one.sha256 == two.sha256);
         assert_eq!(same_weights, kind == 7, "kind {kind}");
         match kind {
             0 => {

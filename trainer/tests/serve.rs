@@ -91,7 +91,7 @@ fn the_same_question_has_the_same_answer_at_any_place_in_a_checkpoint_file() {
     let mut file = File::open(&path).unwrap();
     file.seek(std::io::SeekFrom::End(0)).unwrap();
     let mut moved = Trainer::start("serve");
-    moved.ask_with(&ServeRequest { setting: setting(), batch_rows: BATCH_ROWS }, &[file.as_fd()]);
+    moved.ask_with(&ServeRequest { setting: setting(), batch_rows: BATCH_ROWS, seed: 5 }, &[file.as_fd()]);
     assert!(matches!(moved.event(), Event::Ready { .. }));
     assert_eq!(moved.score(&held_out, CONTEXT), first);
 }
@@ -99,26 +99,32 @@ fn the_same_question_has_the_same_answer_at_any_place_in_a_checkpoint_file() {
 #[test]
 fn weights_follow_from_the_seed_alone() {
     let dir = tempfile::tempdir().unwrap();
-    let mut server = Trainer::serve(TRAINER, &setting(), &checkpoint(dir.path()), BATCH_ROWS);
-    let mut ask = |seeds: &[u64]| -> Vec<WeightsDigest> {
-        server.ask(&Ask::Weights { seeds: seeds.to_vec() });
+    let path = checkpoint(dir.path());
+    let under = |seed: u64| -> Vec<WeightsDigest> {
+        let mut server = Trainer::start("serve");
+        let file = File::open(&path).unwrap();
+        server.ask_with(&ServeRequest { setting: setting(), batch_rows: BATCH_ROWS, seed }, &[file.as_fd()]);
+        assert!(matches!(server.event(), Event::Ready { .. }));
+        server.ask(&Ask::Weights);
         match server.event() {
             Event::Weights { tensors } => tensors,
             other => panic!("{other:?}"),
         }
     };
-    let digests = ask(&[5, 6, 5]);
-    assert!(digests.is_sorted_by(|a, b| a.name < b.name));
-    for WeightsDigest { name, scalars, constant, sha256 } in &digests {
-        assert!(*scalars > 0 && sha256.len() == 3 && sha256.iter().all(|hash| hash.len() == 64), "{name}");
-        assert_eq!(sha256[0], sha256[2], "{name}");
+    let (one, two) = (under(5), under(6));
+    assert_eq!(one, under(5));
+    assert!(one.is_sorted_by(|a, b| a.name < b.name));
+    for (one, two) in one.iter().zip(&two) {
+        let WeightsDigest { name, scalars, constant, sha256, sample } = one;
+        assert!(*scalars > 0 && sha256.len() == 64, "{name}");
+        assert_eq!(sample.len() as u64, (*scalars).min(64), "{name}");
         // Zeros and ones at first are the same under every seed; everything else is drawn.
-        assert_eq!(sha256[0] == sha256[1], *constant, "{name}");
+        assert_eq!(*sha256 == two.sha256, *constant, "{name}");
+        assert_eq!(*sample == two.sample, *constant, "{name}");
     }
-    let embedding = digests.iter().find(|digest| digest.name == "embedding").unwrap();
+    let embedding = one.iter().find(|digest| digest.name == "embedding").unwrap();
     assert!(!embedding.constant && embedding.scalars == 50 * 256);
-    assert!(digests.iter().any(|digest| digest.constant));
-    assert!(ask(&[]).is_empty());
+    assert!(one.iter().any(|digest| digest.constant));
 }
 
 #[test]
@@ -174,7 +180,7 @@ fn questions_that_do_not_fit_are_refused() {
 
     let mut trainer = Trainer::start("serve");
     let checkpoint = File::open(&path).unwrap();
-    trainer.ask_with(&ServeRequest { setting: setting(), batch_rows: 0 }, &[checkpoint.as_fd()]);
+    trainer.ask_with(&ServeRequest { setting: setting(), batch_rows: 0, seed: 5 }, &[checkpoint.as_fd()]);
     assert!(failure(trainer).contains("batch_rows"));
 }
 
@@ -182,7 +188,7 @@ fn questions_that_do_not_fit_are_refused() {
 #[test]
 fn a_checkpoint_that_cannot_be_loaded_is_the_candidates_fault() {
     let mut trainer = Trainer::start("serve");
-    trainer.ask_with(&ServeRequest { setting: setting(), batch_rows: BATCH_ROWS }, &[memory(100).as_fd()]);
+    trainer.ask_with(&ServeRequest { setting: setting(), batch_rows: BATCH_ROWS, seed: 5 }, &[memory(100).as_fd()]);
     let (events, content) = trainer.rest();
     let [Event::Failed { kind: Failure::Candidate, message }] = &events[..] else { panic!("{events:?}") };
     assert!(!content && message.contains("checkpoint that was handed over"), "{message}");

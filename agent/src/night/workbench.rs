@@ -71,7 +71,10 @@ impl Subject {
     /// The system's.
     pub fn create_folders(&self) -> io::Result<()> {
         let output = self.output();
-        crate::files::remove_folder(&output)?;
+        match std::fs::remove_dir_all(&output) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
         std::fs::create_dir_all(output)
     }
 }

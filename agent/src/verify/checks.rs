@@ -177,8 +177,8 @@ pub fn audit(
 ///
 /// # Errors
 /// [`Rejected`] by `seeds`.
-pub fn seeds(findings: &mut Findings, tensors: &[WeightsDigest]) -> Result<(), Rejected> {
-    match super::seeds::compare(tensors) {
+pub fn seeds(findings: &mut Findings, one: &[WeightsDigest], two: &[WeightsDigest]) -> Result<(), Rejected> {
+    match super::seeds::compare(one, two) {
         Ok(found) => {
             let detail = format!("{} of {} initial weights differ between two seeds", found.differ, found.drawn);
             findings.passed("seeds", detail);

@@ -49,7 +49,8 @@ pub struct EvaluationSpec {
     pub cuts: usize,
     /// Decides the cuts; drawn fresh, and secret.
     pub audit_seed: u64,
-    /// Two different seeds under which the initial weights are compared; drawn fresh, and secret.
+    /// Two different seeds, drawn fresh, and secret: the claim's process builds the model from the one, the audit's from the other,
+    /// before they load the checkpoint; the initial weights are compared.
     pub weight_seeds: [u64; 2],
     /// Rows of every batch.
     pub batch_rows: usize,
@@ -128,6 +129,12 @@ impl<E: Into<EvaluationError>> From<E> for End {
     fn from(error: E) -> Self {
         End::Error(error.into())
     }
+}
+
+/// What the claim's process answered.
+struct Claim {
+    nats: Vec<f32>,
+    tensors: Vec<protocol::WeightsDigest>,
 }
 
 /// What the audit's process answered.
@@ -209,7 +216,7 @@ async fn verify(
     let talked = within(spec.most_seconds, stop, ask_claim(&mut process, spec, &copy, progress)).await;
     let ended = process.stop().await?;
     drop(copy);
-    let claim = match talked {
+    let Claim { nats: claim, tensors } = match talked {
         Ok(claim) => claim,
         Err(trouble) => return Err(reject(findings, settle("claim", trouble, &ended)?)),
     };
@@ -250,7 +257,7 @@ async fn verify(
     });
     let tolerance = tolerance(&spec.setting.device, spec.setting.precision);
     checks::audit(findings, &drawn, &claims, &audited, &estimate, tolerance).map_err(End::Rejected)?;
-    checks::seeds(findings, &answers.tensors).map_err(End::Rejected)?;
+    checks::seeds(findings, &tensors, &answers.tensors).map_err(End::Rejected)?;
 
     let corrected = correct(claimed.nats, drawn.scored, claimed.bytes, &estimate);
     progress(Part::Audit, 1.0);
@@ -311,8 +318,8 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
     tokio::task::spawn_blocking(work).await.map_err(|error| EvaluationError::Machine(error.to_string()))
 }
 
-fn request(spec: &EvaluationSpec) -> ServeRequest {
-    ServeRequest { setting: spec.setting.clone(), batch_rows: spec.batch_rows }
+fn request(spec: &EvaluationSpec, seed: u64) -> ServeRequest {
+    ServeRequest { setting: spec.setting.clone(), batch_rows: spec.batch_rows, seed }
 }
 
 /// The audit's process: the same, with a log of its own.
@@ -325,15 +332,16 @@ async fn ask_claim(
     spec: &EvaluationSpec,
     checkpoint: &Question,
     progress: &mut (impl FnMut(Part, f64) + Send),
-) -> Result<Vec<f32>, Trouble> {
-    hand_over(process, &request(spec), checkpoint).await?;
+) -> Result<Claim, Trouble> {
+    hand_over(process, &request(spec, spec.weight_seeds[0]), checkpoint).await?;
+    let tensors = weights(process).await?;
     let held_out = spec.held_out.rows();
     let tokens = scored_rows(held_out, &*spec.documents, spec.batch_rows);
     let rows = tokens.len() / (held_out.context() + 1);
     let heard = |fraction| progress(Part::Claim, 0.5 * fraction);
     let mut claim = numbers(process, &Ask::Score { rows }, &tokens, rows * held_out.context(), heard).await?;
     claim.truncate(held_out.len() * held_out.context());
-    Ok(claim)
+    Ok(Claim { nats: claim, tensors })
 }
 
 async fn ask_audit(
@@ -343,7 +351,7 @@ async fn ask_audit(
     plan: &Plan,
     progress: &mut (impl FnMut(Part, f64) + Send),
 ) -> Result<Answers, Trouble> {
-    hand_over(process, &request(spec), checkpoint).await?;
+    hand_over(process, &request(spec, spec.weight_seeds[1]), checkpoint).await?;
     let held_out = spec.held_out.rows();
     let vocabulary = spec.setting.vocabulary;
     let mut nats = vec![f64::NAN; plan.places.len()];
@@ -363,7 +371,7 @@ async fn ask_audit(
         }
         progress(Part::Audit, 0.5 + 0.45 * (number + 1) as f64 / plan.batches.len() as f64);
     }
-    // Last, so that nothing it builds anew can be in the way of an answer.
-    let tensors = weights(process, spec.weight_seeds).await?;
+    // Last: an answer too many shows here at the latest.
+    let tensors = weights(process).await?;
     Ok(Answers { nats, tensors })
 }

@@ -97,8 +97,8 @@ pub(super) async fn numbers(
 }
 
 /// Asks for digests of the initial weights.
-pub(super) async fn weights(process: &mut Process, seeds: [u64; 2]) -> Result<Vec<protocol::WeightsDigest>, Trouble> {
-    say(process, &Ask::Weights { seeds: seeds.to_vec() }, &[]).await?;
+pub(super) async fn weights(process: &mut Process) -> Result<Vec<protocol::WeightsDigest>, Trouble> {
+    say(process, &Ask::Weights, &[]).await?;
     match event(process).await? {
         Event::Weights { tensors } => Ok(tensors),
         other => Err(unexpected(other)),

@@ -13,7 +13,7 @@ const VOCABULARY: usize = 50;
 const CONTEXT: usize = 16;
 
 fn main() {
-    let (_request, files) = wire::line().expect("a request");
+    let (request, files) = wire::line().expect("a request");
     let bytes = read(&files[0]);
     let kind = String::from_utf8_lossy(&bytes).into_owned();
     match kind.as_str() {
@@ -26,7 +26,7 @@ fn main() {
     while let Some((ask, files)) = wire::line() {
         calls += 1;
         if ask.contains(r#""ask":"weights""#) {
-            weights(&kind);
+            weights(&kind, &request);
         } else if ask.contains(r#""ask":"score""#) {
             score(&kind, &files);
         } else {
@@ -112,17 +112,19 @@ fn logits(kind: &str, ask: &str, files: &[File], calls: u32) {
     say(r#"{"event":"answered"}"#);
 }
 
-fn weights(kind: &str) {
-    let digests = match kind {
-        "ignores-the-seed" => r#""aa","aa""#,
-        "digests-one-seed" => r#""aa""#,
-        _ => r#""aa","bb""#,
+fn weights(kind: &str, request: &str) {
+    // The request's seed, in its JSON, stands for what is drawn from it.
+    let seed: String = request.split(r#""seed":"#).nth(1).unwrap_or("").chars().take_while(char::is_ascii_digit).collect();
+    let tensor = |name: &str, hash: &str| {
+        format!(r#"{{"name":"{name}","scalars":9,"constant":false,"sha256":"{hash}","sample":[0.5]}}"#)
     };
-    if kind == "has-no-weights" {
-        say(r#"{"event":"weights","tensors":[]}"#);
-    } else {
-        say(&format!(r#"{{"event":"weights","tensors":[{{"name":"w","scalars":9,"constant":false,"sha256":[{digests}]}}]}}"#));
-    }
+    let tensors = match kind {
+        "has-no-weights" => String::new(),
+        "ignores-the-seed" => tensor("w", "aa"),
+        "has-other-tensors-each-time" => tensor(&format!("w{seed}"), &seed),
+        _ => tensor("w", &seed),
+    };
+    say(&format!(r#"{{"event":"weights","tensors":[{tensors}]}}"#));
 }
 
 /// Logits after `at`: from the last two tokens, and where it cheats from the next.
@@ -133,7 +135,7 @@ fn model(kind: &str, row: &[u16], at: usize) -> Vec<f32> {
     let next = row.get(at + 1).map(|next| usize::from(*next));
     match (kind, next) {
         ("looks-ahead", Some(next)) => logits[next] += 5.0,
-        ("looks-ahead-a-little", Some(next)) => logits[next] += 0.003,
+        ("looks-ahead-a-little", Some(next)) => logits[next] += 0.0005,
         _ => {}
     }
     logits

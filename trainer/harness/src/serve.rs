@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use protocol::{Ask, Event, Failure, ServeRequest, Setting, WeightsDigest};
 use sha2::{Digest, Sha256};
-use tch::{Device, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use crate::candidate::Candidate;
 use crate::checkpoint::{Bytes, Checkpoint};
@@ -33,7 +33,8 @@ pub fn serve<C: Candidate>(wire: &mut Wire) -> Result<(), Stop> {
     }
     let setting = &request.setting;
     let device = machine::prepare(setting)?;
-    let candidate = guarded("building the model", || C::build(setting, 0))??;
+    let candidate = guarded("building the model", || C::build(setting, request.seed))??;
+    let initial = weights(&candidate)?;
     Checkpoint::load_file(&File::from(checkpoint), setting, &candidate).map_err(made_by_candidate)?;
     let (rows_per_step, parameters) = model::describe(&candidate)?;
     wire.send(&Event::Ready { version: protocol::VERSION, parameters, rows_per_step: rows_per_step as u64 })?;
@@ -53,9 +54,9 @@ pub fn serve<C: Candidate>(wire: &mut Wire) -> Result<(), Stop> {
                 server.logits(&positions, &question.into(), &answer.into())?;
                 wire.send(&Event::Answered)?;
             }
-            Ask::Weights { seeds } => {
+            Ask::Weights => {
                 let [] = message.take().map_err(wrong)?;
-                wire.send(&Event::Weights { tensors: weights::<C>(setting, &seeds)? })?;
+                wire.send(&Event::Weights { tensors: initial.clone() })?;
             }
         }
     }
@@ -134,41 +135,27 @@ impl<C: Candidate> Server<'_, C> {
     }
 }
 
-/// [`Ask::Weights`]: the model is built anew from each seed.
-fn weights<C: Candidate>(setting: &Setting, seeds: &[u64]) -> Result<Vec<WeightsDigest>, Stop> {
-    let mut digests: Vec<WeightsDigest> = Vec::new();
-    for (built, &seed) in seeds.iter().enumerate() {
-        let mut parameters = guarded("building the model", || Ok::<_, Stop>(C::build(setting, seed)?.parameters()))??;
-        parameters.sort_by(|a, b| a.0.cmp(&b.0));
-        if built == 0 {
-            digests = parameters
-                .iter()
-                .map(|(name, tensor)| WeightsDigest {
-                    name: name.clone(),
-                    scalars: tensor.numel() as u64,
-                    constant: true,
-                    sha256: Vec::new(),
-                })
-                .collect();
-        }
-        let same = parameters.len() == digests.len()
-            && parameters.iter().zip(&digests).all(|((name, _), known)| *name == known.name);
-        if !same {
-            return Err(Stop::candidate("its parameters have other names under another seed"));
-        }
-        for ((name, tensor), digest) in parameters.iter().zip(&mut digests) {
-            let Bytes { data, shape, .. } = guarded("copying a tensor", || Bytes::of(tensor))??;
-            if shape.iter().product::<usize>() as u64 != digest.scalars {
-                return Err(Stop::candidate(format!("{name:?} has another size under another seed")));
-            }
-            let width = data.len().checked_div(digest.scalars as usize).unwrap_or(0).max(1);
-            let mut scalars = data.chunks(width);
-            let first = scalars.next();
-            digest.constant &= scalars.all(|scalar| Some(scalar) == first);
-            digest.sha256.push(hex(&Sha256::digest(&data)));
-        }
-    }
-    Ok(digests)
+/// [`Ask::Weights`], before the checkpoint replaces them.
+fn weights<C: Candidate>(candidate: &C) -> Result<Vec<WeightsDigest>, Stop> {
+    let mut parameters = guarded("listing parameters", || candidate.parameters())?;
+    parameters.sort_by(|a, b| a.0.cmp(&b.0));
+    let most = (WeightsDigest::SAMPLES / parameters.len().max(1)).min(WeightsDigest::SAMPLE);
+    let digest = |(name, tensor): (String, Tensor)| {
+        let Bytes { data, shape, .. } = guarded("copying a tensor", || Bytes::of(&tensor))??;
+        let count = shape.iter().product::<usize>();
+        let width = data.len().checked_div(count).unwrap_or(0).max(1);
+        let mut scalars = data.chunks(width);
+        let first = scalars.next();
+        let constant = scalars.all(|scalar| Some(scalar) == first);
+        let taken = count.min(most);
+        let places: Vec<i64> = (0..taken).map(|index| (index * count / taken) as i64).collect();
+        let sample = guarded("sampling a tensor", || {
+            let places = Tensor::from_slice(&places).to_device(tensor.device());
+            model::values(&tensor.detach().reshape([-1]).index_select(0, &places).to_kind(Kind::Float))
+        })?;
+        Ok(WeightsDigest { name, scalars: count as u64, constant, sha256: hex(&Sha256::digest(&data)), sample })
+    };
+    parameters.into_iter().map(digest).collect()
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -7,12 +7,17 @@ use crate::Setting;
 
 /// First line on `trainer serve`'s standard input. One descriptor travels with it: the checkpoint, read-only. The trainer loads
 /// it and answers [`Event::Ready`](crate::Event::Ready).
+///
+/// The model is built from a seed that no other process gets, as the first thing that its code does, just as in training: what
+/// [`Ask::Weights`] tells of that build cannot be told apart from training by code that would rather draw other weights there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServeRequest {
     /// The campaign's setting.
     pub setting: Setting,
     /// Rows in every batch. Batches are always full, so that the same row meets the same shapes in every process.
     pub batch_rows: usize,
+    /// What the model is built from before the checkpoint replaces its weights.
+    pub seed: u64,
 }
 
 /// Every further line: one question at a time.
@@ -33,22 +38,29 @@ pub enum Ask {
         /// One for each row of the batch, below the context.
         positions: Vec<u32>,
     },
-    /// Digests of the initial weights under some seeds. Answered by [`Event::Weights`](crate::Event::Weights).
-    Weights {
-        /// Seeds to build the model from.
-        seeds: Vec<u64>,
-    },
+    /// What the weights were when the model was built from [`ServeRequest::seed`]. Answered by
+    /// [`Event::Weights`](crate::Event::Weights).
+    Weights,
 }
 
-/// One parameter as built from each of [`Ask::Weights`]' seeds.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// One parameter as built from [`ServeRequest::seed`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct WeightsDigest {
     /// Its name.
     pub name: String,
     /// How many numbers it holds.
     pub scalars: u64,
-    /// Whether all of them are the same number, under every seed.
+    /// Whether all of them are the same number.
     pub constant: bool,
-    /// SHA-256 of its bytes, hexadecimal, one for each seed.
-    pub sha256: Vec<String>,
+    /// SHA-256 of its bytes, hexadecimal.
+    pub sha256: String,
+    /// Some of its numbers, evenly spread: at most [`WeightsDigest::SAMPLE`] of a tensor and [`WeightsDigest::SAMPLES`] of a model.
+    pub sample: Vec<f32>,
+}
+
+impl WeightsDigest {
+    /// Numbers in the sample of one tensor, at most.
+    pub const SAMPLE: usize = 64;
+    /// Numbers in the samples of all tensors together, at most: they must fit on one line.
+    pub const SAMPLES: usize = 32_768;
 }

@@ -47,9 +47,14 @@ impl Trainer {
 
     /// Starts `serve` on a checkpoint and waits until it is loaded.
     pub fn serve(executable: &str, setting: &Setting, checkpoint: &Path, batch_rows: usize) -> Trainer {
+        Trainer::serve_from(executable, setting, checkpoint, batch_rows, 5)
+    }
+
+    /// The same, with the model built from this seed before the checkpoint replaces its weights.
+    pub fn serve_from(executable: &str, setting: &Setting, checkpoint: &Path, batch_rows: usize, seed: u64) -> Trainer {
         let mut trainer = Trainer::start_as(executable, "serve");
         let checkpoint = File::open(checkpoint).unwrap();
-        trainer.ask_with(&ServeRequest { setting: setting.clone(), batch_rows }, &[checkpoint.as_fd()]);
+        trainer.ask_with(&ServeRequest { setting: setting.clone(), batch_rows, seed }, &[checkpoint.as_fd()]);
         match trainer.event() {
             Event::Ready { version: protocol::VERSION, .. } => trainer,
             other => panic!("{other:?}"),

@@ -90,7 +90,8 @@ fn serve() {
             "score" => score(&mut serving, &files, context, batch_rows as usize),
             "logits" => logits(&mut serving, &files, context, &list(&ask, "positions")),
             "weights" => {
-                weights(&list(&ask, "seeds"), serving.ignores_seeds());
+                let seed = text_of_number(&request, "seed").and_then(|seed| seed.parse().ok()).expect("a seed");
+                weights(seed, serving.ignores_seeds());
                 continue;
             }
             other => panic!("asked for {other:?}"),
@@ -126,16 +127,13 @@ fn logits(serving: &mut Serving, files: &[File], context: usize, positions: &[u6
     files[1].write_all_at(&answer, 0).unwrap();
 }
 
-fn weights(seeds: &[u64], ignored: bool) {
-    let digest = |&seed: &u64| {
-        let seed = if ignored { 0 } else { seed };
-        let words: String = (1..5).map(|i| format!("{:016x}", mix(seed ^ i))).collect();
-        format!("\"{words}\"")
-    };
-    let digests: Vec<String> = seeds.iter().map(digest).collect();
+fn weights(seed: u64, ignored: bool) {
+    let seed = if ignored { 0 } else { seed };
+    let hash: String = (1..5).map(|i| format!("{:016x}", mix(seed ^ i))).collect();
+    let sample: Vec<String> = (1..65).map(|i| (mix(seed ^ (i << 8)) % 1000).to_string()).collect();
     say(&format!(
-        r#"{{"event":"weights","tensors":[{{"name":"all","scalars":1000,"constant":false,"sha256":[{}]}}]}}"#,
-        digests.join(",")
+        r#"{{"event":"weights","tensors":[{{"name":"all","scalars":1000,"constant":false,"sha256":"{hash}","sample":[{}]}}]}}"#,
+        sample.join(",")
     ));
 }
 
