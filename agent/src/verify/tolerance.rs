@@ -40,3 +40,21 @@ pub fn tolerance(device: &str, precision: Precision) -> Tolerance {
         (_, Precision::Bf16) => GPU_BF16,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_even_leak_of_a_hundredth_of_a_bit_is_beyond_every_mean() {
+        for device in ["cpu", "cuda:0", "cuda:1"] {
+            for precision in [Precision::Fp32, Precision::Bf16] {
+                let Tolerance { largest, mean } = tolerance(device, precision);
+                // 0.01 bits per byte at three bytes a token.
+                assert!(mean * 5.0 < 0.01 * std::f64::consts::LN_2 * 3.0 && mean < largest, "{device} {precision:?}");
+            }
+        }
+        assert_eq!(tolerance("cpu", Precision::Fp32), CPU_FP32);
+        assert_eq!(tolerance("cuda:1", Precision::Bf16), GPU_BF16);
+    }
+}
