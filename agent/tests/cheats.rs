@@ -14,6 +14,8 @@ mod honest;
 mod planted;
 #[path = "cheats/refused.rs"]
 mod refused;
+#[path = "cheats/words.rs"]
+mod words;
 #[path = "cheats/workshop.rs"]
 mod workshop;
 

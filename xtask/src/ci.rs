@@ -1,4 +1,4 @@
-//! `cargo xtask test`, `clippy` and `ci`.
+//! `cargo xtask test`, `clippy`, `evaluator` and `ci`.
 
 use std::process::Command;
 
@@ -16,6 +16,14 @@ pub fn clippy() -> Result<(), String> {
     let libtorch = steps::libtorch(&steps::agent()?)?;
     let arguments = ["clippy", "--locked", "--workspace", "--all-targets", "--quiet", "--", "--deny", "warnings"];
     steps::run("Clippy", steps::cargo()?.args(arguments).env("LIBTORCH", libtorch))
+}
+
+/// Cheats and honest architectures before the evaluator, those parts included that take too long for every day.
+pub fn evaluator() -> Result<(), String> {
+    let libtorch = steps::libtorch(&steps::agent()?)?;
+    let tests = ["test", "--locked", "--package", "nocturne", "--test", "cheats", "--test", "honest"];
+    let arguments = ["--", "--include-ignored", "--nocapture", "--test-threads", "1"];
+    steps::run("Evaluator", steps::cargo()?.args(tests).args(arguments).env("LIBTORCH", libtorch))
 }
 
 /// All that must hold before a change lands: the list is `.ci/run`.

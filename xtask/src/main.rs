@@ -16,6 +16,8 @@ Usage: cargo xtask <chore>
                          ARGUMENTS go to cargo test, for example: cargo xtask test -- --package harness
   clippy                 clippy over everything, the trainer included, warnings being errors
   ci                     what continuous integration runs (.ci/run): formatting, clippy, SQL, all tests, a short real night
+  evaluator              the evaluator's figures: every cheat, forty evaluations of each honest architecture, what a verification
+                         costs; half an hour, with tables
   night                  the short real night alone, in a fresh clone of the last commit, with its results checked
   prepare-sql [--check]  write .sqlx after a change of SQL or schema; with --check only say whether it is up to date
   help                   this text
@@ -29,6 +31,7 @@ fn main() -> ExitCode {
         ["test", "--", more @ ..] => ci::test(more),
         ["clippy"] => ci::clippy(),
         ["ci"] => ci::all(),
+        ["evaluator"] => ci::evaluator(),
         ["night"] => night::short(),
         ["prepare-sql"] => sqlx::prepare(false),
         ["prepare-sql", "--check"] => sqlx::prepare(true),
