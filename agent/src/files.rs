@@ -135,9 +135,85 @@ pub fn read_json<T: DeserializeOwned>(path: &Path, limit: u64) -> Result<T, File
     serde_json::from_slice(&content).map_err(|source| FileError::Damaged { path: path.to_owned(), source })
 }
 
+/// Removes a folder that edited code could write, whatever it has made of it: folders nested deeper than paths are long and files
+/// may be open, folders closed to their owner. One that is not there is removed already. Nobody may write there any more.
+///
+/// # Errors
+/// The system's.
+pub fn remove_folder(path: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(path) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(_) => remove_level_by_level(path),
+    }
+}
+
+/// Moves what lies in the folders of a folder up beside it, removes the rest, and goes on with what was moved: no path is ever
+/// long, and one folder is open at a time.
+fn remove_level_by_level(path: &Path) -> io::Result<()> {
+    let parent = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
+    let mut level = path.to_owned();
+    loop {
+        let next = tempfile::Builder::new().prefix(".removing-").tempdir_in(parent)?.keep();
+        let mut moved = 0_u64;
+        open_up(&level)?;
+        for entry in fs::read_dir(&level)? {
+            let entry = entry?;
+            if !entry.file_type()?.is_dir() {
+                fs::remove_file(entry.path())?;
+                continue;
+            }
+            open_up(&entry.path())?;
+            for inner in fs::read_dir(entry.path())? {
+                let inner = inner?;
+                if inner.file_type()?.is_dir() {
+                    open_up(&inner.path())?;
+                }
+                fs::rename(inner.path(), next.join(moved.to_string()))?;
+                moved += 1;
+            }
+            fs::remove_dir(entry.path())?;
+        }
+        fs::remove_dir(&level)?;
+        if moved == 0 {
+            return fs::remove_dir(next);
+        }
+        level = next;
+    }
+}
+
+/// Lets the owner of a folder do what owners do.
+fn open_up(folder: &Path) -> io::Result<()> {
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o700))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_folder_is_removed_however_deep_and_closed_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("output");
+        fs::create_dir(&root).unwrap();
+        // Deeper than a path is long: by descriptors.
+        let directory = rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::RDONLY;
+        let (all, none) = (rustix::fs::Mode::RWXU, rustix::fs::Mode::empty());
+        let mut at = rustix::fs::open(&root, directory, none).unwrap();
+        let name = "d".repeat(200);
+        for _ in 0..40 {
+            rustix::fs::mkdirat(&at, &*name, all).unwrap();
+            at = rustix::fs::openat(&at, &*name, directory, none).unwrap();
+        }
+        fs::create_dir_all(root.join("closed/inner")).unwrap();
+        fs::write(root.join("closed/inner/file"), "x").unwrap();
+        std::os::unix::fs::symlink("/", root.join("closed/link")).unwrap();
+        fs::set_permissions(root.join("closed/inner"), fs::Permissions::from_mode(0o000)).unwrap();
+        fs::set_permissions(root.join("closed"), fs::Permissions::from_mode(0o000)).unwrap();
+        remove_level_by_level(&root).unwrap();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        remove_folder(&root).unwrap();
+    }
 
     #[test]
     fn a_file_is_replaced_whole_and_nothing_else_is_left() {

@@ -64,7 +64,7 @@ const QUIET: [Kind; 7] = [
 ];
 
 /// These use up what there is, so they are tried one after the other.
-const LOUD: [Kind; 14] = [
+const LOUD: [Kind; 17] = [
     ("fork-bomb", Where::Output, Ends::Deadline),
     ("thread-bomb", Where::Output, Ends::Refused),
     ("memory-hog", Where::Output, Ends::Limit),
@@ -75,6 +75,9 @@ const LOUD: [Kind; 14] = [
     ("one-big-file", Where::Output, Ends::Refused),
     ("many-big-files", Where::Output, Ends::Limit),
     ("many-small-files", Where::Output, Ends::Limit),
+    ("many-empty-files", Where::Output, Ends::Limit),
+    ("deep-folders", Where::Output, Ends::Limit),
+    ("closed-folder", Where::Output, Ends::Limit),
     ("hidden-file", Where::Output, Ends::Limit),
     ("big-file-in-tmp", Where::Shared("/tmp"), Ends::Refused),
     ("small-files-in-tmp", Where::Shared("/tmp"), Ends::Limit),
@@ -201,13 +204,14 @@ impl Place {
 
     fn job(&self, kind: &str, target: Where) -> Job {
         let output = self.output();
-        let _first = fs::remove_dir_all(&output);
+        nocturne::files::remove_folder(&output).unwrap();
         fs::create_dir(&output).unwrap();
         let surroundings = Surroundings { memory_bytes: Some(MEMORY), ..Surroundings::default() };
         let mut policy = Policy::train(&surroundings, &self.folder.path().join("trainer"), &output);
         policy.limits.tasks = TASKS;
         policy.limits.file_bytes = FILE;
-        policy.limits.output_bytes = OUTPUT;
+        // Empty files are made no faster than others.
+        policy.limits.output_bytes = if kind == "many-empty-files" { OUTPUT / 16 } else { OUTPUT };
         let folder = match target {
             Where::Output => output.to_str().unwrap().to_owned(),
             Where::Shared(folder) => folder.to_owned(),
@@ -269,6 +273,7 @@ impl Place {
         let (files, largest) = sizes(&self.output());
         assert!(largest <= FILE, "{kind}: a file of {largest} bytes");
         assert!(files < OUTPUT + OVERSHOOT, "{kind}: {files} bytes in the output");
+        nocturne::files::remove_folder(&self.output()).unwrap();
         self.nothing_left_in_shared_folders(kind, target, free_before);
         let refused = said.iter().any(|line| line.starts_with("refused"));
         let as_it_should = match ends {

@@ -5,6 +5,7 @@ mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -86,10 +87,15 @@ async fn killed_at_any_moment_a_night_loses_at_most_the_trial_in_flight() {
     let fixture = Fixture::new();
     let mut random = ChaCha8Rng::seed_from_u64(20_260_308);
     let mut decided: BTreeMap<String, Value> = BTreeMap::new();
-    let mut kills = 0;
+    let (mut kills, mut cut_off) = (0, false);
     while kills < KILLS {
+        let nights = nights(&fixture).len();
         let mut child =
             fixture.nocturne(&["night", "experiments/pretend", "--experiments", "6", "--json"]).spawn().unwrap();
+        // A new night builds and tries the red team before it begins; most kills shall fall into the night itself.
+        if !cut_off && random.random_bool(0.75) {
+            wait_for(&fixture, "begin", |fixture| self::nights(fixture).len() > nights);
+        }
         let until = Instant::now() + Duration::from_millis(random.random_range(20..4_000));
         while Instant::now() < until && child.try_wait().unwrap().is_none() {
             std::thread::sleep(Duration::from_millis(5));
@@ -97,6 +103,9 @@ async fn killed_at_any_moment_a_night_loses_at_most_the_trial_in_flight() {
         if child.try_wait().unwrap().is_none() {
             child.kill().unwrap();
             kills += 1;
+            cut_off |= self::nights(&fixture).len() > nights;
+        } else {
+            cut_off = false;
         }
         let output = child.wait_with_output().unwrap();
         if let Some(code) = output.status.code() {
@@ -145,18 +154,25 @@ async fn killed_at_any_moment_a_night_loses_at_most_the_trial_in_flight() {
     fixture.assert_no_process_left();
 }
 
-/// Waits until the night trains an experiment.
-fn wait_for_training(fixture: &Fixture) {
+/// Folders of the nights that have begun.
+fn nights(fixture: &Fixture) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(fixture.root().join(".nocturne/nights"));
+    entries.map_or_else(|_| Vec::new(), |entries| entries.flatten().map(|entry| entry.path()).collect())
+}
+
+/// Waits until something is so; fails after two minutes.
+fn wait_for(fixture: &Fixture, what: &str, is_so: impl Fn(&Fixture) -> bool) {
     let give_up = Instant::now() + Duration::from_secs(120);
-    let nights = fixture.root().join(".nocturne/nights");
-    let curve = || {
-        let night = std::fs::read_dir(&nights).ok()?.flatten().next()?.path();
-        night.join("1/trial-1/curve.jsonl").exists().then_some(())
-    };
-    while curve().is_none() {
-        assert!(Instant::now() < give_up, "the night does not begin to train");
+    while !is_so(fixture) {
+        assert!(Instant::now() < give_up, "the night does not {what}");
         std::thread::sleep(Duration::from_millis(10));
     }
+}
+
+/// Waits until the night trains an experiment with a number; its start has number 0.
+fn wait_for_training(fixture: &Fixture, number: u32) {
+    let curve = format!("{number}/trial-1/curve.jsonl");
+    wait_for(fixture, "train", |fixture| nights(fixture).iter().any(|night| night.join(&curve).exists()));
 }
 
 #[test]
@@ -165,7 +181,7 @@ fn one_interrupt_finishes_the_trial_and_writes_the_report() {
     fixture.replace("experiments/pretend/campaign.toml", "seconds = 0.3", "seconds = 1.5");
     fixture.commit("Longer trials");
     let child = fixture.nocturne(&["night", "experiments/pretend", "--experiments", "50", "--json"]).spawn().unwrap();
-    wait_for_training(&fixture);
+    wait_for_training(&fixture, 1);
     signal(&child, "-INT");
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
@@ -186,11 +202,7 @@ fn two_interrupts_stop_at_once_and_leave_no_process() {
     fixture.replace("experiments/pretend/campaign.toml", "grace_seconds = 2", "grace_seconds = 1");
     fixture.commit("Endless trials");
     let child = fixture.nocturne(&["night", "experiments/pretend", "--experiments", "5", "--json"]).spawn().unwrap();
-    let give_up = Instant::now() + Duration::from_secs(120);
-    while fixture.alive().is_empty() {
-        assert!(Instant::now() < give_up, "the night does not begin");
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    wait_for_training(&fixture, 0);
     signal(&child, "-INT");
     std::thread::sleep(Duration::from_millis(200));
     let at = Instant::now();
@@ -208,7 +220,7 @@ fn a_night_outlives_its_terminal() {
     fixture.replace("experiments/pretend/campaign.toml", "seconds = 0.3", "seconds = 1.5");
     fixture.commit("Longer trials");
     let child = fixture.nocturne(&["night", "experiments/pretend", "--experiments", "2", "--json"]).spawn().unwrap();
-    wait_for_training(&fixture);
+    wait_for_training(&fixture, 1);
     signal(&child, "-HUP");
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
@@ -224,11 +236,7 @@ fn an_interrupt_is_an_answer_to_the_question() {
     fixture.replace("experiments/pretend/campaign.toml", "seconds = 0.3", "seconds = 5");
     fixture.commit("Longer trials");
     let mut child = fixture.nocturne(&["night", "experiments/pretend", "--json"]).spawn().unwrap();
-    let give_up = Instant::now() + Duration::from_secs(120);
-    while fixture.alive().is_empty() {
-        assert!(Instant::now() < give_up, "the night does not begin");
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    wait_for_training(&fixture, 0);
     child.kill().unwrap();
     child.wait().unwrap();
     fixture.assert_no_process_left();

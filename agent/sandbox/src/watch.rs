@@ -34,6 +34,8 @@ pub enum Passed {
         /// The limit.
         limit: u64,
     },
+    /// Folders that cannot be looked into: nested too deeply, or closed to their owner.
+    Hidden,
     /// The disk that it writes to is nearly full, whoever filled it.
     Disk {
         /// What is left, bytes.
@@ -51,6 +53,12 @@ impl fmt::Display for Passed {
             Passed::Tasks { tasks, limit } => {
                 write!(f, "it had {tasks} processes and threads, more than its task limit of {limit}")
             }
+            Passed::Hidden => {
+                write!(
+                    f,
+                    "it made folders that cannot be looked into, more than {MOST_DEPTH} deep or closed to their owner"
+                )
+            }
             Passed::Disk { left } => write!(f, "the disk that it writes to has only {} MiB left", left >> 20),
         }
     }
@@ -62,11 +70,17 @@ impl Passed {
     pub fn exit_code(self) -> u8 {
         match self {
             Passed::Memory { .. } => 128 + 9,
-            Passed::Output { .. } | Passed::Disk { .. } => 128 + 25,
+            Passed::Output { .. } | Passed::Hidden | Passed::Disk { .. } => 128 + 25,
             Passed::Tasks { .. } => 124,
         }
     }
 }
+
+/// Folders within folders, at most. Cargo's are six deep.
+const MOST_DEPTH: usize = 64;
+
+/// An empty file takes its name and a place in the disk's list of files, of which there is a limited number.
+const LEAST_FILE: u64 = 4 << 10;
 
 /// Below this many bytes left on a disk that it writes to, a process is ended.
 const LEAST_DISK: u64 = 256 << 20;
@@ -129,7 +143,21 @@ impl<'a> Watch<'a> {
                 return Some(Passed::Tasks { tasks: tasks_now, limit: limits.tasks });
             }
         }
-        let mut bytes: u64 = self.policy.write.iter().map(|folder| bytes_below(folder)).sum();
+        self.output(&nameless, &devices)
+    }
+
+    /// What is in the folders now, for after the end: what was written last may not have been seen yet.
+    pub fn look_at_output(&self) -> Option<Passed> {
+        self.output(&[], &HashSet::new())
+    }
+
+    fn output(&self, nameless: &[Nameless], devices: &HashSet<u64>) -> Option<Passed> {
+        let limits = &self.policy.limits;
+        let Some(below) = self.policy.write.iter().map(|folder| bytes_below(folder, MOST_DEPTH)).sum::<Option<u64>>()
+        else {
+            return Some(Passed::Hidden);
+        };
+        let mut bytes = below;
         bytes += nameless.iter().filter(|file| devices.contains(&file.device)).map(|file| file.bytes).sum::<u64>();
         if bytes > limits.output_bytes {
             return Some(Passed::Output { bytes, limit: limits.output_bytes });
@@ -142,13 +170,18 @@ impl<'a> Watch<'a> {
     }
 }
 
-/// Bytes that the files below a folder take up. What vanishes meanwhile counts nothing; links are not followed.
-fn bytes_below(folder: &Path) -> u64 {
-    let Ok(entries) = fs::read_dir(folder) else { return 0 };
+/// Bytes that the files below a folder take up; `None` when a folder cannot be looked into or lies deeper than `depth`. What
+/// vanishes meanwhile counts nothing; links are not followed.
+fn bytes_below(folder: &Path, depth: usize) -> Option<u64> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Some(0),
+        Err(_) => return None,
+    };
     let of = |entry: fs::DirEntry| {
-        let Ok(metadata) = entry.metadata() else { return 0 };
-        let own = metadata.blocks() * 512;
-        if metadata.is_dir() { own + bytes_below(&entry.path()) } else { own }
+        let Ok(metadata) = entry.metadata() else { return Some(0) };
+        let own = (metadata.blocks() * 512).max(LEAST_FILE);
+        if metadata.is_dir() { Some(own + bytes_below(&entry.path(), depth.checked_sub(1)?)?) } else { Some(own) }
     };
     entries.flatten().map(of).sum()
 }
@@ -215,6 +248,21 @@ mod tests {
         fs::write(deep.join("file"), vec![1; 2 << 20]).unwrap();
         let Some(Passed::Output { bytes, limit }) = Watch::new(&policy, true).look(Vec::new) else { panic!() };
         assert!(bytes >= 2 << 20 && limit == 1 << 20);
+    }
+
+    #[test]
+    fn empty_files_count_and_what_cannot_be_looked_into_is_too_much() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut policy = policy(folder.path(), Stage::Train);
+        policy.limits.output_bytes = 1 << 20;
+        for number in 0..300 {
+            fs::write(policy.write[0].join(number.to_string()), "").unwrap();
+        }
+        assert!(matches!(Watch::new(&policy, true).look_at_output(), Some(Passed::Output { .. })));
+        policy.limits.output_bytes = 1 << 30;
+        assert_eq!(Watch::new(&policy, true).look_at_output(), None);
+        fs::create_dir_all(policy.write[0].join("d/".repeat(MOST_DEPTH + 2))).unwrap();
+        assert_eq!(Watch::new(&policy, true).look_at_output(), Some(Passed::Hidden));
     }
 
     #[test]

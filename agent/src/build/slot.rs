@@ -8,12 +8,8 @@ use super::BuildError;
 
 /// Makes `to` a copy of the slot `from`, whatever it was before.
 pub(super) fn copy_afresh(from: &Path, to: &Path) -> Result<(), BuildError> {
-    match fs::remove_dir_all(to) {
-        Err(source) if source.kind() != io::ErrorKind::NotFound => {
-            return Err(BuildError::File { action: "remove the old slot", path: to.to_owned(), source });
-        }
-        _ => {}
-    }
+    let failed = |source| BuildError::File { action: "remove the old slot", path: to.to_owned(), source };
+    crate::files::remove_folder(to).map_err(failed)?;
     copy_folder(from, to)
 }
 

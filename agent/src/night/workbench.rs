@@ -71,10 +71,7 @@ impl Subject {
     /// The system's.
     pub fn create_folders(&self) -> io::Result<()> {
         let output = self.output();
-        match std::fs::remove_dir_all(&output) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
+        crate::files::remove_folder(&output)?;
         std::fs::create_dir_all(output)
     }
 }

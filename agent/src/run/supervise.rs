@@ -137,7 +137,9 @@ async fn supervise(orders: &Orders) -> Result<u8, CouldNot> {
         }
     };
     let passed = passed.or_else(|| over_memory(&tree));
-    if let Err(left) = tree.end() {
+    let ended = tree.end();
+    let passed = passed.or_else(|| watch.as_ref().and_then(Watch::look_at_output));
+    if let Err(left) = ended {
         eprintln!("nocturne supervise: {left}");
     }
     if let Some(passed) = passed {

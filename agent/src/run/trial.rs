@@ -309,9 +309,8 @@ async fn take_checkpoint(spec: &TrialSpec, finished: bool) -> Result<Taken, RunE
     let (from, to) = (spec.go.checkpoint.clone(), spec.checkpoint.clone());
     let taking = tokio::task::spawn_blocking(move || {
         let taken = if finished { checkpoint::take(&from, &to)? } else { Taken::Nothing };
-        match from.parent().map(std::fs::remove_dir_all) {
-            // Only folders that deny themselves to their owner cannot be removed, and no trainer needs one.
-            Some(Err(error)) if error.kind() != std::io::ErrorKind::NotFound => {
+        match from.parent().map(crate::files::remove_folder) {
+            Some(Err(error)) => {
                 Ok(Taken::Refused(format!("what it left in its output folder cannot be removed: {error}")))
             }
             _ => Ok(taken),

@@ -69,6 +69,9 @@ fn main() -> ExitCode {
         "one-big-file" | "big-file-in-tmp" | "big-file-in-shm" => big_file(Path::new(folder)),
         "many-big-files" => many_files(Path::new(folder), 16 * MIB),
         "many-small-files" | "small-files-in-tmp" => many_files(Path::new(folder), 200_000),
+        "many-empty-files" => many_files(Path::new(folder), 0),
+        "deep-folders" => deep_folders(Path::new(folder)),
+        "closed-folder" => closed_folder(Path::new(folder)),
         "sparse-checkpoint" => sparse(Path::new(folder)),
         "hidden-file" => hidden_file(Path::new(folder)),
         other => Err(io::Error::other(format!("what is {other:?}?"))),
@@ -279,13 +282,30 @@ fn big_file(folder: &Path) -> io::Result<String> {
 
 fn many_files(folder: &Path, bytes: usize) -> io::Result<String> {
     let block = vec![1_u8; bytes];
-    let count = (MOST_DISK as usize / bytes).min(100_000);
+    let count = (MOST_DISK as usize / bytes.max(1)).min(100_000);
     for number in 0..count {
         let folder = folder.join(format!("{}", number / 1_000));
         fs::create_dir_all(&folder)?;
         fs::write(folder.join(format!("{number}")), &block)?;
     }
     Ok(format!("{count} files of {bytes} bytes"))
+}
+
+/// Folders nested so deeply that no path is long enough to look into the innermost, which is filled.
+fn deep_folders(folder: &Path) -> io::Result<String> {
+    std::env::set_current_dir(folder)?;
+    for _ in 0..3_000 {
+        fs::create_dir("d")?;
+        std::env::set_current_dir("d")?;
+    }
+    many_files(Path::new("."), 16 * MIB)
+}
+
+/// A folder that may be written and not be listed.
+fn closed_folder(folder: &Path) -> io::Result<String> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    fs::DirBuilder::new().mode(0o300).create(folder.join("closed"))?;
+    many_files(&folder.join("closed"), 16 * MIB)
 }
 
 /// A checkpoint that claims a terabyte.
