@@ -101,12 +101,21 @@ async fn the_sandbox_holds_what_the_policy_would_have_refused() {
     bench.assert_secrets_untouched();
 }
 
-/// Every cheat that shows itself in what a model answers, and the plain model beside them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_evaluator_rejects_what_looks_at_the_answers() {
-    let test = "the_evaluator_rejects_what_looks_at_the_answers";
+    evaluate_all(Precision::Fp32, "the_evaluator_rejects_what_looks_at_the_answers").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "the same again, in another precision: cargo xtask evaluator"]
+async fn the_evaluator_rejects_it_in_bfloat16_too() {
+    evaluate_all(Precision::Bf16, "the_evaluator_rejects_it_in_bfloat16_too").await;
+}
+
+/// Every cheat that shows itself in what a model answers, and the plain model beside them.
+async fn evaluate_all(precision: Precision, test: &str) {
     let workshop = Workshop::open(SMALL);
-    let Some(bench) = Bench::confined(&workshop, Precision::Fp32, test) else { return };
+    let Some(bench) = Bench::confined(&workshop, precision, test) else { return };
     let cheats = evaluator_cheats();
     let attempts = attempts();
     let attempts = attempts.iter().filter_map(|attempt| match attempt.outcome {
