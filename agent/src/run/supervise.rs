@@ -58,9 +58,13 @@ pub fn main(orders: Orders) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return could_not_start("cannot start the runtime", &error),
     };
-    runtime.block_on(async {
-        supervise(&orders).await.map_or_else(|failure| could_not_start(failure.what, &*failure.why), ExitCode::from)
-    })
+    let supervised = std::panic::AssertUnwindSafe(|| runtime.block_on(supervise(&orders)));
+    match std::panic::catch_unwind(supervised) {
+        Ok(Ok(code)) => ExitCode::from(code),
+        Ok(Err(failure)) => could_not_start(failure.what, &*failure.why),
+        // A panic's own exit code would be taken for that of the command, and the command's model would have to answer for it.
+        Err(_) => could_not_start("went wrong itself", &"the reason stands above"),
+    }
 }
 
 /// Why the command could not be started.

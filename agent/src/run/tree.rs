@@ -93,7 +93,7 @@ pub fn descendants(root: Pid) -> Vec<Process> {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
         let Ok(stat) = std::fs::read_to_string(entry.path().join("stat")) else { continue };
         if let (Some(pid), Some((parent, group))) = (Pid::from_raw(pid), parent_and_group(&stat)) {
-            children.entry(parent).or_default().push(Process { pid, group: Pid::from_raw(group) });
+            children.entry(parent).or_default().push(Process { pid, group });
         }
     }
     let mut found = children.remove(&root.as_raw_nonzero().get()).unwrap_or_default();
@@ -105,11 +105,13 @@ pub fn descendants(root: Pid) -> Vec<Process> {
     found
 }
 
-/// The fourth and fifth field of /proc/PID/stat; the second is the program's name in parentheses and may contain anything.
-fn parent_and_group(stat: &str) -> Option<(i32, i32)> {
+/// The fourth and fifth field of /proc/PID/stat; the second is the program's name in parentheses and may contain anything. The group
+/// of a process that is being reaped is -1, of a kernel thread 0: neither is one that could be signalled.
+fn parent_and_group(stat: &str) -> Option<(i32, Option<Pid>)> {
     let (_, after_name) = stat.rsplit_once(')')?;
     let mut fields = after_name.split_whitespace().skip(1);
-    Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
+    let (parent, group): (i32, i32) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
+    Some((parent, if group > 0 { Pid::from_raw(group) } else { None }))
 }
 
 /// Signals a process group.
@@ -127,9 +129,12 @@ mod tests {
     #[test]
     fn a_program_cannot_lie_about_its_parent_through_its_name() {
         for (stat, known) in [
-            ("12 (trainer) S 7 12 13 0", Some((7, 12))),
-            ("12 (a) S 1 (b) R 9 12", Some((9, 12))),
-            ("12 (a b) c) S 33 12", Some((33, 12))),
+            ("12 (trainer) S 7 12 13 0", Some((7, Pid::from_raw(12)))),
+            ("12 (a) S 1 (b) R 9 12", Some((9, Pid::from_raw(12)))),
+            ("12 (a b) c) S 33 12", Some((33, Pid::from_raw(12)))),
+            // Reaped while it was looked at; a kernel thread.
+            ("12 (trainer) X 0 -1 -1 0", Some((0, None))),
+            ("12 (kworker) I 2 0 0 0", Some((2, None))),
             ("", None),
             ("12 (x", None),
         ] {
