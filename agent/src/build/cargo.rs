@@ -79,6 +79,8 @@ impl Messages {
                 let words = format!("the compiler was ended by signal {}: {said}", code - 128);
                 Ok(BuildFailure { errors: vec![words], error_count: 1, build_seconds })
             }
+            // The sandbox's word for more processes than are allowed: what was compiled started them.
+            (true, Some(124)) => Ok(BuildFailure { errors: vec![said], error_count: 1, build_seconds }),
             (true, code) => {
                 let code = code.map_or_else(|| "no exit code".to_owned(), |code| format!("exit code {code}"));
                 Err(format!("cargo ended with {code}: {said}"))

@@ -10,15 +10,35 @@ use super::workbench::Workbench;
 use crate::campaign::{Campaign, Device};
 use crate::setup::Environment;
 
-/// The whole environment of a trainer. The run path leads it to libtorch and libtorch to its CUDA half, so it needs nothing
-/// but the person's choice of GPUs; devices are numbered as `nvidia-smi` numbers them. `LD_LIBRARY_PATH` is left out on purpose: a
-/// system's cuDNN on it would shadow the one that belongs to libtorch.
-pub fn trainer_environment() -> Vec<(String, String)> {
-    let mut environment = vec![("CUDA_DEVICE_ORDER".to_owned(), "PCI_BUS_ID".to_owned())];
-    if let Ok(visible) = std::env::var(VISIBLE_DEVICES) {
-        environment.push((VISIBLE_DEVICES.to_owned(), visible));
+/// The device of a night's trainers, and all that they get to know of the machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Chosen {
+    /// `cpu` or `cuda:0`: a trainer sees one GPU only.
+    pub device: String,
+    /// The whole environment of a trainer. The run path leads it to libtorch and libtorch to its CUDA half, so it needs nothing
+    /// but the choice of the GPU. `LD_LIBRARY_PATH` is left out on purpose: a system's cuDNN on it would shadow the one that
+    /// belongs to libtorch.
+    pub environment: Vec<(String, String)>,
+}
+
+impl Chosen {
+    /// No GPU, or the one with this index among those that are the person's to use (the value of `CUDA_VISIBLE_DEVICES`);
+    /// devices are numbered as `nvidia-smi` numbers them. The others are hidden: more of them than the budget means would be
+    /// an unfair advantage.
+    fn new(index: Option<usize>, visible: Option<&str>) -> Self {
+        let own = match (index, visible) {
+            (None, _) => String::new(),
+            (Some(index), None) => index.to_string(),
+            (Some(index), Some(list)) => list.split(',').nth(index).unwrap_or_default().trim().to_owned(),
+        };
+        Self {
+            device: if index.is_some() { "cuda:0" } else { "cpu" }.to_owned(),
+            environment: vec![
+                ("CUDA_DEVICE_ORDER".to_owned(), "PCI_BUS_ID".to_owned()),
+                (VISIBLE_DEVICES.to_owned(), own),
+            ],
+        }
     }
-    environment
 }
 
 /// How the person says which GPUs are theirs.
@@ -33,19 +53,20 @@ fn usable_gpus(found: usize, visible: Option<&str>) -> usize {
     }
 }
 
-/// `cpu` or `cuda:N`, as the campaign asks and the machine has it.
+/// The device that the campaign asks for and the machine has.
 ///
 /// # Errors
 /// [`OpenError::NoSuchDevice`].
-pub fn device(campaign: &Campaign, environment: &Environment) -> Result<String, OpenError> {
-    let found = usable_gpus(environment.gpus.len(), std::env::var(VISIBLE_DEVICES).ok().as_deref());
-    match campaign.machine.device {
-        Device::Auto if found == 0 => Ok("cpu".to_owned()),
-        Device::Auto => Ok("cuda:0".to_owned()),
-        Device::Cpu => Ok("cpu".to_owned()),
-        Device::Cuda(index) if (index as usize) < found => Ok(format!("cuda:{index}")),
-        Device::Cuda(index) => Err(OpenError::NoSuchDevice { asked: format!("cuda:{index}"), found }),
-    }
+pub fn choose(campaign: &Campaign, environment: &Environment) -> Result<Chosen, OpenError> {
+    let visible = std::env::var(VISIBLE_DEVICES).ok();
+    let found = usable_gpus(environment.gpus.len(), visible.as_deref());
+    let index = match campaign.machine.device {
+        Device::Auto => (found > 0).then_some(0),
+        Device::Cpu => None,
+        Device::Cuda(index) if (index as usize) < found => Some(index as usize),
+        Device::Cuda(index) => return Err(OpenError::NoSuchDevice { asked: format!("cuda:{index}"), found }),
+    };
+    Ok(Chosen::new(index, visible.as_deref()))
 }
 
 /// Why the device cannot be used by confined trainers.
@@ -113,6 +134,21 @@ mod tests {
         assert!(sees(Some(probed(0).as_bytes()), 0).is_err());
         assert!(sees(None, 0).is_err() && sees(Some(b"nonsense"), 0).is_err());
         assert!(sees(Some(br#"{"event":"answered"}"#), 0).unwrap_err().contains("Answered"));
+    }
+
+    #[test]
+    fn a_trainer_sees_the_chosen_gpu_only() {
+        for (index, visible, device, own) in [
+            (None, None, "cpu", ""),
+            (None, Some("0,1"), "cpu", ""),
+            (Some(1), None, "cuda:0", "1"),
+            (Some(1), Some("4, 6"), "cuda:0", "6"),
+            (Some(0), Some("GPU-1a2b"), "cuda:0", "GPU-1a2b"),
+        ] {
+            let chosen = Chosen::new(index, visible);
+            assert_eq!(chosen.device, device);
+            assert_eq!(chosen.environment[1], (VISIBLE_DEVICES.to_owned(), own.to_owned()), "{index:?} of {visible:?}");
+        }
     }
 
     #[test]

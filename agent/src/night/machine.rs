@@ -396,7 +396,8 @@ impl Machine {
     fn evaluated(&mut self, result: Result<Verified, Rejected>, now: f64, effects: &mut Vec<Effect>) {
         let Testing::Evaluating { launch, .. } = self.testing.clone() else { return };
         (self.faults, self.left_alone) = (0, 0);
-        if let Some(took) = self.trial_began.map(|began| now - began) {
+        // What a rejected trial took says nothing of the next: a model that hangs must not end the night early.
+        if let Some(took) = self.trial_began.filter(|_| result.is_ok()).map(|began| now - began) {
             self.longest_trial = Some(self.longest_trial.map_or(took, |longest| longest.max(took)));
         }
         match result {

@@ -215,6 +215,10 @@ pub async fn open(
         Some(night) => resumed_campaign(&layout, night, &campaign, watcher)?,
         None => campaign,
     };
+    if let Some(night) = &interrupted {
+        let checked = resume::same_evaluator(&store, &night.id).await;
+        checked.map_err(|why| OpenError::Resume { night: night.id.clone(), why })?;
+    }
     let launcher = ready::launcher(layout.lock(), &campaign)?;
     let ended = launcher.end_leftovers()?;
     if ended > 0 {

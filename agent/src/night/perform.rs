@@ -484,7 +484,7 @@ pub(super) async fn settle(context: Arc<Context>, settled: Settled, champion: Co
 
 /// A night of checkpoints fills a disk. Those of experiments that were not kept are removed: their hashes are recorded, and
 /// `nocturne replay` makes them again.
-async fn drop_checkpoints(context: &Arc<Context>, id: &ExperimentId) -> Result<(), Fault> {
+pub(super) async fn drop_checkpoints(context: &Arc<Context>, id: &ExperimentId) -> Result<(), Fault> {
     let trials = context.store.trials(id).await.map_err(|error| fault("cannot read the trials")(&error))?;
     for trial in trials {
         let path = context.layout.checkpoint(id, trial.ordinal);

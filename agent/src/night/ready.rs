@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::device::device;
+use super::device::{Chosen, choose};
 use super::live::Watcher;
 use super::open::OpenError;
 use super::workbench::{Workbench, own_sha256};
@@ -56,9 +56,15 @@ pub async fn ready(
     launcher: Launcher,
     watcher: &mut dyn Watcher,
 ) -> Result<Ready, OpenError> {
-    let setting = campaign.setting(campaign.machine.threads, device(campaign, environment)?);
+    let Chosen { device, environment: variables } = choose(campaign, environment)?;
+    let setting = campaign.setting(campaign.machine.threads, device);
     let data = prepare::data(layout, campaign, environment, watcher).await?;
-    let surroundings = environment.confined(layout.root(), &setting.device, campaign.sandbox.memory_bytes())?;
+    let surroundings = environment.confined(
+        layout.root(),
+        &setting.device,
+        campaign.sandbox.memory_bytes(),
+        launcher.confinement().level(),
+    )?;
     let cargo_home = layout.slot("cargo-home");
     environment.make_cargo_home(&cargo_home)?;
     let builder = Builder::new(
@@ -76,6 +82,7 @@ pub async fn ready(
     let workbench = Workbench {
         launcher,
         surroundings,
+        environment: variables,
         setting,
         shards: data.folder.clone(),
         documents: Arc::new(data::Shards::open(&data.folder).map_err(DataError::from)?),

@@ -90,6 +90,19 @@ pub enum RedTeamError {
         /// Where the red team's files lie.
         folder: PathBuf,
     },
+    /// There is nothing to try, and nothing to train.
+    #[error(
+        "the night's start {start} does not build: {errors}\nmend it and commit, then run the night again; cargo's own words are in {}",
+        log.display()
+    )]
+    DoesNotBuild {
+        /// The commit.
+        start: CommitId,
+        /// The compiler's first errors.
+        errors: String,
+        /// Cargo's standard error.
+        log: PathBuf,
+    },
     /// The device does not work in the sandbox.
     #[error(transparent)]
     Device(#[from] NotUsableInside),
@@ -101,8 +114,7 @@ pub enum RedTeamError {
     Stopped,
 }
 
-/// Builds the night's start, and with it the red team, and runs that. A start that does not compile is left to the night to
-/// report. A night that is gone on with is not tried again as long as nothing has changed that was tried: evaluator, cheats,
+/// Builds the night's start, and with it the red team, and runs that. A night that is gone on with is not tried again as long as nothing has changed that was tried: evaluator, cheats,
 /// sandbox, kernel since its start.
 ///
 /// # Errors
@@ -134,7 +146,10 @@ pub async fn before_the_night(
     };
     match builder.build_start(order, export, stop.clone()).await {
         Ok(Ok(_)) => {}
-        Ok(Err(_)) => return Ok(()),
+        Ok(Err(failure)) => {
+            let log = folder.join("build.log");
+            return Err(RedTeamError::DoesNotBuild { start: start.clone(), errors: failure.errors.join("\n"), log });
+        }
         Err(error) => return Err(machine("the trainer cannot be built", &error)),
     }
     super::device::try_inside(workbench, &folder.join("trainer"), &folder).await?;
@@ -169,7 +184,13 @@ fn what_is_tried(workbench: &Workbench, executable: &Path) -> std::io::Result<St
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
     let (evaluator, cheats) = (&workbench.evaluator_sha256, sha256_file(executable)?);
     let sandbox = workbench.launcher.confinement().describe();
-    Ok(format!("evaluator {evaluator}\ncheats {cheats}\nsandbox {sandbox}\nboot {}\n", boot.trim()))
+    let (setting, data) = (&workbench.setting, workbench.held_out.sha256());
+    let libraries = &workbench.surroundings.libraries;
+    Ok(format!(
+        "evaluator {evaluator}\ncheats {cheats}\nsandbox {sandbox}\nsetting {setting:?}\ndata {data}\nlibraries {libraries:?}\n\
+         boot {}\n",
+        boot.trim()
+    ))
 }
 
 /// Tries the policy on edits and the evaluator. `executable` is `redteam`; its files go to `folder`.

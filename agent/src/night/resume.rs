@@ -5,9 +5,11 @@ use std::sync::Arc;
 use super::context::Context;
 use super::messages::{Champion, Start, Unsettled};
 use super::perform::{self, Fault};
-use crate::flow::{Artifact, Candidate, TrialEnd, Verdict};
-use crate::records::{ExperimentRecord, TrialRecord};
+use crate::flow::{Artifact, Candidate, NightId, TrialEnd, Verdict};
+use crate::records::{Evaluation, ExperimentRecord, TrialRecord};
 use crate::stats;
+use crate::store::Store;
+use crate::verify::EVALUATOR;
 
 /// Where a new night begins.
 pub fn at_the_start(context: &Context) -> Start {
@@ -18,6 +20,28 @@ pub fn at_the_start(context: &Context) -> Start {
         settled: 0,
         unsettled: None,
     }
+}
+
+/// Whether the figures that a night already has were measured as those to come will be; says why not.
+///
+/// # Errors
+/// When a trial of the night was evaluated by another evaluator, or the records cannot be read.
+pub async fn same_evaluator(store: &Store, night: &NightId) -> Result<(), Fault> {
+    let reading = |error: crate::store::StoreError| format!("cannot read the night's records: {error}");
+    for experiment in store.experiments(night).await.map_err(reading)? {
+        for trial in store.trials(&experiment.id).await.map_err(reading)? {
+            if let Some(Evaluation::Verified(verified)) = trial.evaluation
+                && verified.evaluator != EVALUATOR
+            {
+                return Err(format!(
+                    "it has figures of the evaluator {}, which cannot be compared with those of {EVALUATOR}; begin a new night \
+                     with --fresh",
+                    verified.evaluator
+                ));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Where a night that was cut off goes on. Branches, champion and notes are first brought to what the records say: a row is
@@ -69,7 +93,9 @@ pub async fn where_it_was(context: &Arc<Context>) -> Result<Start, Fault> {
                 start.settled += 1;
                 perform::annotate(context, candidate.commit.clone(), decision, val_bpb).await?;
             }
-            if decision.verdict == Verdict::Kept {
+            if decision.verdict != Verdict::Kept {
+                perform::drop_checkpoints(context, &experiment.id).await?;
+            } else {
                 start.champion = Champion { number, commit: candidate.commit.clone(), val_bpb };
                 last_kept = Some((number, candidate));
             }

@@ -7,14 +7,13 @@ use std::sync::Arc;
 
 use protocol::{Budget, Go, Setting, TrainRequest};
 
-use super::device::trainer_environment;
 use crate::hash::sha256_file;
 use crate::run::{Job, Launcher, TrialSpec};
 use crate::seeds;
 use crate::verify::{EvaluationSpec, HeldOut};
 
 /// Bound on an evaluation. A model that trains at all evaluates faster than it trains; this is for the ones that hang.
-const MOST_EVALUATION_SECONDS: f64 = 1800.0;
+const MOST_EVALUATION_SECONDS: f64 = 600.0;
 
 /// Rows of every evaluation batch; small enough for the logits of the largest vocabulary to fit anywhere.
 pub const EVALUATION_ROWS: usize = 16;
@@ -29,6 +28,8 @@ pub struct Workbench {
     pub launcher: Launcher,
     /// What they get to see.
     pub surroundings: sandbox::Surroundings,
+    /// All variables of a trainer.
+    pub environment: Vec<(String, String)>,
     /// What every trainer is built from.
     pub setting: Setting,
     /// Folder of the training shards.
@@ -115,7 +116,7 @@ impl Workbench {
         Job {
             program: subject.executable.clone(),
             arguments: vec![command.to_owned()],
-            environment: trainer_environment(),
+            environment: self.environment.clone(),
             folder,
             nice: 0,
             grace_seconds: JOB_GRACE_SECONDS,

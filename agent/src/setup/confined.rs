@@ -18,18 +18,33 @@ impl Environment {
     /// training may use, `root` the repository (cargo reads the settings of the folders above a build).
     ///
     /// # Errors
-    /// When folders of the machine cannot be looked at.
+    /// When folders of the machine cannot be looked at, or something secret lies where every confined process can read.
     pub fn confined(
         &self,
         root: &Path,
         device: &str,
         memory_bytes: Option<u64>,
+        level: sandbox::Level,
     ) -> Result<sandbox::Surroundings, SetupError> {
+        let private = Private::of(root, self.cargo_home().as_deref());
+        if level > sandbox::Level::Off {
+            private.check()?;
+        }
+        if level == sandbox::Level::Landlock
+            && let Some(file) = settings_above(root).into_iter().find(|file| file.is_file() && !has_no_secrets(file))
+        {
+            return Err(SetupError::BadRepository {
+                path: file,
+                detail: "cargo reads these settings in every build below, and they hold a secret that edited code must not see"
+                    .to_owned(),
+                remedy: "Move the secret into credentials.toml of the cargo home".to_owned(),
+            });
+        }
         let mut libraries: Vec<PathBuf> = self.libtorch.as_ref().map(super::LibTorch::read_paths).unwrap_or_default();
         // A view of libtorch is a folder of links; what they point to must be readable as well.
         libraries.extend(real_paths(&libraries));
         Ok(sandbox::Surroundings {
-            toolchain: self.build_paths(root),
+            toolchain: self.build_paths(root, &private),
             libraries: outermost(libraries),
             devices: if device == "cpu" { Vec::new() } else { gpu_devices(Path::new("/dev"))? },
             memory_bytes: match memory_bytes {
@@ -44,6 +59,10 @@ impl Environment {
         let mut variables = self.build_env();
         variables.retain(|(name, _)| !matches!(name.as_str(), "CARGO_HOME" | "RUSTUP_HOME" | "HOME"));
         variables.push(("CARGO_HOME".to_owned(), cargo_home.to_string_lossy().into_owned()));
+        // A wrapper that some settings above the repository name (sccache) is not there in the sandbox; empty means none.
+        for name in ["RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER"] {
+            variables.push((name.to_owned(), String::new()));
+        }
         variables
     }
 
@@ -95,11 +114,11 @@ impl Environment {
     }
 
     /// Folders and files that compiling must be able to read, besides libtorch and the sources.
-    fn build_paths(&self, root: &Path) -> Vec<PathBuf> {
+    fn build_paths(&self, root: &Path, private: &Private) -> Vec<PathBuf> {
         let mut paths = Vec::new();
         // .../toolchains/NAME/bin/cargo: the whole toolchain.
-        paths.extend(prefix(&self.toolchain.cargo.path));
-        paths.extend(prefix(&self.toolchain.rustc.path));
+        paths.extend(private.installation(&self.toolchain.cargo.path));
+        paths.extend(private.installation(&self.toolchain.rustc.path));
         let search: Vec<PathBuf> = self
             .build_env()
             .iter()
@@ -109,33 +128,95 @@ impl Environment {
         let tools =
             BUILD_TOOLS.iter().filter_map(|tool| search.iter().map(|f| f.join(tool)).find(|path| path.is_file()));
         for tool in tools.chain([self.toolchain.cxx.path.clone()]) {
-            paths.extend(prefix(&tool));
-            paths.extend(tool.canonicalize().ok().as_deref().and_then(prefix));
+            paths.extend(private.installation(&tool));
+            paths.extend(tool.canonicalize().map(|tool| private.installation(&tool)).unwrap_or_default());
         }
         if let Some(home) = self.cargo_home() {
             let home = home.canonicalize().unwrap_or(home);
             paths.extend(["registry", "git"].map(|name| home.join(name)).into_iter().filter(|path| path.is_dir()));
-            // Cargo reads the settings of every folder above the one that it works in; those with secrets stay hidden.
-            let above =
-                root.ancestors().flat_map(|folder| ["config.toml", "config"].map(|n| folder.join(".cargo").join(n)));
-            paths.extend(above.filter(|file| has_no_secrets(file)));
         }
+        // Cargo reads the settings of every folder above the one that it works in; those with secrets stay hidden.
+        paths.extend(settings_above(root).into_iter().filter(|file| has_no_secrets(file)));
         outermost(paths)
     }
 }
 
-/// The folder that a program is installed under, where that is one that the sandbox does not show anyway. Never a home: a
-/// program in `~/bin` shows that folder alone.
-fn prefix(program: &Path) -> Option<PathBuf> {
-    let bin = program.parent()?;
-    if SYSTEM.iter().any(|folder| bin.starts_with(folder)) {
-        return None;
+/// Places of the person's that no confined process may see whole: homes, the repository with its held-out text and records,
+/// the cargo home with its credentials. As they are written, and with links followed.
+struct Private {
+    places: Vec<PathBuf>,
+    /// Those that must not lie where every confined process reads.
+    guarded: Vec<PathBuf>,
+}
+
+impl Private {
+    fn of(root: &Path, cargo_home: Option<&Path>) -> Self {
+        let mut places = vec![PathBuf::from("/home"), PathBuf::from("/root"), root.to_owned()];
+        let mut guarded = vec![root.to_owned()];
+        if let Some(home) = std::env::home_dir() {
+            places.extend([home.join(".local"), home.join(".config"), home]);
+        }
+        if let Some(home) = cargo_home {
+            guarded.extend(["credentials.toml", "credentials"].map(|name| home.join(name)));
+            places.push(home.to_owned());
+        }
+        for list in [&mut places, &mut guarded] {
+            let real: Vec<PathBuf> = list.iter().filter_map(|place| place.canonicalize().ok()).collect();
+            list.extend(real);
+        }
+        Self { places, guarded }
     }
-    let above = bin.parent()?;
-    let home = std::env::home_dir();
-    let shows_home = above.parent().is_none() || home.is_some_and(|home| home.starts_with(above));
-    let chosen = if shows_home || bin.file_name().is_some_and(|name| name != "bin") { bin } else { above };
-    Some(chosen.to_owned())
+
+    /// Refuses secrets that lie in the system's folders, which every sandbox shows.
+    fn check(&self) -> Result<(), SetupError> {
+        let shown =
+            self.guarded.iter().find(|path| path.exists() && SYSTEM.iter().any(|folder| path.starts_with(folder)));
+        match shown {
+            None => Ok(()),
+            Some(path) => Err(SetupError::BadRepository {
+                path: path.clone(),
+                detail: "it lies in a folder of the system, which code under test can read".to_owned(),
+                remedy: "Move it (a clone into your home; CARGO_HOME elsewhere or its credentials away), or set least = \"off\" \
+                         under [sandbox] in campaign.toml"
+                    .to_owned(),
+            }),
+        }
+    }
+
+    /// What to show of the installation that a program belongs to, where the sandbox does not show it anyway: the folder above
+    /// its `bin`, or where that holds something private only the parts that programs need.
+    fn installation(&self, program: &Path) -> Vec<PathBuf> {
+        let Some(bin) = program.parent() else { return Vec::new() };
+        if SYSTEM.iter().any(|folder| bin.starts_with(folder)) {
+            return Vec::new();
+        }
+        let whole = bin.parent().filter(|_| bin.file_name().is_some_and(|name| name == "bin"));
+        match whole {
+            Some(above) if !self.holds(above) => vec![above.to_owned()],
+            Some(above) => {
+                let parts = ["bin", "lib", "lib32", "lib64", "libexec", "include"].map(|part| above.join(part));
+                parts.into_iter().filter(|part| part.is_dir() && !self.holds(part)).collect()
+            }
+            None if self.holds(bin) => vec![program.to_owned()],
+            None => vec![bin.to_owned()],
+        }
+    }
+
+    /// Whether a folder is one of the private places or holds one.
+    fn holds(&self, folder: &Path) -> bool {
+        let real = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+        // Somebody's home (under sudo it is not ours), and the folders in it that keep more than programs.
+        let home = real.parent() == Some(Path::new("/home"));
+        let hidden = real.file_name().is_some_and(|name| [".local", ".cargo", ".config"].iter().any(|n| name == *n));
+        home || hidden
+            || folder.parent().is_none()
+            || self.places.iter().any(|place| place.starts_with(folder) || place.starts_with(&real))
+    }
+}
+
+/// Where cargo looks for settings when it works below a folder.
+fn settings_above(root: &Path) -> Vec<PathBuf> {
+    root.ancestors().flat_map(|folder| ["config.toml", "config"].map(|name| folder.join(".cargo").join(name))).collect()
 }
 
 /// What the paths are once links are followed, and what the links directly in them point to.
@@ -173,12 +254,47 @@ fn gpu_devices(dev: &Path) -> Result<Vec<PathBuf>, SetupError> {
             devices.push(entry.path());
         }
     }
+    // Parts of a GPU (MIG) are opened by capabilities of their own.
+    let parts = dev.join("nvidia-caps");
+    if parts.is_dir() {
+        for entry in fs::read_dir(&parts).map_err(SetupError::io("read", &parts))? {
+            devices.push(entry.map_err(SetupError::io("read", &parts))?.path());
+        }
+    }
     devices.sort();
     Ok(devices)
 }
 
-/// All of the machine's memory, bytes.
+/// Memory that this process may use, bytes: the machine's, or what a container or a service is granted of it.
 fn machine_memory() -> Result<u64, SetupError> {
+    Ok(total_memory()?.min(granted_memory(Path::new("/sys/fs/cgroup"))))
+}
+
+/// The least bound on memory of the control groups that this process is in; `u64::MAX` for none.
+fn granted_memory(hierarchy: &Path) -> u64 {
+    let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let mut least = u64::MAX;
+    for line in groups.lines() {
+        let mut fields = line.splitn(3, ':').skip(1);
+        let (Some(controllers), Some(group)) = (fields.next(), fields.next()) else { continue };
+        let (base, file) = match controllers {
+            "" => (hierarchy.to_owned(), "memory.max"),
+            _ if controllers.split(',').any(|name| name == "memory") => {
+                (hierarchy.join("memory"), "memory.limit_in_bytes")
+            }
+            _ => continue,
+        };
+        for above in Path::new(group.trim_start_matches('/')).ancestors() {
+            let bound = fs::read_to_string(base.join(above).join(file)).ok();
+            // "max", or a file that is not there, is no bound.
+            least = least.min(bound.and_then(|text| text.trim().parse().ok()).unwrap_or(u64::MAX));
+        }
+    }
+    least
+}
+
+/// All of the machine's memory, bytes.
+fn total_memory() -> Result<u64, SetupError> {
     let file = Path::new("/proc/meminfo");
     let text = fs::read_to_string(file).map_err(SetupError::io("read", file))?;
     let kib = text
@@ -202,7 +318,7 @@ fn has_no_secrets(file: &Path) -> bool {
 /// Names under which cargo's settings can hold a secret or run a program that knows one.
 fn is_secret(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
-    ["token", "secret", "password", "credential"].iter().any(|word| name.contains(word))
+    ["token", "secret", "passw", "credential", "auth", "key"].iter().any(|word| name.contains(word))
 }
 
 fn holds_secrets(table: &toml::Table) -> bool {
@@ -211,6 +327,11 @@ fn holds_secrets(table: &toml::Table) -> bool {
             || match value {
                 toml::Value::Table(inner) => holds_secrets(inner),
                 toml::Value::String(text) => is_url_with_login(text),
+                toml::Value::Array(values) => values.iter().any(|value| match value {
+                    toml::Value::Table(inner) => holds_secrets(inner),
+                    toml::Value::String(text) => is_url_with_login(text),
+                    _ => false,
+                }),
                 _ => false,
             }
     })
@@ -307,13 +428,47 @@ mod tests {
     }
 
     #[test]
-    fn a_home_is_never_shown_for_a_program_in_it() {
-        let home = std::env::home_dir().unwrap();
-        assert_eq!(prefix(&home.join("bin/cc")), Some(home.join("bin")));
-        assert_eq!(prefix(&home.join(".rustup/toolchains/x/bin/cargo")), Some(home.join(".rustup/toolchains/x")));
-        assert_eq!(prefix(Path::new("/usr/bin/cc")), None);
-        assert_eq!(prefix(Path::new("/opt/conda/bin/g++")), Some("/opt/conda".into()));
-        assert_eq!(prefix(Path::new("/bin2/cc")), Some("/bin2".into()));
+    fn what_is_private_is_never_shown_for_a_program_beside_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let base = folder.path().canonicalize().unwrap();
+        let home = base.join("real/home");
+        for part in [
+            "home/bin",
+            "home/.ssh",
+            "home/.local/bin",
+            "home/.local/lib",
+            "home/.local/share",
+            "home/conda/bin",
+            "clone/bin",
+        ] {
+            fs::create_dir_all(base.join("real").join(part)).unwrap();
+        }
+        std::os::unix::fs::symlink(base.join("real"), base.join("linked")).unwrap();
+        let linked = base.join("linked/home");
+        let mut places = vec![linked.clone(), linked.join(".local"), base.join("real/clone")];
+        places.extend(places.clone().iter().filter_map(|place| place.canonicalize().ok()));
+        let private = Private { places, guarded: Vec::new() };
+        for (program, shown) in [
+            (home.join("bin/cc"), vec![home.join("bin")]),
+            (linked.join("bin/cc"), vec![linked.join("bin")]),
+            (home.join(".local/bin/cc"), vec![home.join(".local/bin"), home.join(".local/lib")]),
+            (home.join("conda/bin/cc"), vec![home.join("conda")]),
+            (base.join("real/clone/bin/cc"), vec![base.join("real/clone/bin")]),
+            (home.join("cc"), vec![home.join("cc")]),
+            ("/usr/bin/cc".into(), vec![]),
+            ("/home/nobody-of-that-name/bin/cc".into(), vec![]),
+            ("/opt/conda/bin/g++".into(), vec!["/opt/conda".into()]),
+        ] {
+            assert_eq!(private.installation(&program), shown, "{}", program.display());
+        }
+    }
+
+    #[test]
+    fn a_clone_in_a_folder_of_the_system_is_refused() {
+        let error = Private::of(Path::new("/usr/bin"), None).check().unwrap_err();
+        assert!(error.to_string().contains("Move it"), "{error}");
+        let clone = tempfile::tempdir().unwrap();
+        assert!(Private::of(clone.path(), None).check().is_ok());
     }
 
     #[test]
@@ -333,6 +488,16 @@ mod tests {
         let found = gpu_devices(dev.path()).unwrap();
         let names: Vec<&str> = found.iter().filter_map(|path| path.file_name()?.to_str()).collect();
         assert_eq!(names, ["nvidia-uvm", "nvidia-uvm-tools", "nvidia0", "nvidia12", "nvidiactl"]);
+    }
+
+    #[test]
+    fn a_bound_of_a_control_group_counts() {
+        let hierarchy = tempfile::tempdir().unwrap();
+        assert_eq!(granted_memory(hierarchy.path()), u64::MAX);
+        fs::write(hierarchy.path().join("memory.max"), "1073741824\n").unwrap();
+        fs::create_dir(hierarchy.path().join("memory")).unwrap();
+        fs::write(hierarchy.path().join("memory/memory.limit_in_bytes"), "1073741824\n").unwrap();
+        assert_eq!(granted_memory(hierarchy.path()), 1 << 30);
     }
 
     #[test]
