@@ -187,7 +187,7 @@ async fn compile(test: &str, confinement: Option<&Confinement>) -> Option<(Vec<S
         }
     };
     environment.make_cargo_home(&cargo_home).unwrap();
-    let mut surroundings = environment.confined(&source, "cpu", None).unwrap();
+    let mut surroundings = environment.confined(&source, "cpu", None, sandbox::Level::Namespaces).unwrap();
     surroundings.toolchain.push(cargo_home.clone());
     let mut variables = environment.confined_build_env(&cargo_home);
     for (name, folder) in [("CARGO_TARGET_DIR", &target), ("TMPDIR", &target), ("HOME", &target)] {

@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::context::Context;
+use super::evaluate;
 use super::live::Watcher;
 use super::machine::Machine;
 use super::messages::{Effect, Ending, Event};
@@ -287,7 +288,7 @@ impl Driver<'_> {
                     current.verifying(0.0);
                 }
                 let progress = self.progress.clone();
-                self.spawn(key, perform::evaluate(context, number, trial, champion.number, stop, progress));
+                self.spawn(key, evaluate::evaluate(context, number, trial, champion.number, stop, progress));
             }
             Effect::Skip { .. } | Effect::Settle { .. } | Effect::Finish(_) => {}
         }

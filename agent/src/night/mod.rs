@@ -6,6 +6,7 @@
 pub mod context;
 pub mod device;
 pub mod driver;
+mod evaluate;
 pub mod live;
 mod lock;
 pub mod machine;

@@ -14,12 +14,11 @@ use crate::edit::{CheckedPatch, Class};
 use crate::flow::{Brief, Candidate, CommitId, Decision, ExperimentId, Proposal, Trained, TrialEnd, Verdict};
 use crate::propose::{Failure, Skipped};
 use crate::records::{
-    ArtifactRecord, AttemptKind, AttemptOutcome, AttemptRecord, CandidateRecord, Evaluation, Level, baseline_proposal,
+    ArtifactRecord, AttemptKind, AttemptOutcome, AttemptRecord, CandidateRecord, Level, baseline_proposal,
 };
 use crate::repo;
 use crate::run::trial::TrialProgress;
 use crate::run::{StopSignal, train};
-use crate::verify::{self, Evaluated, EvaluationError};
 
 /// Niceness of builds, so that the trial that runs beside them keeps the processor.
 const BUILD_NICE: i32 = 15;
@@ -45,7 +44,7 @@ pub(super) enum TestProgress {
 /// Anything that stops the night.
 pub(super) type Fault = String;
 
-fn fault(what: &str) -> impl Fn(&dyn std::fmt::Display) -> Fault + '_ {
+pub(super) fn fault(what: &str) -> impl Fn(&dyn std::fmt::Display) -> Fault + '_ {
     move |error| format!("{what}: {error}")
 }
 
@@ -384,65 +383,6 @@ pub(super) fn unmeasured(end: TrialEnd, seed: u64, budget: Budget) -> Trained {
     }
 }
 
-/// Has the checkpoint of a trial evaluated, in the knowledge of what the champion claims of each token.
-pub(super) async fn evaluate(
-    context: Arc<Context>,
-    number: u32,
-    trial: u32,
-    champion: u32,
-    stop: StopSignal,
-    progress: UnboundedSender<TestProgress>,
-) -> Result<Event, Fault> {
-    let id = context.id(number);
-    let trials = context.store.trials(&id).await.map_err(|error| fault("cannot read the trials")(&error))?;
-    let record = trials.into_iter().find(|known| known.ordinal == trial);
-    let record = record.ok_or_else(|| format!("trial {trial} of experiment {id} has no record"))?;
-    match record.evaluation {
-        // A night that was cut off between evaluation and decision.
-        Some(Evaluation::Verified(verified)) => return Ok(Event::Evaluated(Ok(verified))),
-        Some(Evaluation::Rejected(rejected)) => return Ok(Event::Evaluated(Err(rejected))),
-        None => {}
-    }
-    let Some(checkpoint) = record.trained.and_then(|trained| trained.checkpoint_sha256) else {
-        return Ok(Event::TrialFault(format!("trial {trial} of experiment {id} has no recorded checkpoint")));
-    };
-    let subject = context.subject(&id, trial, &record.artifact_sha256);
-    let reference = if number == champion { None } else { champions_claim(&context, champion).await? };
-    let spec = context.workbench.evaluation(&subject, checkpoint, reference);
-    let spec = spec.map_err(|error| fault("cannot prepare the evaluation")(&error))?;
-    let evaluated = verify::evaluate(&context.workbench.launcher, &spec, stop, |_, fraction| {
-        // Nobody watching is no reason to stop.
-        let _unwatched = progress.send(TestProgress::Verifying(fraction));
-    });
-    let Evaluated { outcome, certificate } = match evaluated.await {
-        Ok(evaluated) => evaluated,
-        Err(EvaluationError::Stopped) => return Ok(Event::Stop { at_once: true }),
-        Err(error) => return Ok(Event::TrialFault(format!("cannot evaluate: {error}"))),
-    };
-    let evaluation = match outcome.clone() {
-        Ok(verified) => Evaluation::Verified(verified),
-        Err(rejected) => Evaluation::Rejected(rejected),
-    };
-    let recorded = context.store.record_evaluation(&id, trial, evaluation, Some(certificate)).await;
-    recorded.map_err(|error| fault("cannot record the evaluation")(&error))?;
-    Ok(Event::Evaluated(outcome))
-}
-
-/// What the champion claims of each held-out token, by which cuts are drawn where a leak would pay.
-async fn champions_claim(context: &Arc<Context>, number: u32) -> Result<Option<Vec<f32>>, Fault> {
-    let id = context.id(number);
-    let trials = context.store.trials(&id).await.map_err(|error| fault("cannot read the champion's trials")(&error))?;
-    let Some(trial) = trials.iter().rfind(|trial| trial.val_bpb().is_some()) else { return Ok(None) };
-    match verify::read_claim(&context.layout.claim(&id, trial.ordinal), context.workbench.held_out.bytes().len()) {
-        Ok(claim) => Ok(Some(claim)),
-        Err(error) => {
-            let text = format!("the champion's claim cannot be read, so cuts are drawn without it: {error}");
-            warn(context, "evaluate", &text).await?;
-            Ok(None)
-        }
-    }
-}
-
 /// Records a decision and what follows from it: the champion's branch, the note.
 pub(super) async fn settle(context: Arc<Context>, settled: Settled, champion: CommitId) -> Result<Event, Fault> {
     let id = context.id(settled.number);
@@ -550,7 +490,7 @@ pub(super) async fn annotate(
     }
 }
 
-async fn warn(context: &Arc<Context>, stage: &str, text: &str) -> Result<(), Fault> {
+pub(super) async fn warn(context: &Arc<Context>, stage: &str, text: &str) -> Result<(), Fault> {
     let recorded = context.store.event(&context.night.id, Level::Warning, stage, text).await;
     recorded.map_err(|error| fault("cannot record a warning")(&error))
 }
