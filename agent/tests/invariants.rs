@@ -31,20 +31,25 @@ fn only_the_trainer_knows_libtorch() {
     }
 }
 
-/// What a pure place must not name: files, network, processes, clocks, chance. Paths or their ends.
-const IMPURE: [&str; 9] =
-    ["std::fs", "std::net", "std::process", "std::io", "tokio", "Instant::now", "SystemTime", "Timestamp::now", "rand"];
-
-/// What does nothing by itself: a type that plotters wants named, and what draws from a generator seeded by the caller.
-const HARMLESS: [&str; 7] = [
-    "std::io::Error",
-    "rand",
-    "rand::_",
-    "rand::RngExt",
-    "rand::SeedableRng",
-    "rand::seq::_",
-    "rand::seq::SliceRandom",
+/// What a pure place must not name: files, network, processes, clocks, chance (a generator that the caller seeds is none).
+/// Paths or their ends.
+const IMPURE: [&str; 12] = [
+    "std::fs",
+    "std::net",
+    "std::process",
+    "std::io",
+    "tokio",
+    "Instant::now",
+    "SystemTime",
+    "Timestamp::now",
+    "rand::random",
+    "rand::rng",
+    "rand::rngs",
+    "rand::make_rng",
 ];
+
+/// A type that does nothing; plotters wants it named.
+const HARMLESS: &str = "std::io::Error";
 
 #[test]
 fn the_pure_places_are_pure() {
@@ -58,7 +63,7 @@ fn the_pure_places_are_pure() {
     assert!(files.len() > 20, "the places have moved: {files:?}");
     for file in files {
         for path in paths_of(&fs::read_to_string(&file).unwrap()) {
-            let found = IMPURE.iter().find(|impure| !HARMLESS.contains(&path.as_str()) && contains(&path, impure));
+            let found = IMPURE.iter().find(|impure| path != HARMLESS && contains(&path, impure));
             assert_eq!(found, None, "{} names {path}", file.display());
         }
     }
@@ -89,10 +94,10 @@ fn paths_are_found_however_they_are_written_and_not_in_tests() {
     for impure in ["std::fs", "std::io", "std::io::Error", "std::process", "Instant::now", "SystemTime"] {
         assert!(paths.iter().any(|path| contains(path, impure)), "{impure} not in {paths:?}");
     }
-    for absent in ["tokio", "std::net", "rand"] {
+    for absent in ["tokio", "std::net", "rand::random"] {
         assert!(!paths.iter().any(|path| contains(path, absent)), "{absent} in {paths:?}");
     }
-    assert!(!contains("std::iota", "std::io") && !contains("strand::x", "rand"));
+    assert!(!contains("std::iota", "std::io") && !contains("strand::random", "rand::random"));
 }
 
 /// Whether the segments of `part` follow one another in `path`.
