@@ -100,9 +100,12 @@ impl Ordeal {
         Ok(Ordeal { folder, goals, victim, _listeners: (tcp, by_path, by_name) })
     }
 
-    /// What the confined process may touch: a training's policy, with the helper as its program.
+    /// What the confined process may touch: a training's policy, with the helper as its program. With a device, because then
+    /// more of /proc and /sys is granted: what holds with one holds without.
     pub fn policy(&self, surroundings: &Surroundings, helper: &Path) -> Policy {
-        Policy::train(surroundings, helper, &self.goals.output)
+        let mut policy = Policy::train(surroundings, helper, &self.goals.output);
+        policy.devices.push("/dev/null".into());
+        policy
     }
 
     /// Where it runs: the one folder that it may write.
@@ -200,8 +203,23 @@ fn attempt(goals: &Goals) -> Told {
         victim.is_some_and(|pid| rustix::process::kill_process(pid, Signal::KILL).is_ok()),
     );
     forbidden("make namespaces", namespaces());
+    for setting in SETTINGS {
+        // Only opened. Where even this user outside may not, there is nothing to show.
+        let opened = fs::OpenOptions::new().write(true).open(setting).is_ok();
+        forbidden(&format!("write the kernel's setting {setting}"), opened);
+    }
     told
 }
+
+/// Settings of the whole machine, of each kind that there is in /proc and /sys: one that runs programs as root, one that stops
+/// the machine, devices.
+const SETTINGS: [&str; 5] = [
+    "/proc/sys/kernel/core_pattern",
+    "/proc/sys/vm/overcommit_memory",
+    "/proc/sysrq-trigger",
+    "/proc/irq/default_smp_affinity",
+    "/sys/kernel/mm/transparent_hugepage/enabled",
+];
 
 fn namespaces() -> bool {
     // SAFETY: a user namespace concerns no descriptors; there is one thread.

@@ -33,7 +33,7 @@ pub(crate) fn arguments(view: &View, helper: &Path) -> Vec<OsString> {
                 let size = (*bytes).max(4096).to_string();
                 vec!["--size".into(), size.into(), "--tmpfs".into(), path.into()]
             }
-            Mount::Read(path) => vec!["--ro-bind".into(), path.into(), path.into()],
+            Mount::Read(path) | Mount::Kernel(path) => vec!["--ro-bind".into(), path.into(), path.into()],
             Mount::Write(path) => vec!["--bind".into(), path.into(), path.into()],
             Mount::Device(path) => vec!["--dev-bind".into(), path.into(), path.into()],
             Mount::Link(path, target) => vec!["--symlink".into(), target.into(), path.into()],
@@ -58,6 +58,7 @@ mod tests {
                 Mount::Read("/usr".into()),
                 Mount::Link("/bin".into(), "usr/bin".into()),
                 Mount::Processes,
+                Mount::Kernel("/proc/sys".into()),
                 Mount::Memory("/tmp".into(), 8192),
                 Mount::Memory("/sys/fs".into(), 0),
                 Mount::Device("/dev/null".into()),
@@ -74,8 +75,8 @@ mod tests {
             text,
             "--unshare-user --unshare-pid --unshare-net --unshare-ipc --unshare-uts --unshare-cgroup-try \
              --die-with-parent --as-pid-1 --cap-drop ALL --ro-bind /opt/nocturne /.helper --ro-bind /usr /usr \
-             --symlink usr/bin /bin --proc /proc --size 8192 --tmpfs /tmp --size 4096 --tmpfs /sys/fs \
-             --dev-bind /dev/null /dev/null --bind /work /work --remount-ro / --chdir /"
+             --symlink usr/bin /bin --proc /proc --ro-bind /proc/sys /proc/sys --size 8192 --tmpfs /tmp \
+             --size 4096 --tmpfs /sys/fs --dev-bind /dev/null /dev/null --bind /work /work --remount-ro / --chdir /"
         );
     }
 }

@@ -112,7 +112,8 @@ fn grants(policy: &Policy, inside: bool) -> Vec<(PathBuf, Grant)> {
         grants.extend(there(view::PROCESSORS).map(|path| (path, Grant::Read)));
     } else {
         // A GPU's driver names its threads by writing to /proc. Without namespaces that is everybody's /proc, where a process
-        // gets to write to its own files only; those of its children are not known yet.
+        // gets to write to its own files only; those of its children are not known yet. In a view of its own everything in
+        // /proc that is no process is mounted to be read only.
         grants.push(("/proc".into(), if inside { Grant::Use } else { Grant::Read }));
         if !inside {
             grants.push((own_processes(), Grant::Use));

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 use rustix::thread::UnshareFlags;
 
-use crate::view::{COVERED_OF_PROC, Mount, View};
+use crate::view::{Mount, View};
 
 /// The kernel's `struct mount_attr`, and its attributes.
 #[repr(C)]
@@ -117,6 +117,7 @@ fn put(mount: &Mount, source: Option<&Path>) -> Result<(), NativeError> {
             std::os::unix::fs::symlink(target, &place).map_err(failed(format!("make the link {}", path.display())))
         }
         (Mount::Processes, _) => processes(),
+        (Mount::Kernel(path), _) => cover(&under("/new", path)),
         (Mount::Seal(path), _) => {
             let place = under("/new", path);
             set_attributes(&place, READ_ONLY, false).map_err(failed(format!("seal {}", path.display())))
@@ -136,13 +137,17 @@ fn processes() -> Result<(), NativeError> {
     let place = Path::new("/new/proc");
     fs::create_dir_all(place).map_err(failed("make /proc"))?;
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
-    rustix::mount::mount("proc", place, "proc", flags, None).map_err(failed("mount /proc"))?;
-    for covered in COVERED_OF_PROC.iter().map(|path| under("/new", Path::new(path))).filter(|path| path.exists()) {
-        let action = || format!("cover {}", covered.display());
-        rustix::mount::mount_bind(&covered, &covered).map_err(|error| failed(action())(error))?;
-        set_attributes(&covered, READ_ONLY, true).map_err(|error| failed(action())(error))?;
+    rustix::mount::mount("proc", place, "proc", flags, None).map_err(failed("mount /proc"))
+}
+
+/// Lays an entry of /proc over itself, to be read only. One that is gone by now needs it no more.
+fn cover(place: &Path) -> Result<(), NativeError> {
+    let action = || format!("cover {}", place.display());
+    match rustix::mount::mount_bind(place, place) {
+        Err(rustix::io::Errno::NOENT) => return Ok(()),
+        result => result.map_err(|error| failed(action())(error))?,
     }
-    Ok(())
+    set_attributes(place, READ_ONLY, true).map_err(|error| failed(action())(error))
 }
 
 /// Shows a file or folder of the machine, and whatever is mounted below it, under its own path.

@@ -23,10 +23,6 @@ pub(crate) const PROCESSORS: &str = "/sys/devices/system/cpu";
 const HIDDEN_OF_SYS: [&str; 5] =
     ["/sys/fs", "/sys/firmware", "/sys/kernel/debug", "/sys/kernel/tracing", "/sys/kernel/security"];
 
-/// Parts of /proc that the user who is root outside could write even without capabilities.
-pub(crate) const COVERED_OF_PROC: [&str; 6] =
-    ["/proc/sys", "/proc/sysrq-trigger", "/proc/irq", "/proc/bus", "/proc/fs", "/proc/acpi"];
-
 const MIB: u64 = 1 << 20;
 
 /// One thing to be mounted or made; paths are those inside.
@@ -44,6 +40,9 @@ pub(crate) enum Mount {
     Link(PathBuf, PathBuf),
     /// A fresh /proc.
     Processes,
+    /// An entry of /proc that is no process: the kernel's own, for everybody. Whoever is root outside could write it even
+    /// without capabilities, so it is there to be read only.
+    Kernel(PathBuf),
     /// From here on nothing more may be made in this folder in memory.
     Seal(PathBuf),
 }
@@ -72,6 +71,12 @@ pub enum ViewError {
         /// Which one.
         path: PathBuf,
     },
+    /// What the kernel shows of itself cannot be listed, so it cannot be protected.
+    #[error("/proc cannot be listed: {source}; is it mounted?")]
+    Kernel {
+        /// The system's reason.
+        source: std::io::Error,
+    },
     /// A path of the policy would show all.
     #[error("the policy names {}, which would show the whole machine", path.display())]
     TooMuch {
@@ -98,6 +103,7 @@ impl View {
         // Links among them point into /usr, so these are shown as what they are.
         mounts.extend(SETTINGS.iter().filter(|path| Path::new(path).exists()).map(|path| Mount::Read(path.into())));
         mounts.push(Mount::Processes);
+        mounts.extend(kernels_own(Path::new("/proc"))?.into_iter().map(Mount::Kernel));
         mounts.push(Mount::Memory("/dev".into(), MIB));
         mounts.extend(HARMLESS_DEVICES.iter().map(|path| Mount::Device(path.into())));
         mounts.extend(policy.devices.iter().cloned().map(Mount::Device));
@@ -111,7 +117,7 @@ impl View {
         if policy.devices.is_empty() {
             mounts.extend(Some(PROCESSORS).filter(|path| Path::new(path).is_dir()).map(|p| Mount::Read(p.into())));
         } else {
-            mounts.push(Mount::Read("/sys".into()));
+            mounts.extend(Some("/sys").filter(|path| Path::new(path).is_dir()).map(|path| Mount::Read(path.into())));
             let hidden = HIDDEN_OF_SYS.iter().filter(|path| Path::new(path).is_dir());
             mounts.extend(hidden.map(|path| Mount::Memory(path.into(), 0)));
         }
@@ -120,6 +126,22 @@ impl View {
         mounts.push(Mount::Seal("/".into()));
         Ok(View { mounts })
     }
+}
+
+/// All entries of /proc that are neither a process nor a link to one's own, in order.
+fn kernels_own(proc: &Path) -> Result<Vec<PathBuf>, ViewError> {
+    let failed = |source| ViewError::Kernel { source };
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(proc).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let is_process = entry.file_name().to_string_lossy().bytes().all(|byte| byte.is_ascii_digit());
+        // A process may be gone by now; what cannot be told apart is protected.
+        if !is_process && !entry.file_type().is_ok_and(|kind| kind.is_symlink()) {
+            found.push(entry.path());
+        }
+    }
+    found.sort();
+    Ok(found)
 }
 
 /// What the policy itself grants, outer folders before what lies within them.
@@ -181,6 +203,22 @@ pub(crate) mod tests {
         // What a policy names may lie in /tmp.
         assert!(at(&Mount::Memory("/tmp".into(), 1024 * MIB)) < slot);
         assert_eq!(view.mounts.last(), Some(&Mount::Seal("/".into())));
+    }
+
+    #[test]
+    fn all_of_proc_but_processes_is_only_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let view = View::of(&policy(folder.path(), Stage::Serve)).unwrap();
+        let at = |mount: &Mount| view.mounts.iter().position(|other| other == mount);
+        let processes = at(&Mount::Processes).unwrap();
+        for name in ["sys", "meminfo", "sysrq-trigger", "irq", "bus", "fs", "tty", "driver"] {
+            let path = Path::new("/proc").join(name);
+            let there = at(&Mount::Kernel(path.clone())).map(|at| at > processes);
+            assert_eq!(there, path.exists().then_some(true), "{name}");
+        }
+        for path in ["/proc/self", "/proc/thread-self", "/proc/net", "/proc/mounts", "/proc/1"] {
+            assert_eq!(at(&Mount::Kernel(path.into())), None, "{path}");
+        }
     }
 
     #[test]

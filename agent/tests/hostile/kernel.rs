@@ -41,7 +41,7 @@ const WRITE_DEVICES: [&str; 9] = [
 ];
 
 /// Opened for writing, never written.
-const SETTINGS: [&str; 10] = [
+const SETTINGS: [&str; 14] = [
     "/proc/sys/kernel/core_pattern",
     "/proc/sys/kernel/modprobe",
     "/proc/sys/kernel/hostname",
@@ -49,6 +49,10 @@ const SETTINGS: [&str; 10] = [
     "/proc/sys/fs/binfmt_misc/register",
     "/proc/sysrq-trigger",
     "/proc/irq/default_smp_affinity",
+    "/proc/mtrr",
+    "/proc/bus/pci/devices",
+    "/proc/pressure/memory",
+    "/proc/sys/kernel/sysrq",
     "/sys/kernel/mm/transparent_hugepage/enabled",
     "/sys/kernel/uevent_helper",
     "/sys/power/state",
