@@ -257,7 +257,7 @@ pub struct BuildFailure {
 pub enum TrialEnd {
     /// It used its budget and wrote a checkpoint.
     Finished,
-    /// It was still there after its budget and the grace period.
+    /// It trained on after its budget, or was still there after the grace period.
     TimedOut,
     /// It exited by itself without finishing.
     Crashed {
@@ -370,9 +370,9 @@ pub struct Check {
 /// What the audit of a claim saw. For a claim that is rejected its figures may be anything, NaN and infinity included.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Audit {
-    /// How many cuts were audited.
+    /// At how many distinct places the claim was audited.
     pub cuts: u32,
-    /// How many of them were drawn where a leak would have paid.
+    /// How many of them were drawn only where a leak would have paid.
     pub weighted_cuts: u32,
     /// Largest difference between claim and audit at a cut, nats, in absolute value.
     #[serde(with = "crate::figure")]

@@ -10,6 +10,7 @@ use data::Rows;
 use nocturne::flow::Certificate;
 use nocturne::hash::sha256;
 use nocturne::run::{Job, Launcher};
+use nocturne::verify::tolerance::CPU_FP32;
 use nocturne::verify::{EVALUATOR, Evaluated, EvaluationError, EvaluationSpec, HeldOut, Part, evaluate, read_claim};
 use protocol::{Event, Precision, Scale, Setting};
 use tokio::sync::watch;
@@ -85,6 +86,7 @@ fn spec(folder: &Path, kind: &str) -> EvaluationSpec {
         documents: Arc::new(documents),
         reference: Some(vec![4.0; ROWS * CONTEXT]),
         cuts: 40,
+        tolerance: CPU_FP32,
         audit_seed: 5,
         weight_seeds: [1, 2],
         batch_rows: 4,
@@ -120,7 +122,11 @@ async fn an_honest_model_is_vouched_for_to_the_last_bit() {
     assert_eq!(names(&certificate), ALL);
     assert!(certificate.checks.iter().all(|check| check.passed && !check.detail.is_empty()));
     let audit = certificate.audit.unwrap();
-    assert_eq!((audit.cuts, audit.weighted_cuts), (40, 30));
+    // Places that were drawn twice count once.
+    assert!((30..=40).contains(&audit.cuts) && (20..=30).contains(&audit.weighted_cuts), "{audit:?}");
+    let details: Vec<_> = certificate.checks.iter().map(|check| check.detail.as_str()).collect();
+    let places = format!("40 cuts at {} distinct places", audit.cuts);
+    assert!(details.iter().any(|detail| detail.contains(&places)), "{details:?}");
     assert!(audit.largest_difference < 1e-6, "{}", audit.largest_difference);
     // The claim was kept as it came, and the figure follows from it.
     let claim = read_claim(&spec.claim, ROWS * CONTEXT).unwrap();
@@ -144,7 +150,7 @@ async fn whatever_the_model_does_is_a_verdict_with_evidence() {
         ("resizes", "", ""),
         ("reports-nonsense", "", ""),
         ("dies-while-loading", "claim", "exit code 7"),
-        ("dies-while-scoring", "claim", "it died on purpose"),
+        ("dies-while-scoring", "claim", "last words are in"),
         ("scores-half", "audit-largest", "claimed 0.0000 nats"),
         ("scores-a-nan", "finite", "token 0 of row 6 was given NaN nats"),
         ("scores-below-zero", "normalised", "token 0 of row 6 was given -1 nats"),
@@ -157,6 +163,8 @@ async fn whatever_the_model_does_is_a_verdict_with_evidence() {
         ("fails", "claim", "it failed on purpose"),
         ("runs-out-of-memory", "claim", "it failed on purpose"),
         ("dies-in-the-audit", "audit", "exit code 7"),
+        ("fails-in-the-audit-by-the-harness", "audit", "it failed on purpose"),
+        ("fails-after-the-audit-by-the-harness", "audit", "it failed on purpose"),
         ("answers-without-writing", "audit-largest", "but 3.9120"),
         ("answers-too-early", "audit", "where that was no answer"),
         ("answers-before-it-is-asked", "", ""),
@@ -175,6 +183,8 @@ async fn whatever_the_model_does_is_a_verdict_with_evidence() {
             Err(rejected) => {
                 assert_eq!(rejected.check, check, "{kind}: {}", rejected.evidence);
                 assert!(rejected.evidence.contains(words), "{kind}: {}", rejected.evidence);
+                // What it printed may quote held-out text.
+                assert!(!rejected.evidence.contains("died on purpose"), "{kind}: {}", rejected.evidence);
                 let (last, before) = checks.split_last().unwrap();
                 assert_eq!((&last.name, last.passed, &last.detail), (&rejected.check, false, &rejected.evidence));
                 assert!(before.iter().all(|check| check.passed));
@@ -274,7 +284,10 @@ async fn without_a_champion_four_times_as_many_places_are_audited() {
         let spec = EvaluationSpec { reference: None, ..spec(folder.path(), kind) };
         let evaluated = run(folder.path(), &spec).await.unwrap();
         assert_eq!(evaluated.outcome.err().map(|rejected| rejected.check).as_deref(), check);
-        assert_eq!(evaluated.certificate.audit.unwrap().cuts, 160);
+        let (audit, checks) = (evaluated.certificate.audit.unwrap(), evaluated.certificate.checks);
+        assert!((41..=160).contains(&audit.cuts), "{audit:?}");
+        let said = |words| checks.iter().any(|check| check.name == "audit-largest" && check.detail.contains(words));
+        assert!(said(if check.is_none() { "160 cuts" } else { "of 160 audited tokens" }), "{checks:?}");
     }
 }
 

@@ -346,7 +346,7 @@ impl Machine {
             TrialEnd::MachineFault { message } => {
                 return self.trial_fault(message, now, effects);
             }
-            TrialEnd::TimedOut => "it was still running after its budget and the grace period".to_owned(),
+            TrialEnd::TimedOut => "it was still running after its budget and what is allowed beyond it".to_owned(),
             TrialEnd::NotFinite => "its loss was not finite".to_owned(),
             TrialEnd::OutOfMemory { message } => format!("out of memory: {message}"),
             TrialEnd::Crashed { message } => format!("it crashed: {message}"),

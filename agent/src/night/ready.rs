@@ -80,6 +80,7 @@ pub async fn ready(
         source,
     })?;
     let workbench = Workbench {
+        tolerance: crate::verify::tolerance::tolerance(&setting.device, setting.precision),
         launcher,
         surroundings,
         environment: variables,

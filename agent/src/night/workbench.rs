@@ -10,6 +10,7 @@ use protocol::{Budget, Go, Setting, TrainRequest};
 use crate::hash::sha256_file;
 use crate::run::{Job, Launcher, TrialSpec};
 use crate::seeds;
+use crate::verify::tolerance::Tolerance;
 use crate::verify::{EvaluationSpec, HeldOut};
 
 /// Bound on an evaluation. A model that trains at all evaluates faster than it trains; this is for the ones that hang.
@@ -17,6 +18,9 @@ const MOST_EVALUATION_SECONDS: f64 = 600.0;
 
 /// Rows of every evaluation batch; small enough for the logits of the largest vocabulary to fit anywhere.
 pub const EVALUATION_ROWS: usize = 16;
+
+/// Largest checkpoint that is taken, on any machine.
+const MOST_CHECKPOINT_BYTES: u64 = 8 << 30;
 
 /// Seconds between SIGTERM and SIGKILL for a trainer that has nothing more to say.
 const JOB_GRACE_SECONDS: f64 = 2.0;
@@ -40,6 +44,9 @@ pub struct Workbench {
     pub held_out: Arc<HeldOut>,
     /// Cuts of an audit.
     pub cuts: usize,
+    /// What rounding explains where the night's models are served. The red team, which runs on the CPU, is judged by it
+    /// too: what passes the night's wider limits must be found out, not what passes the CPU's.
+    pub tolerance: Tolerance,
     /// SHA-256 of this very executable, which holds the evaluator.
     pub evaluator_sha256: String,
 }
@@ -143,7 +150,13 @@ impl Workbench {
             curve: subject.folder.join("curve.jsonl"),
             grace_seconds,
             most_seconds,
+            most_checkpoint_bytes: self.most_checkpoint_bytes(),
         }
+    }
+
+    /// A checkpoint is copied into memory for each process that is handed it, beside that process's own copies.
+    fn most_checkpoint_bytes(&self) -> u64 {
+        self.surroundings.memory_bytes.map_or(MOST_CHECKPOINT_BYTES, |bytes| MOST_CHECKPOINT_BYTES.min(bytes / 4))
     }
 
     /// The evaluation of the subject's checkpoint. `reference` is the champion's claim, where there is one.
@@ -168,6 +181,7 @@ impl Workbench {
             documents: Arc::clone(&self.documents) as Arc<dyn data::Documents + Send + Sync>,
             reference,
             cuts: self.cuts,
+            tolerance: self.tolerance,
             audit_seed: seeds::random()?,
             weight_seeds: [seeds::random()?, seeds::random()?],
             batch_rows: EVALUATION_ROWS,

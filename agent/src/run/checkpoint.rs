@@ -14,25 +14,28 @@ use rustix::io::Errno;
 
 use super::RunError;
 
-/// Largest checkpoint that is taken, bytes.
-pub const MOST_CHECKPOINT_BYTES: u64 = 8 << 30;
-
 /// What was found where the checkpoint should be.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Taken {
-    /// A file, moved to its place; its SHA-256, hexadecimal.
-    Checkpoint(String),
+    /// A file, moved to its place.
+    Checkpoint {
+        /// Its SHA-256, hexadecimal.
+        sha256: String,
+        /// Its length.
+        bytes: u64,
+    },
     /// Nothing.
     Nothing,
     /// Something that is no checkpoint, in words.
     Refused(String),
 }
 
-/// Moves the file at `from` to `to`, on the same file system, and hashes it. Blocks for as long as that takes.
+/// Moves the file at `from`, of at most `most` bytes, to `to`, on the same file system, and hashes it. Blocks for as long as
+/// that takes.
 ///
 /// # Errors
 /// When the machine is at fault; what the trainer left is never an error.
-pub fn take(from: &Path, to: &Path) -> Result<Taken, RunError> {
+pub fn take(from: &Path, to: &Path, most: u64) -> Result<Taken, RunError> {
     let file_error = |action, path: &Path| {
         let path = path.to_owned();
         move |error: Errno| RunError::File { action, path, source: error.into() }
@@ -51,15 +54,14 @@ pub fn take(from: &Path, to: &Path) -> Result<Taken, RunError> {
         }
         Err(error) => return Err(file_error("open", folder)(error)),
     };
-    match statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(found) => {
-            if let Some(why) = unfit(&found) {
-                return Ok(Taken::Refused(why));
-            }
-        }
+    let bytes = match statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(found) => match unfit(&found, most) {
+            Some(why) => return Ok(Taken::Refused(why)),
+            None => length(&found),
+        },
         Err(Errno::NOENT) => return Ok(Taken::Nothing),
         Err(error) => return Err(file_error("inspect", from)(error)),
-    }
+    };
     // A regular file with one name, and nobody is left who could exchange it. Its mode may be anything.
     let own = Mode::RUSR | Mode::WUSR;
     let open = |flags: OFlags| -> rustix::io::Result<OwnedFd> {
@@ -77,11 +79,11 @@ pub fn take(from: &Path, to: &Path) -> Result<Taken, RunError> {
         path: to.to_owned(),
         source,
     })?;
-    Ok(Taken::Checkpoint(sha256))
+    Ok(Taken::Checkpoint { sha256, bytes })
 }
 
 /// Why something is not taken for a checkpoint.
-fn unfit(found: &Stat) -> Option<String> {
+fn unfit(found: &Stat, most: u64) -> Option<String> {
     let kind = match FileType::from_raw_mode(found.st_mode) {
         FileType::RegularFile => None,
         FileType::Symlink => Some("a symbolic link"),
@@ -96,9 +98,12 @@ fn unfit(found: &Stat) -> Option<String> {
     if found.st_nlink != 1 {
         return Some(format!("its checkpoint is a file with {} names, so it may be somebody else's", found.st_nlink));
     }
-    let bytes = u64::try_from(found.st_size).unwrap_or(u64::MAX);
-    (bytes > MOST_CHECKPOINT_BYTES)
-        .then(|| format!("its checkpoint has {bytes} bytes, more than the {MOST_CHECKPOINT_BYTES} that are taken"))
+    let bytes = length(found);
+    (bytes > most).then(|| format!("its checkpoint has {bytes} bytes, more than the {most} that are taken"))
+}
+
+fn length(found: &Stat) -> u64 {
+    u64::try_from(found.st_size).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -107,6 +112,8 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
+
+    const MOST: u64 = 1_000;
 
     struct Folders {
         root: tempfile::TempDir,
@@ -131,12 +138,15 @@ mod tests {
     #[test]
     fn a_plain_file_is_moved_and_hashed_whatever_its_mode() {
         let folders = Folders::new();
-        assert_eq!(take(&folders.from(), &folders.to()).unwrap(), Taken::Nothing);
+        assert_eq!(take(&folders.from(), &folders.to(), MOST).unwrap(), Taken::Nothing);
         std::fs::write(folders.to(), "of an earlier attempt").unwrap();
         std::fs::write(folders.from(), "abc").unwrap();
         std::fs::set_permissions(folders.from(), std::fs::Permissions::from_mode(0o6444)).unwrap();
         let expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
-        assert_eq!(take(&folders.from(), &folders.to()).unwrap(), Taken::Checkpoint(expected.to_owned()));
+        assert_eq!(
+            take(&folders.from(), &folders.to(), MOST).unwrap(),
+            Taken::Checkpoint { sha256: expected.to_owned(), bytes: 3 }
+        );
         assert!(!folders.from().exists());
         assert_eq!(std::fs::read(folders.to()).unwrap(), b"abc");
         assert_eq!(std::fs::metadata(folders.to()).unwrap().permissions().mode() & 0o7777, 0o600);
@@ -153,14 +163,14 @@ mod tests {
             ("a pipe", |from, _| {
                 rustix::fs::mknodat(CWD, from, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
             }),
-            ("more than the", |from, _| File::create(from).unwrap().set_len(MOST_CHECKPOINT_BYTES + 1).unwrap()),
+            ("more than the", |from, _| File::create(from).unwrap().set_len(MOST + 1).unwrap()),
         ];
         for (words, plant) in cases {
             let folders = Folders::new();
             let secret = folders.root.path().join("secret");
             std::fs::write(&secret, "held out").unwrap();
             plant(&folders.from(), &secret);
-            let taken = take(&folders.from(), &folders.to()).unwrap();
+            let taken = take(&folders.from(), &folders.to(), MOST).unwrap();
             assert!(matches!(&taken, Taken::Refused(why) if why.contains(words)), "{taken:?} lacks {words:?}");
             assert!(!folders.to().exists());
             assert_eq!(std::fs::read(&secret).unwrap(), b"held out");
@@ -174,7 +184,7 @@ mod tests {
         std::fs::rename(folders.root.path().join("output"), &elsewhere).unwrap();
         std::fs::write(elsewhere.join("checkpoint.safetensors"), "somebody else's").unwrap();
         symlink(&elsewhere, folders.root.path().join("output")).unwrap();
-        let taken = take(&folders.from(), &folders.to()).unwrap();
+        let taken = take(&folders.from(), &folders.to(), MOST).unwrap();
         assert!(matches!(taken, Taken::Refused(_)), "{taken:?}");
     }
 }

@@ -13,6 +13,7 @@ use protocol::{Budget, Event, Failure, Go, TrainRequest};
 use serde::{Deserialize, Serialize};
 
 use super::checkpoint::{self, Taken};
+use super::pace::{Broken, Pace};
 use super::process::{Ended, Job, Launcher, Process, RunError, StopSignal, stopped};
 use crate::flow::{Trained, TrialEnd};
 
@@ -21,6 +22,12 @@ const START_SECONDS: f64 = 180.0;
 
 /// Seconds for exiting after the checkpoint is written, or after the end of the protocol.
 const EXIT_SECONDS: f64 = 30.0;
+
+/// Least time between two reports of progress.
+const REPORT_EVERY: Duration = Duration::from_millis(50);
+
+/// More of a process's words than this is not taken into a message.
+const MOST_WORDS: usize = 2_000;
 
 /// What to train, and where its files go.
 #[derive(Debug, Clone)]
@@ -42,6 +49,8 @@ pub struct TrialSpec {
     pub grace_seconds: f64,
     /// Bound for a budget in tokens, in seconds.
     pub most_seconds: f64,
+    /// Largest checkpoint that is taken, bytes.
+    pub most_checkpoint_bytes: u64,
 }
 
 /// The training data, opened anew for every trial: processes that share an open file share its offset.
@@ -83,16 +92,46 @@ pub struct TrialProgress {
 }
 
 /// What the conversation with the trainer has shown so far.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Seen {
     steps: u64,
     tokens: u64,
     parameters: u64,
     peak_memory_bytes: u64,
-    losses: Vec<f64>,
-    finished: bool,
+    pace: Pace,
+    /// Seconds since the word "go" when it said that it had finished.
+    finished: Option<f64>,
+    too_long: bool,
     failed: Option<(Failure, String)>,
     nonsense: Option<String>,
+}
+
+impl Seen {
+    fn nothing(budget: Budget) -> Seen {
+        Seen {
+            steps: 0,
+            tokens: 0,
+            parameters: 0,
+            peak_memory_bytes: 0,
+            pace: Pace::new(budget, 0),
+            finished: None,
+            too_long: false,
+            failed: None,
+            nonsense: None,
+        }
+    }
+
+    fn broken(&mut self, broken: Broken) {
+        match broken {
+            Broken::Nonsense(words) => self.nonsense = Some(words),
+            Broken::TooLong => self.too_long = true,
+        }
+    }
+}
+
+/// Words from a process, no longer than anybody reads.
+fn short(words: &str) -> String {
+    words.chars().take(MOST_WORDS).collect()
 }
 
 /// Trains once.
@@ -108,11 +147,11 @@ pub async fn train(
     let began = Instant::now();
     let data = TrainingFiles::open(&spec.data)?;
     let mut process = launcher.start(&spec.job).await?;
-    let mut seen = Seen::default();
+    let mut seen = Seen::nothing(spec.go.budget);
 
     // Building the model is not training: it has a time limit of its own and no data yet.
     let ready = tokio::select! {
-        ready = tokio::time::timeout(Duration::from_secs_f64(START_SECONDS), hand_over(&mut process, &spec.request, &mut seen)) => ready,
+        ready = tokio::time::timeout(Duration::from_secs_f64(START_SECONDS), hand_over(&mut process, spec, &mut seen)) => ready,
         () = stopped(&mut stop) => return end(process, spec, seen, Instant::now(), began, Some(TrialEnd::Stopped)).await,
     };
     let started = Instant::now();
@@ -143,13 +182,15 @@ pub async fn train(
 }
 
 /// Sends the request and waits for the model; false when the trainer did not answer as it should.
-async fn hand_over(process: &mut Process, request: &TrainRequest, seen: &mut Seen) -> bool {
-    if process.send(request).await.is_err() {
+async fn hand_over(process: &mut Process, spec: &TrialSpec, seen: &mut Seen) -> bool {
+    if process.send(&spec.request).await.is_err() {
         return false;
     }
     match next_event(process, seen).await {
-        Some(Event::Ready { version, parameters, .. }) if version == protocol::VERSION => {
+        Some(Event::Ready { version, parameters, rows_per_step }) if version == protocol::VERSION => {
             seen.parameters = parameters;
+            let step_tokens = rows_per_step.saturating_mul(spec.request.setting.context as u64);
+            seen.pace = Pace::new(spec.go.budget, step_tokens);
             true
         }
         Some(Event::Ready { version, .. }) => {
@@ -157,11 +198,11 @@ async fn hand_over(process: &mut Process, request: &TrainRequest, seen: &mut See
             false
         }
         Some(Event::Failed { kind, message }) => {
-            seen.failed = Some((kind, message));
+            seen.failed = Some((kind, short(&message)));
             false
         }
         Some(other) => {
-            seen.nonsense = Some(format!("it answered {other:?} before it was ready"));
+            seen.nonsense = Some(short(&format!("it answered {other:?} before it was ready")));
             false
         }
         None => false,
@@ -184,6 +225,7 @@ async fn converse(
         return Ok(());
     }
     let mut flushed = Instant::now();
+    let mut reported: Option<Instant> = None;
     while let Some(event) = next_event(process, seen).await {
         match event {
             Event::Step { step, tokens, loss, .. } => {
@@ -195,20 +237,30 @@ async fn converse(
                     flushed = Instant::now();
                 }
                 (seen.steps, seen.tokens) = (step, tokens);
-                seen.losses.extend(loss);
-                progress(TrialProgress { point, fraction: fraction(spec.go.budget, &point) });
+                if let Err(broken) = seen.pace.step(step, tokens, loss, point.seconds) {
+                    seen.broken(broken);
+                    break;
+                }
+                // Nobody sees more, and a flood of steps must not become a flood of whatever listens.
+                if reported.is_none_or(|at| at.elapsed() >= REPORT_EVERY) {
+                    reported = Some(Instant::now());
+                    progress(TrialProgress { point, fraction: fraction(spec.go.budget, &point) });
+                }
             }
             Event::Finished { steps, tokens, peak_memory_bytes, .. } => {
                 (seen.steps, seen.tokens, seen.peak_memory_bytes) = (steps, tokens, peak_memory_bytes);
-                seen.finished = true;
+                seen.finished = Some(go.elapsed().as_secs_f64());
+                if let Err(broken) = seen.pace.tokens(tokens) {
+                    seen.broken(broken);
+                }
                 break;
             }
             Event::Failed { kind, message } => {
-                seen.failed = Some((kind, message));
+                seen.failed = Some((kind, short(&message)));
                 break;
             }
             other => {
-                seen.nonsense = Some(format!("it said {other:?} while training"));
+                seen.nonsense = Some(short(&format!("it said {other:?} while training")));
                 break;
             }
         }
@@ -222,13 +274,13 @@ async fn next_event(process: &mut Process, seen: &mut Seen) -> Option<Event> {
         Ok(Some(line)) => match protocol::parse(&line) {
             Ok(event) => Some(event),
             Err(error) => {
-                seen.nonsense = Some(error.to_string());
+                seen.nonsense = Some(short(&error.to_string()));
                 None
             }
         },
         Ok(None) => None,
         Err(error) => {
-            seen.nonsense = Some(error.to_string());
+            seen.nonsense = Some(short(&error.to_string()));
             None
         }
     }
@@ -245,17 +297,22 @@ async fn end(
 ) -> Result<Trained, RunError> {
     let training_seconds = go.elapsed().as_secs_f64();
     // After its last word a trainer has nothing more to do: the checkpoint is written, and nothing it does now counts.
-    let over = forced.is_some() || seen.nonsense.is_some() || seen.finished || seen.failed.is_some();
+    let over = forced.is_some()
+        || seen.nonsense.is_some()
+        || seen.too_long
+        || seen.finished.is_some()
+        || seen.failed.is_some();
     let ended =
         if over { process.stop().await? } else { process.finish(Duration::from_secs_f64(EXIT_SECONDS)).await? };
-    let taken = take_checkpoint(spec, seen.finished).await?;
+    let taken = take_checkpoint(spec, seen.finished.is_some() && seen.nonsense.is_none()).await?;
     let end = match forced {
         Some(end) => end,
         None => conclude(&seen, &ended, &taken),
     };
-    let checkpoint_sha256 = if let Taken::Checkpoint(sha256) = taken { Some(sha256) } else { None };
-    let last_tenth = seen.losses.len().div_ceil(10);
-    let tail = seen.losses.get(seen.losses.len() - last_tenth..).unwrap_or_default();
+    let checkpoint_sha256 = match (&end, taken) {
+        (TrialEnd::Finished, Taken::Checkpoint { sha256, .. }) => Some(sha256),
+        _ => None,
+    };
     Ok(Trained {
         end,
         seed: spec.request.seed,
@@ -266,7 +323,7 @@ async fn end(
         training_seconds,
         start_seconds: (go - began).as_secs_f64(),
         peak_memory_bytes: seen.peak_memory_bytes,
-        final_loss: (!tail.is_empty()).then(|| tail.iter().sum::<f64>() / tail.len() as f64),
+        final_loss: seen.pace.final_loss(),
         checkpoint_sha256,
     })
 }
@@ -287,18 +344,23 @@ fn conclude(seen: &Seen, ended: &Ended, taken: &Taken) -> TrialEnd {
         Some((Failure::Candidate, message)) => return crashed(message.clone()),
         None => {}
     }
+    if seen.too_long {
+        return TrialEnd::TimedOut;
+    }
     match (seen.finished, taken) {
-        (true, Taken::Checkpoint(_)) => TrialEnd::Finished,
-        (true, Taken::Nothing) => crashed("it said it had finished and left no checkpoint".to_owned()),
-        (true, Taken::Refused(why)) => crashed(why.clone()),
-        (false, _) => {
-            let words = if ended.last_words.is_empty() { "it said nothing" } else { ended.last_words.as_str() };
+        (Some(at), &Taken::Checkpoint { bytes, .. }) if seen.pace.finished_in_time(at, bytes) => TrialEnd::Finished,
+        (Some(_), Taken::Checkpoint { .. }) => TrialEnd::TimedOut,
+        (Some(_), Taken::Nothing) => crashed("it said it had finished and left no checkpoint".to_owned()),
+        (Some(_), Taken::Refused(why)) => crashed(why.clone()),
+        (None, _) => {
+            let words =
+                if ended.last_words.is_empty() { "it said nothing".to_owned() } else { short(&ended.last_words) };
             match ended.code {
                 // Nobody but the kernel's out-of-memory killer sends this to a trainer that the agent did not stop.
                 Some(137) => TrialEnd::OutOfMemory { message: format!("killed by signal 9; last words: {words}") },
                 Some(code) if code > 128 => crashed(format!("ended by signal {}; last words: {words}", code - 128)),
                 Some(code) => crashed(format!("exit code {code}; last words: {words}")),
-                None => crashed(words.to_owned()),
+                None => crashed(words),
             }
         }
     }
@@ -307,8 +369,9 @@ fn conclude(seen: &Seen, ended: &Ended, taken: &Taken) -> TrialEnd {
 /// Takes the checkpoint of a trainer that said it had finished, and removes the folder that it could write.
 async fn take_checkpoint(spec: &TrialSpec, finished: bool) -> Result<Taken, RunError> {
     let (from, to) = (spec.go.checkpoint.clone(), spec.checkpoint.clone());
+    let most = spec.most_checkpoint_bytes;
     let taking = tokio::task::spawn_blocking(move || {
-        let taken = if finished { checkpoint::take(&from, &to)? } else { Taken::Nothing };
+        let taken = if finished { checkpoint::take(&from, &to, most)? } else { Taken::Nothing };
         match from.parent().map(crate::files::remove_folder) {
             Some(Err(error)) => {
                 Ok(Taken::Refused(format!("what it left in its output folder cannot be removed: {error}")))
@@ -337,24 +400,32 @@ mod tests {
         Ended { code: Some(code), last_words: "thread main panicked".to_owned() }
     }
 
+    fn nothing() -> Seen {
+        Seen::nothing(Budget::Seconds(10.0))
+    }
+
     fn taken() -> Taken {
-        Taken::Checkpoint("abc".to_owned())
+        Taken::Checkpoint { sha256: "abc".to_owned(), bytes: 3 }
     }
 
     #[test]
     fn only_a_finished_run_with_a_checkpoint_is_finished() {
-        let finished = Seen { finished: true, ..Seen::default() };
+        let finished = Seen { finished: Some(9.0), ..nothing() };
         assert_eq!(conclude(&finished, &ended(0), &taken()), TrialEnd::Finished);
+        let late = Seen { finished: Some(16.0), ..nothing() };
+        assert_eq!(conclude(&late, &ended(0), &taken()), TrialEnd::TimedOut);
+        let long = Seen { too_long: true, ..nothing() };
+        assert_eq!(conclude(&long, &ended(143), &Taken::Nothing), TrialEnd::TimedOut);
         assert!(matches!(conclude(&finished, &ended(0), &Taken::Nothing), TrialEnd::Crashed { .. }));
         let refused = Taken::Refused("it left a pipe".to_owned());
         let TrialEnd::Crashed { message } = conclude(&finished, &ended(0), &refused) else { panic!() };
         assert_eq!(message, "it left a pipe");
-        assert!(matches!(conclude(&Seen::default(), &ended(0), &taken()), TrialEnd::Crashed { .. }));
+        assert!(matches!(conclude(&nothing(), &ended(0), &taken()), TrialEnd::Crashed { .. }));
     }
 
     #[test]
     fn each_failure_is_told_apart() {
-        let failed = |kind| Seen { failed: Some((kind, "why".to_owned())), ..Seen::default() };
+        let failed = |kind| Seen { failed: Some((kind, "why".to_owned())), ..nothing() };
         assert_eq!(conclude(&failed(Failure::NotFinite), &ended(1), &Taken::Nothing), TrialEnd::NotFinite);
         assert!(matches!(
             conclude(&failed(Failure::OutOfMemory), &ended(1), &Taken::Nothing),
@@ -369,10 +440,17 @@ mod tests {
             TrialEnd::MachineFault { .. }
         ));
         assert!(matches!(conclude(&failed(Failure::Candidate), &ended(1), &Taken::Nothing), TrialEnd::Crashed { .. }));
-        assert!(matches!(conclude(&Seen::default(), &ended(137), &Taken::Nothing), TrialEnd::OutOfMemory { .. }));
-        let TrialEnd::Crashed { message } = conclude(&Seen::default(), &ended(139), &Taken::Nothing) else { panic!() };
+        assert!(matches!(conclude(&nothing(), &ended(137), &Taken::Nothing), TrialEnd::OutOfMemory { .. }));
+        let TrialEnd::Crashed { message } = conclude(&nothing(), &ended(139), &Taken::Nothing) else { panic!() };
         assert!(message.contains("signal 11") && message.contains("panicked"), "{message}");
-        let nonsense = Seen { nonsense: Some("x".to_owned()), finished: true, ..Seen::default() };
+        let nonsense = Seen { nonsense: Some("x".to_owned()), finished: Some(9.0), ..nothing() };
         assert!(matches!(conclude(&nonsense, &ended(0), &taken()), TrialEnd::Crashed { .. }));
+    }
+
+    #[test]
+    fn a_process_cannot_fill_a_message() {
+        let ended = Ended { code: Some(1), last_words: "é".repeat(4_096) };
+        let TrialEnd::Crashed { message } = conclude(&nothing(), &ended, &Taken::Nothing) else { panic!() };
+        assert!(message.chars().count() < MOST_WORDS + 100, "{}", message.chars().count());
     }
 }

@@ -149,8 +149,9 @@ pub fn audit(
     findings.passed(
         "audit-largest",
         format!(
-            "{} cuts, largest difference {:.2e} of at most {} nats",
+            "{} cuts at {} distinct places, largest difference {:.2e} of at most {} nats",
             audited.len(),
+            drawn.places().0,
             estimate.largest,
             tolerance.largest
         ),

@@ -6,7 +6,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use data::Documents;
 use protocol::{Ask, ServeRequest, Setting};
@@ -17,11 +17,11 @@ use super::estimate::{correct, estimate};
 use super::files::{NoCheckpoint, checkpoint, write_claim};
 use super::sample::{Aim, Drawn, cuts_without_champion};
 use super::serving::{NoVerdict, Trouble, hand_over, numbers, settle, weights, within};
-use super::tolerance::tolerance;
+use super::tolerance::Tolerance;
 use super::{HeldOut, reference};
 use crate::files::FileError;
 use crate::flow::{Audit, Certificate, Rejected, Verified};
-use crate::run::{Job, Launcher, Question, RunError, StopSignal};
+use crate::run::{Job, Launcher, Question, RunError, StopSignal, stopped};
 
 /// Name and version of this evaluator.
 pub const EVALUATOR: &str = "claim-and-audit/1";
@@ -60,7 +60,9 @@ pub struct EvaluationSpec {
     pub evaluator_sha256: String,
     /// What the trainer is confined by, in words, for the certificate.
     pub sandbox: String,
-    /// Bound on each of the two processes, in seconds.
+    /// What rounding explains on the device and in the precision that models are served with.
+    pub tolerance: Tolerance,
+    /// Bound on each of the two processes, and on reading the checkpoint for each, in seconds.
     pub most_seconds: f64,
 }
 
@@ -210,7 +212,7 @@ async fn verify(
     let held_out = &spec.held_out;
     let context = held_out.rows().context();
 
-    let copy = hand_out(spec, findings).await?;
+    let copy = hand_out(spec, stop, findings).await?;
     findings.passed("checkpoint", format!("a plain file with the recorded SHA-256 {}", spec.checkpoint_sha256));
     let mut process = launcher.start(&spec.job).await?;
     let talked = within(spec.most_seconds, stop, ask_claim(&mut process, spec, &copy, progress)).await;
@@ -218,21 +220,22 @@ async fn verify(
     drop(copy);
     let Claim { nats: claim, tensors } = match talked {
         Ok(claim) => claim,
-        Err(trouble) => return Err(reject(findings, settle("claim", trouble, &ended)?)),
+        Err(trouble) => return Err(reject(findings, settle("claim", trouble, &ended, &spec.job.log)?)),
     };
     findings.passed("claim", format!("{} rows scored in a process of its own, then ended", held_out.rows().len()));
     write_claim(&spec.claim, &claim)?;
     let claimed = checks::claim(findings, &claim, held_out.bytes(), context).map_err(End::Rejected)?;
 
     let (drawn, plan) = draw(spec, &claim).await?;
-    let copy = hand_out(spec, findings).await?;
+    let copy = hand_out(spec, stop, findings).await?;
     progress(Part::Audit, 0.5);
-    let mut process = launcher.start(&audit_job(&spec.job)).await?;
+    let job = audit_job(&spec.job);
+    let mut process = launcher.start(&job).await?;
     let talked = within(spec.most_seconds, stop, ask_audit(&mut process, spec, &copy, &plan, progress)).await;
     let ended = process.stop().await?;
     let answers = match talked {
         Ok(answers) => answers,
-        Err(trouble) => return Err(reject(findings, settle("audit", trouble, &ended)?)),
+        Err(trouble) => return Err(reject(findings, settle("audit", trouble, &ended, &job.log)?)),
     };
     let (batches, rows) = (plan.batches.len(), spec.batch_rows);
     findings.passed("audit", format!("{batches} questions of {rows} rows answered by another process, logits finite"));
@@ -247,16 +250,16 @@ async fn verify(
     let differences: Vec<f64> = audited.iter().zip(&claims).map(|(audit, claim)| audit - claim).collect();
     let estimate =
         estimate(&drawn, &differences).ok_or_else(|| EvaluationError::Spec("there was nothing to audit".to_owned()))?;
+    let (places, aimed_places) = drawn.places();
     *noted = Some(Audit {
-        cuts: count(drawn.cuts.len()),
-        weighted_cuts: count(drawn.cuts.iter().filter(|cut| cut.aimed).count()),
+        cuts: count(places),
+        weighted_cuts: count(aimed_places),
         largest_difference: estimate.largest,
         mean_difference: estimate.mean,
         standard_error: estimate.standard_error,
         claimed_bpb: claimed.bpb(),
     });
-    let tolerance = tolerance(&spec.setting.device, spec.setting.precision);
-    checks::audit(findings, &drawn, &claims, &audited, &estimate, tolerance).map_err(End::Rejected)?;
+    checks::audit(findings, &drawn, &claims, &audited, &estimate, spec.tolerance).map_err(End::Rejected)?;
     checks::seeds(findings, &tensors, &answers.tensors).map_err(End::Rejected)?;
 
     let corrected = correct(claimed.nats, drawn.scored, claimed.bytes, &estimate);
@@ -283,9 +286,18 @@ fn reject(findings: &mut Findings, rejected: Rejected) -> End {
 }
 
 /// A copy of the checkpoint for one process.
-async fn hand_out(spec: &EvaluationSpec, findings: &mut Findings) -> Result<Question, End> {
+async fn hand_out(spec: &EvaluationSpec, stop: &mut StopSignal, findings: &mut Findings) -> Result<Question, End> {
     let (path, sha256) = (spec.checkpoint.clone(), spec.checkpoint_sha256.clone());
-    match blocking(move || checkpoint(&path, &sha256)).await? {
+    let patience = Duration::from_secs_f64(spec.most_seconds);
+    let copied = tokio::select! {
+        copied = tokio::time::timeout(patience, blocking(move || checkpoint(&path, &sha256))) => copied,
+        () = stopped(stop) => return Err(End::Error(EvaluationError::Stopped)),
+    };
+    let too_slow = |_| {
+        let (path, seconds) = (spec.checkpoint.display(), spec.most_seconds);
+        EvaluationError::Machine(format!("{path} could not be read within {seconds:.0} seconds; is its disk failing?"))
+    };
+    match copied.map_err(too_slow)?? {
         Ok(copy) => Ok(copy),
         Err(NoCheckpoint::Changed(why)) => {
             let evidence = format!("{}: {why}", spec.checkpoint.display());
@@ -357,9 +369,10 @@ async fn ask_audit(
     let mut nats = vec![f64::NAN; plan.places.len()];
     for (number, slots) in plan.batches.iter().enumerate() {
         let shown = show(plan, number, held_out, &*spec.documents, spec.audit_seed)
-            .ok_or_else(|| std::io::Error::other("a cut lies outside of the held-out rows"))?;
+            .ok_or_else(|| Trouble::Own("a cut lies outside of the held-out rows".to_owned()))?;
         let ask = Ask::Logits { positions: shown.positions };
-        let logits = numbers(process, &ask, &shown.inputs, slots.len() * vocabulary, |_| {}).await?;
+        let logits = numbers(process, &ask, &shown.inputs, slots.len() * vocabulary, |_| {});
+        let logits = logits.await.map_err(Trouble::after_a_question)?;
         for (logits, place) in logits.chunks(vocabulary).zip(slots) {
             let Some(index) = *place else { continue };
             let (Some(place), Some(nats)) = (plan.places.get(index), nats.get_mut(index)) else { continue };
@@ -372,6 +385,6 @@ async fn ask_audit(
         progress(Part::Audit, 0.5 + 0.45 * (number + 1) as f64 / plan.batches.len() as f64);
     }
     // Last: an answer too many shows here at the latest.
-    let tensors = weights(process).await?;
+    let tensors = weights(process).await.map_err(Trouble::after_a_question)?;
     Ok(Answers { nats, tensors })
 }

@@ -4,7 +4,7 @@
 //!
 //! `K` cuts are drawn over the `N` scored tokens of the held-out rows. A quarter of them ([`UNIFORM_SHARE`]) are uniform. The
 //! others are aimed: token `i`, of which the model claims `c_i` nats where the reference gave `r_i`, is drawn with
-//! probability `p_i` proportional to `max(0, r_i - c_i + m)^1.5` ([`MARGIN`], [`POWER`]). A cut at token `i` counts
+//! probability `p_i` proportional to `max(0, min(g, r_i - c_i) + m)^1.5` ([`MARGIN`], [`POWER`], [`MOST_GAIN`]). A cut at token `i` counts
 //! `w_i = 1 / (N q_i)` with `q_i = 1/4 u_i + 3/4 p_i` and `u_i = 1/N`, whichever part it came from (the balance heuristic of
 //! Veach and Guibas, 1995), so the mean of `w d` over the cuts is an unbiased estimate of the mean of `d` over all tokens,
 //! for any `d`, and no cut ever counts for more than four.
@@ -45,6 +45,8 @@
 //! all cuts miss with probability `prod (1 - a_k)`, which for a given sum is largest when all `a_k` are equal, and
 //! that is the case of independent draws. Leaks of similar size lie side by side in that order.
 
+use std::collections::BTreeSet;
+
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha12Rng;
 
@@ -57,6 +59,10 @@ pub const MARGIN: f64 = 0.7;
 
 /// Power of the gain, margin included, to which a token is drawn in proportion.
 pub const POWER: f64 = 1.5;
+
+/// Nats beyond which a gain draws no more cuts: the champion's claim is edited code's word as well, and one that
+/// claimed a thousand nats at a single token would draw the aimed cuts of all its successors there.
+pub const MOST_GAIN: f64 = 8.0;
 
 /// How many cuts take the place of `cuts` when there is no champion whose claim could aim them.
 pub fn cuts_without_champion(cuts: usize) -> usize {
@@ -85,6 +91,17 @@ pub struct Drawn {
     pub scored: usize,
 }
 
+impl Drawn {
+    /// How many distinct places are audited, and how many of these were drawn only where a leak would have paid: a place that
+    /// is drawn twice is asked once, and shows no more than that.
+    pub fn places(&self) -> (usize, usize) {
+        let place = |cut: &Cut| (cut.row, cut.position);
+        let all: BTreeSet<_> = self.cuts.iter().map(place).collect();
+        let uniform: BTreeSet<_> = self.cuts.iter().filter(|cut| !cut.aimed).map(place).collect();
+        (all.len(), all.len() - uniform.len())
+    }
+}
+
 /// Where a leak would have paid in one claim: what cuts are drawn from.
 #[derive(Debug, Clone)]
 pub struct Aim {
@@ -102,7 +119,7 @@ impl Aim {
         let fits = claim.len() == bytes.len() && reference.len() == bytes.len() && context > 0;
         let mut tokens: Vec<(usize, f64)> = (0..if fits { bytes.len() } else { 0 })
             .filter(|&i| bytes[i] > 0)
-            .map(|i| (i, f64::from(reference[i]) - f64::from(claim[i])))
+            .map(|i| (i, (f64::from(reference[i]) - f64::from(claim[i])).min(MOST_GAIN)))
             .collect();
         tokens.sort_by(|a, b| a.1.total_cmp(&b.1).then(a.0.cmp(&b.0)));
         let mut sum = 0.0;
@@ -204,6 +221,26 @@ mod tests {
         // Of 1,500 aimed cuts 1,500 * 3.7^1.5 / (999 * 0.7^1.5 + 3.7^1.5) = 18.0, and at most one uniform one; else 2 in all.
         assert!((17..=20).contains(&hits(false)), "{}", hits(false));
         assert!((1..=3).contains(&hits(true)), "{}", hits(true));
+    }
+
+    #[test]
+    fn a_champion_cannot_draw_all_cuts_to_one_token() {
+        let claim = [3.0_f32; 10_000];
+        let mut reference = claim;
+        reference[4_321] = 1_000.0;
+        let drawn = draw(&claim, &[1; 10_000], &reference, 100, 256, 5);
+        let there = drawn.cuts.iter().filter(|cut| (cut.row, cut.position) == (43, 21)).count();
+        assert!(there <= 3, "{there}");
+        // Repeats are not counted as places.
+        assert_eq!(drawn.places().0, drawn.cuts.len() - repeats(&drawn));
+        let few = draw(&[1.0; 4], &[1; 4], &[1.0; 4], 4, 64, 1);
+        assert_eq!((few.cuts.len(), few.places()), (64, (4, 0)));
+    }
+
+    fn repeats(drawn: &Drawn) -> usize {
+        let mut places: Vec<_> = drawn.cuts.iter().map(|cut| (cut.row, cut.position)).collect();
+        places.sort_unstable();
+        places.windows(2).filter(|pair| pair[0] == pair[1]).count()
     }
 
     #[test]

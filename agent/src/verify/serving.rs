@@ -1,6 +1,7 @@
 //! The conversation with one confined `trainer serve`. Everything that it says is data from edited code.
 
 use std::os::fd::{AsFd as _, BorrowedFd};
+use std::path::Path;
 use std::time::Duration;
 
 use protocol::{Ask, Event, Failure, ServeRequest};
@@ -8,6 +9,9 @@ use protocol::{Ask, Event, Failure, ServeRequest};
 use crate::flow::Rejected;
 use crate::run::process::Ended;
 use crate::run::{Answer, Process, Question, RunError, StopSignal, stopped};
+
+/// More of a process's words than this is not taken into evidence.
+const MOST_WORDS: usize = 2_000;
 
 /// Why a conversation did not come to its end.
 #[derive(Debug)]
@@ -24,6 +28,8 @@ pub(super) enum Trouble {
     Version(u32),
     /// There is no memory for questions or answers, or it cannot be read.
     Memory(std::io::Error),
+    /// The evaluator contradicts itself.
+    Own(String),
     /// The person wants it to end.
     Stopped,
     /// It took too long, seconds.
@@ -37,6 +43,20 @@ pub(super) enum NoVerdict {
     Machine(String),
     /// The person wants it to end.
     Stopped,
+}
+
+impl Trouble {
+    /// The same from a process that has been asked at a cut. It knows now where it is audited, so whatever it says ends in a
+    /// verdict: were a fault of the harness believed here, which edited code in that process can pretend, the trial would be run
+    /// again under other cuts, until they suit it.
+    pub(super) fn after_a_question(self) -> Trouble {
+        match self {
+            Trouble::Failed(Failure::Harness | Failure::BadRequest, message) => {
+                Trouble::Failed(Failure::Candidate, message)
+            }
+            other => other,
+        }
+    }
 }
 
 impl From<std::io::Error> for Trouble {
@@ -129,8 +149,12 @@ fn unexpected(event: Event) -> Trouble {
 }
 
 /// What follows from a conversation that failed: a rejection by `check` (or `finite`) with its evidence, or no verdict.
-pub(super) fn settle(check: &str, trouble: Trouble, ended: &Ended) -> Result<Rejected, NoVerdict> {
-    let reject = |check: &str, evidence: String| Ok(Rejected { check: check.to_owned(), evidence });
+///
+/// The process's standard error stays in its log and is no evidence: it may quote held-out text, and evidence is read
+/// by whoever makes the next change.
+pub(super) fn settle(check: &str, trouble: Trouble, ended: &Ended, log: &Path) -> Result<Rejected, NoVerdict> {
+    let short = |words: &str| words.chars().take(MOST_WORDS).collect::<String>();
+    let reject = |check: &str, evidence: String| Ok(Rejected { check: check.to_owned(), evidence: short(&evidence) });
     match trouble {
         Trouble::Stopped => Err(NoVerdict::Stopped),
         Trouble::Memory(error) => {
@@ -140,10 +164,12 @@ pub(super) fn settle(check: &str, trouble: Trouble, ended: &Ended) -> Result<Rej
             "the trainer speaks version {version} of the protocol, not {}; build it anew",
             protocol::VERSION
         ))),
+        Trouble::Own(words) => Err(NoVerdict::Machine(words)),
         // The harness says this, which no experiment can edit, about requests that edited code has no part in. But it says so in a
-        // process that runs edited code, which could say it as well: that gains a cheat nothing but never to be
-        // measured, because after three faults in a row the experiment is left alone.
-        Trouble::Failed(Failure::Harness | Failure::BadRequest, message) => Err(NoVerdict::Machine(message)),
+        // process that runs edited code, which could say it as well. Before the first cut is shown that gains a cheat
+        // nothing but never to be measured, because after three faults in a row the experiment is left alone; afterwards it
+        // is not believed ([`Trouble::after_a_question`]).
+        Trouble::Failed(Failure::Harness | Failure::BadRequest, message) => Err(NoVerdict::Machine(short(&message))),
         Trouble::Failed(Failure::NotFinite, message) | Trouble::NotFinite(message) => reject("finite", message),
         Trouble::Failed(Failure::Candidate | Failure::OutOfMemory, message) => reject(check, message),
         Trouble::Nonsense(words) => reject(check, format!("the model's process broke the protocol: {words}")),
@@ -156,8 +182,11 @@ pub(super) fn settle(check: &str, trouble: Trouble, ended: &Ended) -> Result<Rej
                 Some(code) => format!("with exit code {code}"),
                 None => "for no known reason".to_owned(),
             };
-            let words = if ended.last_words.is_empty() { "none" } else { ended.last_words.as_str() };
-            reject(check, format!("the model's process ended {how} before it had answered; last words: {words}"))
+            let log = log.display();
+            reject(
+                check,
+                format!("the model's process ended {how} before it had answered; its last words are in {log}"),
+            )
         }
     }
 }
@@ -174,23 +203,32 @@ mod tests {
 
     #[test]
     fn what_a_model_does_is_evidence_and_what_the_machine_does_is_not() {
-        let ended = Ended { code: Some(139), last_words: "thread main panicked".to_owned() };
+        let ended = Ended { code: Some(139), last_words: "the secret text".to_owned() };
+        let log = Path::new("serve.log");
+        let settle = |check, trouble, ended| settle(check, trouble, ended, log);
         let failed = |kind| Trouble::Failed(kind, "why".to_owned());
         for (trouble, check, words) in [
             (Trouble::Gone, "audit", "signal 11"),
-            (Trouble::Gone, "audit", "thread main panicked"),
+            (Trouble::Gone, "audit", "last words are in serve.log"),
             (Trouble::Nonsense("x".to_owned()), "audit", "protocol: x"),
             (Trouble::TimedOut(7.0), "audit", "after 7 seconds"),
             (failed(Failure::Candidate), "audit", "why"),
             (failed(Failure::OutOfMemory), "audit", "why"),
             (failed(Failure::NotFinite), "finite", "why"),
+            (failed(Failure::Harness).after_a_question(), "audit", "why"),
+            (failed(Failure::BadRequest).after_a_question(), "audit", "why"),
+            (failed(Failure::NotFinite).after_a_question(), "finite", "why"),
+            (Trouble::Nonsense("é".repeat(9_999)), "audit", "éé"),
             (Trouble::NotFinite("logit 3".to_owned()), "finite", "logit 3"),
         ] {
             let rejected = settle("audit", trouble, &ended).unwrap();
             assert_eq!(rejected.check, check);
             assert!(rejected.evidence.contains(words), "{}", rejected.evidence);
+            assert!(!rejected.evidence.contains("secret") && rejected.evidence.chars().count() <= MOST_WORDS);
         }
-        for trouble in [failed(Failure::Harness), failed(Failure::BadRequest), Trouble::Version(9)] {
+        for trouble in
+            [failed(Failure::Harness), failed(Failure::BadRequest), Trouble::Version(9), Trouble::Own("why".to_owned())]
+        {
             assert!(matches!(settle("audit", trouble, &ended), Err(NoVerdict::Machine(_))));
         }
         assert!(matches!(settle("audit", Trouble::Stopped, &ended), Err(NoVerdict::Stopped)));

@@ -7,6 +7,7 @@ use data::{Rows, Shards, TokenBytes};
 use nocturne::flow::Trained;
 use nocturne::hash::sha256_file;
 use nocturne::run::{Job, Launcher, TrialSpec, train};
+use nocturne::verify::tolerance::tolerance;
 use nocturne::verify::{Evaluated, EvaluationSpec, HeldOut, evaluate, read_claim};
 use protocol::{Budget, Go, Precision, TrainRequest};
 use sandbox::{Confinement, Level, Surroundings};
@@ -117,6 +118,7 @@ impl<'a> Bench<'a> {
             curve: folder.join("curve.jsonl"),
             grace_seconds: 0.5,
             most_seconds: 6.0,
+            most_checkpoint_bytes: 8 << 30,
         };
         let (_never, stop) = tokio::sync::watch::channel(false);
         let trained = train(&self.launcher, &spec, stop, |_| {}).await.unwrap();
@@ -161,6 +163,7 @@ impl<'a> Bench<'a> {
             documents: Arc::clone(&self.documents) as Arc<dyn data::Documents + Send + Sync>,
             reference,
             cuts: 256,
+            tolerance: tolerance("cpu", self.precision),
             audit_seed: 1_000 + round,
             weight_seeds: [11 + round, 1_011 + round],
             batch_rows: BATCH_ROWS,

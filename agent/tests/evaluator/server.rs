@@ -26,7 +26,11 @@ fn main() {
     while let Some((ask, files)) = wire::line() {
         calls += 1;
         if ask.contains(r#""ask":"weights""#) {
-            weights(&kind, &request);
+            match kind.as_str() {
+                // The audit asks for weights last, the claim first.
+                "fails-after-the-audit-by-the-harness" if calls > 1 => failed("bad-request"),
+                _ => weights(&kind, &request),
+            }
         } else if ask.contains(r#""ask":"score""#) {
             score(&kind, &files);
         } else {
@@ -94,6 +98,7 @@ fn logits(kind: &str, ask: &str, files: &[File], calls: u32) {
     match kind {
         "dies-in-the-audit" if calls == 2 => die(),
         "hangs-in-the-audit" if calls == 2 => hang(),
+        "fails-in-the-audit-by-the-harness" => return failed("harness"),
         "answers-without-writing" => return say(r#"{"event":"answered"}"#),
         "answers-too-early" => {
             say(r#"{"event":"answered"}"#);

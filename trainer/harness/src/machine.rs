@@ -36,7 +36,7 @@ pub fn end_now() -> ! {
 /// # Errors
 /// When the setting's device cannot be used.
 pub fn prepare(setting: &Setting) -> Result<Device, Stop> {
-    let device = candidate::device(setting)?;
+    let device = candidate::device(setting).map_err(|error| Stop::bad_request(error.to_string()))?;
     if let Device::Cuda(index) = device {
         load(&cuda_library()?).map_err(|stop| Stop::bad_request(format!("no device {}: {stop}", setting.device)))?;
         let devices = tch::Cuda::device_count();

@@ -33,7 +33,7 @@ pub fn run(loss: f64, kind: fn(u64) -> u64, misbehave: fn()) {
 }
 
 fn ready() {
-    say(&format!(r#"{{"event":"ready","version":{VERSION},"parameters":1000,"rows_per_step":4}}"#));
+    say(&format!(r#"{{"event":"ready","version":{VERSION},"parameters":1000,"rows_per_step":64}}"#));
 }
 
 fn train(loss: f64, kind: fn(u64) -> u64, misbehave: fn()) {
