@@ -23,6 +23,8 @@ use crate::{Confinement, Mechanism, Policy, fence, limits, native};
 pub(crate) struct Orders {
     pub(crate) confinement: Confinement,
     pub(crate) policy: Policy,
+    /// The supervisor's process id: without it nobody is there to end this.
+    pub(crate) parent: u32,
     /// Whether the command's memory and tasks are counted by a control group.
     pub(crate) counted: bool,
     /// Where the command runs.
@@ -122,7 +124,10 @@ fn run(orders: &Orders, command: &[OsString], report: &mut Report) -> Result<i32
         Some(number) => Some(init::inherited(number).map_err(system("listen to the supervisor"))?),
         None => None,
     };
-    die_with_parent()?;
+    // Bubblewrap stands between, and sees to this itself.
+    let parent =
+        if matches!(orders.confinement.mechanism(), Mechanism::Bubblewrap(_)) { None } else { Some(orders.parent) };
+    die_with_parent(parent)?;
     match orders.confinement.mechanism() {
         Mechanism::Off | Mechanism::Landlock => {
             view::check(&orders.policy)?;
@@ -140,7 +145,8 @@ fn run(orders: &Orders, command: &[OsString], report: &mut Report) -> Result<i32
                     Ok(init::wait_for(first).map_err(system("wait for the first process of the namespaces"))?)
                 }
                 Side::Child => {
-                    let code = die_with_parent()
+                    // The parent has no number in here; the supervisor's end closes the control pipe.
+                    let code = die_with_parent(None)
                         .and_then(|()| Ok(native::settle(&view)?))
                         .and_then(|()| stay_between(orders, command, report, control));
                     leave_with(code, report)
@@ -159,9 +165,10 @@ fn stay_between(
 ) -> Result<i32, ConfineError> {
     let no_control = || ConfineError::System("listen to the supervisor", std::io::ErrorKind::InvalidInput.into());
     let control = control.ok_or_else(no_control)?;
+    let own = std::process::id();
     match init::fork().map_err(system("start the command's process"))? {
         Side::Child => {
-            let code = die_with_parent()
+            let code = die_with_parent(Some(own))
                 .and_then(|()| rustix::process::setsid().map_err(system("make a session for the command")))
                 .map(drop)
                 .and_then(|()| become_command(orders, command, report));
@@ -177,9 +184,15 @@ fn stay_between(
     }
 }
 
-/// Ends this process when the one that started it ends.
-fn die_with_parent() -> Result<(), ConfineError> {
-    rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).map_err(system("tie itself to its parent"))
+/// Ends this process when the one that started it ends, `parent`. It may have ended before this takes effect.
+fn die_with_parent(parent: Option<u32>) -> Result<(), ConfineError> {
+    let action = "tie itself to its parent";
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).map_err(system(action))?;
+    let now = rustix::process::getppid().and_then(|pid| u32::try_from(pid.as_raw_nonzero().get()).ok());
+    match parent.is_none_or(|parent| now == Some(parent)) {
+        true => Ok(()),
+        false => Err(ConfineError::System(action, std::io::Error::other("it has ended"))),
+    }
 }
 
 /// Gives up everything that the policy does not grant and executes the command. Returns only when that fails.
@@ -208,9 +221,14 @@ fn become_command(orders: &Orders, command: &[OsString], report: &Report) -> Res
             };
         }
         Mechanism::Namespaces | Mechanism::Bubblewrap(_) => {
-            if confinement.landlock() > 0 {
-                fence::restrict(policy, confinement.landlock(), true)?;
+            // Without it, what is handed over to be read could be opened again to be written, by its name in /proc/self/fd.
+            if confinement.landlock() == 0 {
+                return Err(ConfineError::System(
+                    "confine itself without landlock",
+                    std::io::ErrorKind::Unsupported.into(),
+                ));
             }
+            fence::restrict(policy, confinement.landlock(), true)?;
             command.env("TMPDIR", "/tmp");
         }
     }

@@ -65,7 +65,7 @@ impl Confinement {
             return Err(TooWeak { least, offered, why: why.join("; "), remedy: remedies.join("; ") });
         }
         let mechanism = match (&offer.bubblewrap, offered) {
-            (Finding::Offered(found), _) => Mechanism::Bubblewrap(found.clone()),
+            (Finding::Offered(found), Level::Namespaces) => Mechanism::Bubblewrap(found.clone()),
             (_, Level::Namespaces) => Mechanism::Namespaces,
             (_, Level::Landlock) => Mechanism::Landlock,
             (_, Level::Off) => Mechanism::Off,
@@ -75,12 +75,12 @@ impl Confinement {
 
     /// Every mechanism by name, each with the confinement or why the machine does not offer it. For tests, which try each.
     pub fn every(offer: &Offer) -> Vec<(&'static str, Result<Self, Reason>)> {
-        let of = |missing: Option<&Reason>, mechanism| match missing {
+        let of = |missing: Option<&Reason>, mechanism| match missing.or(offer.landlock.missing()) {
             Some(reason) => Err(reason.clone()),
             None => Ok(Self::of(offer, mechanism)),
         };
         let bubblewrap = match &offer.bubblewrap {
-            Finding::Offered(found) => Ok(Self::of(offer, Mechanism::Bubblewrap(found.clone()))),
+            Finding::Offered(found) => of(None, Mechanism::Bubblewrap(found.clone())),
             Finding::Missing(reason) => Err(reason.clone()),
         };
         vec![
@@ -117,7 +117,6 @@ impl Confinement {
         };
         let landlock = match self.mechanism {
             Mechanism::Off => String::new(),
-            _ if self.landlock == 0 => ", no landlock".to_owned(),
             _ => format!(", landlock {}", self.landlock),
         };
         let cgroup = match self.cgroup {
@@ -182,7 +181,9 @@ mod tests {
     fn the_strongest_that_works_is_taken_bubblewrap_first() {
         for (names, level, by) in [
             (&["bubblewrap", "namespaces", "landlock", "landlock only"][..], Level::Namespaces, "0.8"),
-            (&["bubblewrap"], Level::Namespaces, "no landlock"),
+            // Without landlock what is handed over to be read could be written.
+            (&["bubblewrap", "namespaces"], Level::Off, "limits only"),
+            (&["bubblewrap", "landlock"], Level::Namespaces, "landlock 7"),
             (&["namespaces", "landlock", "landlock only"], Level::Namespaces, "own namespaces"),
             (&["landlock", "landlock only"], Level::Landlock, "landlock and seccomp"),
             // There, but it does not hold: an old version.

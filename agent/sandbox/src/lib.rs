@@ -34,4 +34,4 @@ pub use offer::{Bubblewrap, Cgroup, Described, Finding, Offer, Reason};
 pub use policy::{Limits, Policy, Stage, Surroundings};
 pub use probe::{probe, try_out};
 pub use start::{Link, Prepared, StartError, prepare};
-pub use watch::{Passed, Watch};
+pub use watch::{FULL_DISK, Passed, Watch};

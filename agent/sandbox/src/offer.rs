@@ -119,7 +119,10 @@ impl Reason {
 impl Offer {
     /// The strongest level that works here.
     pub fn level(&self) -> Level {
-        if self.bubblewrap.offered().is_some() || self.namespaces.offered().is_some() {
+        if self.landlock.offered().is_none() {
+            // A process in namespaces could write what it is handed to read, through /proc/self/fd.
+            Level::Off
+        } else if self.bubblewrap.offered().is_some() || self.namespaces.offered().is_some() {
             Level::Namespaces
         } else if self.landlock_only.offered().is_some() {
             Level::Landlock
@@ -159,6 +162,9 @@ impl Offer {
             return Vec::new();
         }
         let mut reasons = Vec::new();
+        if self.landlock.missing().is_some() {
+            reasons.push(("landlock", self.landlock.missing()));
+        }
         if level == Level::Namespaces {
             reasons.push(("bubblewrap", self.bubblewrap.missing()));
             reasons.push(("namespaces", self.namespaces.missing()));

@@ -132,7 +132,7 @@ fn landlock() -> Finding<u32> {
                 .with_remedy("add landlock to the boot parameter lsm="),
         ),
         Err(error) => Finding::Missing(Reason::new(format!("the kernel has no landlock ({error})")).with_remedy(
-            "use a kernel of at least 6.12 with CONFIG_SECURITY_LANDLOCK; in a container, allow its system calls",
+            "use a kernel of at least 5.13 with CONFIG_SECURITY_LANDLOCK and `landlock` in the boot parameter lsm=; in a container, allow its system calls",
         )),
     }
 }

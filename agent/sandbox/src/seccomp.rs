@@ -92,25 +92,7 @@ const NEVER: &[i64] = &[
     libc::SYS_lookup_dcookie,
     // Memory that nobody can count or look into.
     libc::SYS_memfd_secret,
-    // Files without their folders' rules, and devices.
-    libc::SYS_open_by_handle_at,
-    libc::SYS_name_to_handle_at,
-    // Clocks and names of the machine.
-    libc::SYS_clock_settime,
-    libc::SYS_settimeofday,
-    libc::SYS_clock_adjtime,
-    libc::SYS_adjtimex,
-    libc::SYS_sethostname,
-    libc::SYS_setdomainname,
-];
-
-/// Where processes share the machine's IPC and network: what would meet others.
-const NEVER_WITHOUT_NAMESPACES: &[i64] = &[
-    libc::SYS_socket,
-    libc::SYS_bind,
-    libc::SYS_listen,
-    libc::SYS_accept,
-    libc::SYS_accept4,
+    // System V's memory and queues: nobody's, so they are counted for nobody and outlive their makers.
     libc::SYS_shmget,
     libc::SYS_shmat,
     libc::SYS_shmctl,
@@ -124,6 +106,39 @@ const NEVER_WITHOUT_NAMESPACES: &[i64] = &[
     libc::SYS_semop,
     libc::SYS_mq_open,
     libc::SYS_mq_unlink,
+    // Files without their folders' rules, and devices.
+    libc::SYS_open_by_handle_at,
+    libc::SYS_name_to_handle_at,
+    // Clocks and names of the machine.
+    libc::SYS_clock_settime,
+    libc::SYS_settimeofday,
+    libc::SYS_clock_adjtime,
+    libc::SYS_adjtimex,
+    libc::SYS_sethostname,
+    libc::SYS_setdomainname,
+];
+
+/// What only runs are refused, not builds. Descriptors in flight are nobody's, so what they hold is counted for nobody; a run
+/// receives some and has none to send. And what tells which pages of a file the machine holds in memory, or has it hold them:
+/// runs that see the same libraries would tell each other something by it.
+const NEVER_BUT_BUILDS: &[i64] = &[
+    libc::SYS_sendmsg,
+    libc::SYS_sendmmsg,
+    libc::SYS_fadvise64,
+    libc::SYS_readahead,
+    libc::SYS_mincore,
+    libc::SYS_preadv2,
+    libc::SYS_pwritev2,
+    SYS_CACHESTAT,
+];
+
+/// Where processes share the machine's IPC and network: what would meet others.
+const NEVER_WITHOUT_NAMESPACES: &[i64] = &[
+    libc::SYS_socket,
+    libc::SYS_bind,
+    libc::SYS_listen,
+    libc::SYS_accept,
+    libc::SYS_accept4,
     libc::SYS_inotify_init1,
     libc::SYS_migrate_pages,
     libc::SYS_move_pages,
@@ -148,6 +163,7 @@ const NO_METADATA: &[i64] = &[
 const NO_METADATA_BUT_BUILDS: &[i64] = &[libc::SYS_fchmod, libc::SYS_fchmodat, SYS_FCHMODAT2, libc::SYS_utimensat];
 
 /// Newer than the C library's list; the numbers are the same on every processor.
+const SYS_CACHESTAT: i64 = 451;
 const SYS_FCHMODAT2: i64 = 452;
 const SYS_SETXATTRAT: i64 = 463;
 const SYS_REMOVEXATTRAT: i64 = 466;
@@ -252,6 +268,7 @@ fn refused(strictness: Strictness) -> Result<Rules, SeccompError> {
         always(processor::NO_METADATA);
     }
     if strictness.stage != Stage::Build {
+        always(NEVER_BUT_BUILDS);
         always(NO_METADATA_BUT_BUILDS);
         always(processor::NO_METADATA_BUT_BUILDS);
     }
@@ -357,6 +374,20 @@ mod tests {
             assert!(!rules[&libc::SYS_socketpair].is_empty(), "pairs of stream sockets are allowed");
             assert!(rules[&libc::SYS_ptrace].is_empty());
             assert!(!rules.contains_key(&libc::SYS_execve) && !rules.contains_key(&libc::SYS_recvmsg));
+        }
+    }
+
+    #[test]
+    fn memory_that_is_counted_for_nobody_is_refused() {
+        for strictness in every() {
+            let rules = refused(strictness).unwrap();
+            let never = |call: i64| rules.get(&call).is_some_and(Vec::is_empty);
+            for call in [libc::SYS_shmget, libc::SYS_shmat, libc::SYS_msgget, libc::SYS_semget, libc::SYS_mq_open] {
+                assert!(never(call), "{call}: {strictness:?}");
+            }
+            for call in [libc::SYS_sendmsg, libc::SYS_sendmmsg, libc::SYS_mincore, libc::SYS_fadvise64, SYS_CACHESTAT] {
+                assert_eq!(never(call), strictness.stage != Stage::Build, "{call}: {strictness:?}");
+            }
         }
     }
 

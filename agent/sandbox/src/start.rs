@@ -6,6 +6,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use rustix::pipe::PipeFlags;
 
@@ -72,6 +73,7 @@ pub fn prepare(
     let orders = serde_json::to_string(&Orders {
         confinement: confinement.clone(),
         policy: policy.clone(),
+        parent: std::process::id(),
         counted: group.is_some(),
         folder: folder.to_owned(),
         report: their_report.as_raw_fd(),
@@ -118,16 +120,50 @@ impl Link {
     /// # Errors
     /// Why it was not.
     pub fn outcome(self) -> Result<(), String> {
-        const MOST: u64 = 16 << 10;
-        let mut told = Vec::new();
-        std::fs::File::from(self.report)
-            .take(MOST)
-            .read_to_end(&mut told)
-            .map_err(|error| format!("the confining helper's report cannot be read: {error}"))?;
+        let told = self.told().map_err(|error| format!("the confining helper's report cannot be read: {error}"))?;
         if told == READY {
             return Ok(());
         }
         let text = told.strip_prefix(READY).unwrap_or(&told);
         Err(String::from_utf8_lossy(text).into_owned())
+    }
+
+    /// What the helper wrote, up to its end: everything has ended, so that is there. What does not end although it was killed
+    /// may still hold the pipe, and is not waited for long.
+    fn told(self) -> io::Result<Vec<u8>> {
+        const MOST: usize = 16 << 10;
+        const PATIENCE: Duration = Duration::from_secs(2);
+        let mut report = std::fs::File::from(self.report);
+        rustix::io::ioctl_fionbio(&report, true)?;
+        let (mut told, give_up) = (Vec::new(), Instant::now() + PATIENCE);
+        let mut buffer = [0; 4096];
+        while told.len() < MOST {
+            match report.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(got) => told.extend(buffer.iter().take(got)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && Instant::now() < give_up => {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && told == READY => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(told)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_that_never_ends_is_not_waited_for() {
+        for (text, started) in [(READY, true), (b"", false)] {
+            let (report, held) = rustix::pipe::pipe().unwrap();
+            rustix::io::write(&held, text).unwrap();
+            assert_eq!(Link { report, control: None }.outcome().is_ok(), started);
+            drop(held);
+        }
     }
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Pid;
 
-use crate::policy::Policy;
+use crate::policy::{Policy, Stage};
 
 /// A limit that was passed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +34,11 @@ pub enum Passed {
         /// The limit.
         limit: u64,
     },
+    /// Files and folders, and open descriptors.
+    Files {
+        /// The limit.
+        limit: u64,
+    },
     /// Folders that cannot be looked into: nested too deeply, or closed to their owner.
     Hidden,
     /// The disk that it writes to is nearly full, whoever filled it.
@@ -50,6 +55,7 @@ impl fmt::Display for Passed {
             Passed::Output { bytes, limit } => {
                 write!(f, "it wrote {} MiB of files, more than its output limit of {} MiB", bytes >> 20, limit >> 20)
             }
+            Passed::Files { limit } => write!(f, "it made or held open more than {limit} files and folders"),
             Passed::Tasks { tasks, limit } => {
                 write!(f, "it had {tasks} processes and threads, more than its task limit of {limit}")
             }
@@ -64,13 +70,17 @@ impl fmt::Display for Passed {
     }
 }
 
+/// Exit code when the disk was full, which is nobody's fault in there.
+pub const FULL_DISK: u8 = 123;
+
 impl Passed {
     /// The exit code that stands for it: that of a kill for memory, as the kernel's own would be; that of a file that grew too
-    /// large for output.
+    /// large for output. A full disk is the machine's matter and has a code of its own.
     pub fn exit_code(self) -> u8 {
         match self {
             Passed::Memory { .. } => 128 + 9,
-            Passed::Output { .. } | Passed::Hidden | Passed::Disk { .. } => 128 + 25,
+            Passed::Output { .. } | Passed::Hidden | Passed::Files { .. } => 128 + 25,
+            Passed::Disk { .. } => FULL_DISK,
             Passed::Tasks { .. } => 124,
         }
     }
@@ -126,7 +136,9 @@ impl<'a> Watch<'a> {
         let limits = &self.policy.limits;
         let devices: HashSet<u64> =
             self.policy.write.iter().filter_map(|folder| Some(fs::metadata(folder).ok()?.dev())).collect();
-        let nameless = nameless(processes);
+        let Some(nameless) = nameless(processes, self.most_files()) else {
+            return Some(Passed::Files { limit: self.most_files() });
+        };
         if !self.counted {
             let paths = processes.iter().map(|pid| format!("/proc/{}", pid.as_raw_nonzero()));
             let (mut tasks_now, mut memory) = (0, 0);
@@ -146,6 +158,11 @@ impl<'a> Watch<'a> {
         self.output(&nameless, &devices)
     }
 
+    /// Files and folders that there may be. A compiler makes some ten thousand.
+    fn most_files(&self) -> u64 {
+        if self.policy.stage == Stage::Build { 1 << 18 } else { 1 << 16 }
+    }
+
     /// What is in the folders now, for after the end: what was written last may not have been seen yet.
     pub fn look_at_output(&self) -> Option<Passed> {
         self.output(&[], &HashSet::new())
@@ -153,37 +170,61 @@ impl<'a> Watch<'a> {
 
     fn output(&self, nameless: &[Nameless], devices: &HashSet<u64>) -> Option<Passed> {
         let limits = &self.policy.limits;
-        let Some(below) = self.policy.write.iter().map(|folder| bytes_below(folder, MOST_DEPTH)).sum::<Option<u64>>()
-        else {
-            return Some(Passed::Hidden);
-        };
-        let mut bytes = below;
+        let mut found =
+            Found { bytes: 0, entries: 0, most_bytes: limits.output_bytes, most_entries: self.most_files() };
+        for folder in &self.policy.write {
+            if found.look_below(folder, MOST_DEPTH).is_none() {
+                return Some(Passed::Hidden);
+            }
+        }
+        if found.entries > found.most_entries {
+            return Some(Passed::Files { limit: found.most_entries });
+        }
+        let mut bytes = found.bytes;
         bytes += nameless.iter().filter(|file| devices.contains(&file.device)).map(|file| file.bytes).sum::<u64>();
         if bytes > limits.output_bytes {
             return Some(Passed::Output { bytes, limit: limits.output_bytes });
         }
         let left = self.policy.write.iter().filter_map(|folder| {
-            let disk = rustix::fs::statvfs(folder).ok()?;
+            // Some file systems have no size.
+            let disk = rustix::fs::statvfs(folder).ok().filter(|disk| disk.f_blocks > 0)?;
             Some(disk.f_bavail * disk.f_frsize)
         });
         left.min().filter(|left| *left < LEAST_DISK).map(|left| Passed::Disk { left })
     }
 }
 
-/// Bytes that the files below a folder take up; `None` when a folder cannot be looked into or lies deeper than `depth`. What
-/// vanishes meanwhile counts nothing; links are not followed.
-fn bytes_below(folder: &Path, depth: usize) -> Option<u64> {
-    let entries = match fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Some(0),
-        Err(_) => return None,
-    };
-    let of = |entry: fs::DirEntry| {
-        let Ok(metadata) = entry.metadata() else { return Some(0) };
-        let own = (metadata.blocks() * 512).max(LEAST_FILE);
-        if metadata.is_dir() { Some(own + bytes_below(&entry.path(), depth.checked_sub(1)?)?) } else { Some(own) }
-    };
-    entries.flatten().map(of).sum()
+/// What the files below folders take up, as far as it was looked: no further than to the first limit that is passed, so that
+/// looking ends soon whatever there is.
+struct Found {
+    bytes: u64,
+    entries: u64,
+    most_bytes: u64,
+    most_entries: u64,
+}
+
+impl Found {
+    /// `None` when a folder cannot be looked into or lies deeper than `depth`. What vanishes meanwhile counts nothing; links
+    /// are not followed.
+    fn look_below(&mut self, folder: &Path, depth: usize) -> Option<()> {
+        let entries = match fs::read_dir(folder) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Some(()),
+            Err(_) => return None,
+        };
+        for entry in entries.flatten() {
+            if self.bytes > self.most_bytes || self.entries > self.most_entries {
+                return Some(());
+            }
+            self.entries += 1;
+            let Ok(metadata) = entry.metadata() else { continue };
+            self.bytes += (metadata.blocks() * 512).max(LEAST_FILE);
+            if metadata.is_dir() {
+                self.look_below(&entry.path(), depth.checked_sub(1)?)?;
+            }
+        }
+        Some(())
+    }
 }
 
 /// A file that is open and has no name any more.
@@ -192,19 +233,22 @@ struct Nameless {
     bytes: u64,
 }
 
-fn nameless(processes: &[Pid]) -> Vec<Nameless> {
+/// `None` when there are more descriptors than `most`: looking must end soon.
+fn nameless(processes: &[Pid], most: u64) -> Option<Vec<Nameless>> {
+    let mut left = most;
     let mut seen = HashSet::new();
     let mut files = Vec::new();
     for pid in processes {
         let Ok(entries) = fs::read_dir(format!("/proc/{}/fd", pid.as_raw_nonzero())) else { continue };
         for entry in entries.flatten() {
+            left = left.checked_sub(1)?;
             let Ok(metadata) = fs::metadata(entry.path()) else { continue };
             if metadata.is_file() && metadata.nlink() == 0 && seen.insert((metadata.dev(), metadata.ino())) {
                 files.push(Nameless { device: metadata.dev(), bytes: metadata.blocks() * 512 });
             }
         }
     }
-    files
+    Some(files)
 }
 
 /// Processes and threads of the whole machine, from /proc/loadavg.
@@ -221,8 +265,9 @@ pub(crate) fn tasks(process: &Path) -> Option<u64> {
 
 /// Memory that one process alone has to answer for, bytes: not the files that it has mapped.
 fn memory_of(process: &Path) -> Option<u64> {
-    let [anonymous, shared] = ["RssAnon:", "RssShmem:"].map(|name| status(process, name).unwrap_or(0));
-    Some((anonymous + shared) * 1024)
+    let [anonymous, shared, swapped] =
+        ["RssAnon:", "RssShmem:", "VmSwap:"].map(|name| status(process, name).unwrap_or(0));
+    Some((anonymous + shared + swapped) * 1024)
 }
 
 /// A number of /proc/PID/status.
@@ -234,7 +279,6 @@ fn status(process: &Path, name: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Stage;
     use crate::view::tests::policy;
 
     #[test]
@@ -263,6 +307,25 @@ mod tests {
         assert_eq!(Watch::new(&policy, true).look_at_output(), None);
         fs::create_dir_all(policy.write[0].join("d/".repeat(MOST_DEPTH + 2))).unwrap();
         assert_eq!(Watch::new(&policy, true).look_at_output(), Some(Passed::Hidden));
+    }
+
+    #[test]
+    fn looking_ends_at_the_first_limit_that_is_passed() {
+        let folder = tempfile::tempdir().unwrap();
+        for number in 0..100 {
+            fs::write(folder.path().join(number.to_string()), "x").unwrap();
+        }
+        for (most_bytes, most_entries, entries) in [(u64::MAX, 9, 10), (LEAST_FILE, 1_000, 2), (u64::MAX, 1_000, 100)] {
+            let mut found = Found { bytes: 0, entries: 0, most_bytes, most_entries };
+            found.look_below(folder.path(), MOST_DEPTH).unwrap();
+            assert_eq!(found.entries, entries);
+        }
+    }
+
+    #[test]
+    fn a_full_disk_is_not_laid_to_the_charge_of_what_runs() {
+        assert_eq!(Passed::Disk { left: 0 }.exit_code(), FULL_DISK);
+        assert_ne!(Passed::Hidden.exit_code(), FULL_DISK);
     }
 
     #[test]

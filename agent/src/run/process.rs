@@ -66,6 +66,14 @@ pub enum RunError {
     /// The sandbox does not hold what it promises on this machine.
     #[error("the sandbox does not hold on this machine: {0}; `nocturne doctor` says what the machine offers")]
     Leaks(String),
+    /// The disk that it writes to was full, whoever filled it.
+    #[error("{} was ended: {why}; free some space on the disk", program.display())]
+    FullDisk {
+        /// What was run.
+        program: PathBuf,
+        /// What the helper said.
+        why: String,
+    },
     /// Waiting for it failed.
     #[error("cannot wait for {}: {source}", program.display())]
     Wait {
@@ -354,6 +362,9 @@ impl Process {
         let last_words = self.log.await.map_err(|error| wait_failed(io::Error::other(error)))?.map_err(wait_failed)?;
         if status.code() == Some(i32::from(COULD_NOT_START)) {
             return Err(RunError::Start { program, source: io::Error::other(last_words) });
+        }
+        if status.code() == Some(i32::from(sandbox::FULL_DISK)) {
+            return Err(RunError::FullDisk { program, why: last_words });
         }
         Ok(Ended { code: status.code().or(status.signal().map(|signal| 128 + signal)), last_words })
     }

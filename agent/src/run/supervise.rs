@@ -131,7 +131,8 @@ async fn supervise(orders: &Orders) -> Result<u8, CouldNot> {
                 // Again, should that not have been enough.
                 kill_at = Some(Instant::now() + LOOK_EVERY);
             }
-            _ = ticks.tick(), if watch.is_some() && passed.is_none() => {
+            // Once it is being ended, nothing may delay that; what it wrote is looked at in the end.
+            _ = ticks.tick(), if watch.is_some() && passed.is_none() && kill_at.is_none() => {
                 let looked = watch.as_mut().and_then(|watch| watch.look(processes_below));
                 passed = over_memory(&tree).or(looked);
                 if passed.is_some() {
@@ -238,7 +239,7 @@ fn exit_code(status: ExitStatus) -> u8 {
     let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(i32::from(u8::MAX));
     match u8::try_from(code).unwrap_or(u8::MAX) {
         // Only the helper itself may say this.
-        COULD_NOT_START => 1,
+        COULD_NOT_START | sandbox::FULL_DISK => 1,
         code => code,
     }
 }
