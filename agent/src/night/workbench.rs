@@ -95,7 +95,12 @@ pub fn own_sha256() -> io::Result<String> {
 impl Workbench {
     /// A training process: may write the subject's output folder and nothing else.
     fn train_job(&self, subject: &Subject) -> Job {
-        let policy = sandbox::Policy::train(&self.surroundings, &subject.executable, &subject.output());
+        let mut policy = sandbox::Policy::train(&self.surroundings, &subject.executable, &subject.output());
+        // Who writes too much must pass a limit of its own before the disk is full, which would be the machine's fault. Where the
+        // space is not known the policy's own bound stands.
+        if let Ok(space) = crate::setup::space_at(&subject.folder) {
+            policy.limits.output_bytes = policy.limits.output_bytes.min(space.available.0 / 2);
+        }
         self.job(subject, "train", "log.txt", policy, subject.output())
     }
 
