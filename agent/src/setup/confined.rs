@@ -5,13 +5,12 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::cargo_settings::{has_no_secrets, settings_above, without_secrets};
+use super::private::Private;
 use super::{Environment, SetupError};
 
 /// Programs that a build starts by their names, besides cargo and rustc.
 const BUILD_TOOLS: [&str; 8] = ["cc", "c++", "gcc", "g++", "ld", "as", "ar", "ld.lld"];
-
-/// Where every sandbox shows the system's own files anyway.
-const SYSTEM: [&str; 5] = ["/usr", "/bin", "/sbin", "/lib", "/lib64"];
 
 impl Environment {
     /// All that is the same for every confined process of a night: `device` is `cpu` or `cuda:N`, `memory_bytes` what
@@ -141,84 +140,6 @@ impl Environment {
     }
 }
 
-/// Places of the person's that no confined process may see whole: homes, the repository with its held-out text and records,
-/// the cargo home with its credentials. As they are written, and with links followed.
-struct Private {
-    places: Vec<PathBuf>,
-    /// Those that must not lie where every confined process reads.
-    guarded: Vec<PathBuf>,
-}
-
-impl Private {
-    fn of(root: &Path, cargo_home: Option<&Path>) -> Self {
-        let mut places = vec![PathBuf::from("/home"), PathBuf::from("/root"), root.to_owned()];
-        let mut guarded = vec![root.to_owned()];
-        if let Some(home) = std::env::home_dir() {
-            places.extend([home.join(".local"), home.join(".config"), home]);
-        }
-        if let Some(home) = cargo_home {
-            guarded.extend(["credentials.toml", "credentials"].map(|name| home.join(name)));
-            places.push(home.to_owned());
-        }
-        for list in [&mut places, &mut guarded] {
-            let real: Vec<PathBuf> = list.iter().filter_map(|place| place.canonicalize().ok()).collect();
-            list.extend(real);
-        }
-        Self { places, guarded }
-    }
-
-    /// Refuses secrets that lie in the system's folders, which every sandbox shows.
-    fn check(&self) -> Result<(), SetupError> {
-        let shown =
-            self.guarded.iter().find(|path| path.exists() && SYSTEM.iter().any(|folder| path.starts_with(folder)));
-        match shown {
-            None => Ok(()),
-            Some(path) => Err(SetupError::BadRepository {
-                path: path.clone(),
-                detail: "it lies in a folder of the system, which code under test can read".to_owned(),
-                remedy: "Move it (a clone into your home; CARGO_HOME elsewhere or its credentials away), or set least = \"off\" \
-                         under [sandbox] in campaign.toml"
-                    .to_owned(),
-            }),
-        }
-    }
-
-    /// What to show of the installation that a program belongs to, where the sandbox does not show it anyway: the folder above
-    /// its `bin`, or where that holds something private only the parts that programs need.
-    fn installation(&self, program: &Path) -> Vec<PathBuf> {
-        let Some(bin) = program.parent() else { return Vec::new() };
-        if SYSTEM.iter().any(|folder| bin.starts_with(folder)) {
-            return Vec::new();
-        }
-        let whole = bin.parent().filter(|_| bin.file_name().is_some_and(|name| name == "bin"));
-        match whole {
-            Some(above) if !self.holds(above) => vec![above.to_owned()],
-            Some(above) => {
-                let parts = ["bin", "lib", "lib32", "lib64", "libexec", "include"].map(|part| above.join(part));
-                parts.into_iter().filter(|part| part.is_dir() && !self.holds(part)).collect()
-            }
-            None if self.holds(bin) => vec![program.to_owned()],
-            None => vec![bin.to_owned()],
-        }
-    }
-
-    /// Whether a folder is one of the private places or holds one.
-    fn holds(&self, folder: &Path) -> bool {
-        let real = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
-        // Somebody's home (under sudo it is not ours), and the folders in it that keep more than programs.
-        let home = real.parent() == Some(Path::new("/home"));
-        let hidden = real.file_name().is_some_and(|name| [".local", ".cargo", ".config"].iter().any(|n| name == *n));
-        home || hidden
-            || folder.parent().is_none()
-            || self.places.iter().any(|place| place.starts_with(folder) || place.starts_with(&real))
-    }
-}
-
-/// Where cargo looks for settings when it works below a folder.
-fn settings_above(root: &Path) -> Vec<PathBuf> {
-    root.ancestors().flat_map(|folder| ["config.toml", "config"].map(|name| folder.join(".cargo").join(name))).collect()
-}
-
 /// What the paths are once links are followed, and what the links directly in them point to.
 fn real_paths(paths: &[PathBuf]) -> Vec<PathBuf> {
     let mut real = BTreeSet::new();
@@ -306,170 +227,9 @@ fn total_memory() -> Result<u64, SetupError> {
     })
 }
 
-/// Whether a file of cargo's settings can be shown to edited code as it is.
-fn has_no_secrets(file: &Path) -> bool {
-    let Ok(text) = fs::read_to_string(file) else { return false };
-    match text.parse::<toml::Table>() {
-        Ok(table) => !holds_secrets(&table),
-        Err(_) => false,
-    }
-}
-
-/// Names under which cargo's settings can hold a secret or run a program that knows one.
-fn is_secret(name: &str) -> bool {
-    let name = name.to_ascii_lowercase();
-    ["token", "secret", "passw", "credential", "auth", "key"].iter().any(|word| name.contains(word))
-}
-
-fn holds_secrets(table: &toml::Table) -> bool {
-    table.iter().any(|(name, value)| {
-        is_secret(name)
-            || match value {
-                toml::Value::Table(inner) => holds_secrets(inner),
-                toml::Value::String(text) => is_url_with_login(text),
-                toml::Value::Array(values) => values.iter().any(|value| match value {
-                    toml::Value::Table(inner) => holds_secrets(inner),
-                    toml::Value::String(text) => is_url_with_login(text),
-                    _ => false,
-                }),
-                _ => false,
-            }
-    })
-}
-
-/// `https://user:password@host/`.
-fn is_url_with_login(text: &str) -> bool {
-    text.split_once("://").is_some_and(|(_, rest)| rest.split('/').next().is_some_and(|host| host.contains('@')))
-}
-
-/// The parts of cargo's settings that decide how dependencies are found and built, secrets left out.
-fn without_secrets(text: &str) -> Result<String, toml::de::Error> {
-    let table: toml::Table = text.parse()?;
-    let kept: toml::Table = table
-        .into_iter()
-        .filter(|(name, _)| matches!(name.as_str(), "source" | "registries" | "registry" | "target" | "build"))
-        .map(|(name, value)| (name, clean(value)))
-        .collect();
-    Ok(kept.to_string())
-}
-
-fn clean(value: toml::Value) -> toml::Value {
-    match value {
-        toml::Value::Table(table) => toml::Value::Table(
-            table
-                .into_iter()
-                .filter(|(name, value)| {
-                    let login = value.as_str().is_some_and(is_url_with_login);
-                    // A wrapper around the compiler or a folder elsewhere is not there in the sandbox.
-                    let elsewhere = matches!(
-                        name.as_str(),
-                        "rustc-wrapper" | "rustc-workspace-wrapper" | "target-dir" | "build-dir"
-                    );
-                    !is_secret(name) && !login && !elsewhere
-                })
-                .map(|(name, value)| (name, clean(value)))
-                .collect(),
-        ),
-        other => other,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn settings_lose_their_secrets_and_keep_what_finds_crates() {
-        let text = r#"
-            [registries.mine]
-            index = "sparse+https://crates.example.org/"
-            token = "cio-secret"
-            [registries.other]
-            index = "https://me:pass@crates.example.org/index"
-            [source.crates-io]
-            replace-with = "mirror"
-            [source.mirror]
-            registry = "sparse+https://mirror.example.org/"
-            [build]
-            rustc-wrapper = "sccache"
-            jobs = 2
-            [net]
-            offline = true
-            [alias]
-            x = "run"
-        "#;
-        let kept = without_secrets(text).unwrap();
-        for gone in ["secret", "token", "pass", "sccache", "alias", "offline"] {
-            assert!(!kept.contains(gone), "{gone} in {kept}");
-        }
-        let table: toml::Table = kept.parse().unwrap();
-        assert_eq!(table["registries"]["mine"]["index"].as_str(), Some("sparse+https://crates.example.org/"));
-        assert_eq!(table["source"]["crates-io"]["replace-with"].as_str(), Some("mirror"));
-        assert_eq!(table["source"]["mirror"]["registry"].as_str(), Some("sparse+https://mirror.example.org/"));
-        assert_eq!(table["build"]["jobs"].as_integer(), Some(2));
-        assert!(without_secrets("not toml [").is_err());
-    }
-
-    #[test]
-    fn a_file_of_settings_is_shown_only_without_secrets() {
-        let folder = tempfile::tempdir().unwrap();
-        for (text, harmless) in [
-            ("[alias]\nxtask = \"run\"\n", true),
-            ("[registry]\ntoken = \"x\"\n", false),
-            ("[registries.a]\ncredential-provider = \"y\"\n", false),
-            ("[source.a]\nregistry = \"https://me:pw@host/\"\n", false),
-            ("broken [", false),
-        ] {
-            let file = folder.path().join("config.toml");
-            fs::write(&file, text).unwrap();
-            assert_eq!(has_no_secrets(&file), harmless, "{text}");
-        }
-        assert!(!has_no_secrets(&folder.path().join("missing")));
-    }
-
-    #[test]
-    fn what_is_private_is_never_shown_for_a_program_beside_it() {
-        let folder = tempfile::tempdir().unwrap();
-        let base = folder.path().canonicalize().unwrap();
-        let home = base.join("real/home");
-        for part in [
-            "home/bin",
-            "home/.ssh",
-            "home/.local/bin",
-            "home/.local/lib",
-            "home/.local/share",
-            "home/conda/bin",
-            "clone/bin",
-        ] {
-            fs::create_dir_all(base.join("real").join(part)).unwrap();
-        }
-        std::os::unix::fs::symlink(base.join("real"), base.join("linked")).unwrap();
-        let linked = base.join("linked/home");
-        let mut places = vec![linked.clone(), linked.join(".local"), base.join("real/clone")];
-        places.extend(places.clone().iter().filter_map(|place| place.canonicalize().ok()));
-        let private = Private { places, guarded: Vec::new() };
-        for (program, shown) in [
-            (home.join("bin/cc"), vec![home.join("bin")]),
-            (linked.join("bin/cc"), vec![linked.join("bin")]),
-            (home.join(".local/bin/cc"), vec![home.join(".local/bin"), home.join(".local/lib")]),
-            (home.join("conda/bin/cc"), vec![home.join("conda")]),
-            (base.join("real/clone/bin/cc"), vec![base.join("real/clone/bin")]),
-            (home.join("cc"), vec![home.join("cc")]),
-            ("/usr/bin/cc".into(), vec![]),
-            ("/home/nobody-of-that-name/bin/cc".into(), vec![]),
-            ("/opt/conda/bin/g++".into(), vec!["/opt/conda".into()]),
-        ] {
-            assert_eq!(private.installation(&program), shown, "{}", program.display());
-        }
-    }
-
-    #[test]
-    fn a_clone_in_a_folder_of_the_system_is_refused() {
-        let error = Private::of(Path::new("/usr/bin"), None).check().unwrap_err();
-        assert!(error.to_string().contains("Move it"), "{error}");
-        let clone = tempfile::tempdir().unwrap();
-        assert!(Private::of(clone.path(), None).check().is_ok());
-    }
 
     #[test]
     fn paths_within_others_are_left_out() {

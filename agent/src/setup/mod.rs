@@ -1,6 +1,7 @@
 //! Makes the machine ready for a night: checks everything that can be checked before any work starts, then installs what is
 //! missing. It installs into the user's cache only, needs no root, and leaves nothing behind when a check fails.
 
+mod cargo_settings;
 mod confined;
 mod disk;
 mod doctor;
@@ -10,6 +11,7 @@ pub mod hub;
 mod libtorch;
 mod manifest;
 mod pins;
+mod private;
 mod progress;
 mod python;
 mod sandbox_offer;
