@@ -34,6 +34,7 @@ impl Tree {
             return;
         }
         let own = rustix::process::getpid();
+        let own_group = own_group();
         let mut killed = HashSet::new();
         for _ in 0..MOST_ROUNDS {
             let new: Vec<Process> = descendants(own).into_iter().filter(|process| killed.insert(process.pid)).collect();
@@ -41,7 +42,7 @@ impl Tree {
                 return;
             }
             let groups: HashSet<Pid> = new.iter().filter_map(|process| process.group).collect();
-            for group in groups.into_iter().filter(|group| *group != rustix::process::getpgrp()) {
+            for group in groups.into_iter().filter(|group| Some(*group) != own_group) {
                 signal_group(Some(group), Signal::KILL);
             }
             for process in new {
@@ -103,6 +104,13 @@ pub fn descendants(root: Pid) -> Vec<Process> {
         next += 1;
     }
     found
+}
+
+/// This process's group; `None` where its leader is outside of this process namespace, as in a container that was entered. The
+/// kernel's number for that is 0, which rustix's `getpgrp` takes for impossible.
+fn own_group() -> Option<Pid> {
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    parent_and_group(&stat)?.1
 }
 
 /// The fourth and fifth field of /proc/PID/stat; the second is the program's name in parentheses and may contain anything. The group

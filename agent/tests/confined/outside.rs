@@ -128,7 +128,6 @@ impl Outside {
         let mut told: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
         told.extend(SECRETS.iter().map(|(key, file)| format!("{key}={}", root.join(file).display())));
         let link = |kind: &str| fs::read_link(format!("/proc/self/ns/{kind}")).unwrap().display().to_string();
-        let number = |pid: rustix::process::Pid| pid.as_raw_nonzero().to_string();
         let setuid = std::env::var_os(super::FILES).map_or(other, |folder| Path::new(&folder).join(SETUID));
         for (key, value) in [
             ("library", root.join("library/libtorch.so").display().to_string()),
@@ -143,7 +142,7 @@ impl Outside {
             ("leftover", format!("/proc/self/fd/{}", leaked[0].as_raw_fd())),
             ("agent", std::process::id().to_string()),
             ("group", victim.id().to_string()),
-            ("session", number(rustix::process::getsid(None).unwrap())),
+            ("session", session()),
             ("net", link("net")),
             ("ipc", link("ipc")),
             ("tcp", tcp.local_addr().unwrap().port().to_string()),
@@ -358,6 +357,13 @@ pub fn processes_with(mark: &str) -> Vec<rustix::process::Pid> {
         (holds(entry.path().join("cmdline")) || holds(entry.path().join("environ"))).then_some(pid)
     });
     pids.filter_map(rustix::process::Pid::from_raw).collect()
+}
+
+/// This process's session, the sixth field of its `stat`; 0 where the session's leader is outside of this process namespace, as in
+/// a container that was entered, which rustix's `getsid` takes for impossible.
+fn session() -> String {
+    let stat = fs::read_to_string("/proc/self/stat").unwrap();
+    stat.rsplit_once(')').unwrap().1.split_whitespace().nth(3).unwrap().to_owned()
 }
 
 fn facts(path: &Path) -> Option<Facts> {
