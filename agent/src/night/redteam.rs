@@ -274,10 +274,7 @@ fn first_text_accepted(policy: &Policy) -> Option<&'static str> {
 }
 
 fn fresh_folder(folder: &Path) -> std::io::Result<()> {
-    match std::fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
+    crate::files::remove_folder(folder)?;
     std::fs::create_dir_all(folder)
 }
 
