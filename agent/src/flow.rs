@@ -172,6 +172,10 @@ pub struct PastExperiment {
     pub verdict: Option<Verdict>,
     /// Bits per byte against its champion, negative is better.
     pub difference: Option<f64>,
+    /// The figures behind its verdict.
+    pub evidence: Option<Box<Evidence>>,
+    /// Seconds that its trials took, evaluation included.
+    pub seconds: f64,
     /// Whether it was proposed against the present champion (an edit that did not fit an older one may fit now).
     pub same_champion: bool,
 }
@@ -214,6 +218,9 @@ pub struct Proposal {
     pub family: String,
     /// Predicted change of the metric in bits per byte; negative is better.
     pub predicted_effect: Option<f64>,
+    /// How probable its author thinks it that the change is an improvement at all, 0 to 1.
+    #[serde(default)]
+    pub confidence: Option<f64>,
     /// All of them apply, or none.
     pub edits: Vec<Edit>,
     /// Who proposed it.
@@ -471,6 +478,75 @@ pub struct Decision {
     pub rule: String,
     /// The decision in words.
     pub reason: String,
+    /// The figures behind it, where the rule weighed any. Records of the rule `lower-is-kept/1` have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<Box<Evidence>>,
+}
+
+/// What a decision rests on, beyond its difference and interval. All differences are in bits per byte, negative is better.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Evidence {
+    /// Standard error of the difference over seeds and over held-out documents.
+    pub standard_error: f64,
+    /// Degrees of freedom of that standard error.
+    pub degrees: f64,
+    /// How probable it is, after all that was seen, that the change is an improvement at all.
+    pub probability: f64,
+    /// The difference to be expected when it is measured again: shrunk towards what is usual, because what is kept was picked for
+    /// looking good (winner's curse).
+    pub expected: f64,
+    /// 95 % interval of that expectation.
+    pub expected_interval: (f64, f64),
+    /// The least improvement worth having for this change; grows with the lines that it adds.
+    pub least_effect: f64,
+    /// sd of one run over seeds, as estimated when the decision was made.
+    pub run_sd: f64,
+    /// sd of the difference of two runs under the same seed, as estimated then.
+    pub pair_sd: f64,
+    /// Not kept, but worth trying again with others or on another champion.
+    pub near_miss: bool,
+    /// What was seen and done after each trial, one line each, in words.
+    pub story: Vec<String>,
+}
+
+/// What a trial is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Purpose {
+    /// Deciding during the night: measured on the search text.
+    Search,
+    /// The morning claim: measured on the sealed text, under seeds that nothing was decided by.
+    Morning,
+}
+
+impl Purpose {
+    /// The word used in the database and on pages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Purpose::Search => "search",
+            Purpose::Morning => "morning",
+        }
+    }
+}
+
+impl FromStr for Purpose {
+    type Err = BadName;
+
+    fn from_str(text: &str) -> Result<Self, BadName> {
+        [Purpose::Search, Purpose::Morning]
+            .into_iter()
+            .find(|purpose| purpose.name() == text)
+            .ok_or_else(|| BadName { text: text.to_owned(), expected: "what a trial is for (search, morning)" })
+    }
+}
+
+/// One held-out document, or the part of it that lies in the held-out rows, as a trial's model predicts it.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct DocumentLoss {
+    /// Nats of its scored tokens.
+    pub nats: f64,
+    /// Bytes of text that these stand for.
+    pub bytes: u32,
 }
 
 #[cfg(test)]

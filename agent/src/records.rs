@@ -410,6 +410,8 @@ impl HistoryEntry {
             proposal: self.proposal,
             verdict: self.verdict,
             difference: self.difference,
+            evidence: None,
+            seconds: 0.0,
         }
     }
 }
@@ -455,6 +457,7 @@ pub fn baseline_proposal() -> Proposal {
         source: String::new(),
         family: "baseline".to_owned(),
         predicted_effect: None,
+        confidence: None,
         edits: Vec::new(),
         author: Author { proposer: "person".to_owned(), model: None, cost_usd: 0.0 },
     }

@@ -95,6 +95,7 @@ mod tests {
                 trials: 1,
                 rule: String::new(),
                 reason: String::new(),
+                evidence: None,
             }),
             proposed_at: jiff::Timestamp::UNIX_EPOCH,
             decided_at: None,

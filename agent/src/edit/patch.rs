@@ -141,6 +141,7 @@ mod tests {
             source: String::new(),
             family: "test".to_owned(),
             predicted_effect: None,
+            confidence: None,
             edits,
             author: Author { proposer: "person".to_owned(), model: None, cost_usd: 0.0 },
         }

@@ -19,6 +19,7 @@ fn proposal(key: &str) -> Proposal {
         source: String::new(),
         family: "test".to_owned(),
         predicted_effect: None,
+        confidence: None,
         edits: vec![Edit { path: "a".to_owned(), search: "b".to_owned(), replace: "c".to_owned() }],
         author: Author { proposer: "test".to_owned(), model: None, cost_usd: 0.0 },
     }

@@ -31,5 +31,13 @@ pub fn remember(brief: &mut Brief, proposal: Proposal, verdict: Option<Verdict>,
     brief.turn += 1;
     let night = NightId::try_from("2026-03-08-k4".to_owned()).unwrap();
     let id = ExperimentId { night, number: u32::try_from(brief.history.len()).unwrap() + 1 };
-    brief.history.push(PastExperiment { id, proposal, verdict, difference, same_champion: true });
+    brief.history.push(PastExperiment {
+        id,
+        proposal,
+        verdict,
+        difference,
+        evidence: None,
+        seconds: 0.0,
+        same_champion: true,
+    });
 }

@@ -68,6 +68,7 @@ impl Idea {
             source: self.source.clone(),
             family: self.family.clone(),
             predicted_effect: Some(self.predicted_effect),
+            confidence: None,
             edits: self.edits.clone(),
             author: Author { proposer: NAME.to_owned(), model: None, cost_usd: 0.0 },
         }

@@ -149,6 +149,7 @@ impl Tuner {
             source: "numeric search over the recipe's constants, guided by the campaign's own history".to_owned(),
             family: format!("recipe: {}", field.chars().take(30).collect::<String>()),
             predicted_effect: Some(-(expected * 1e5).round() / 1e5),
+            confidence: None,
             edits: vec![edit(file, constant, literal)],
             author: Author { proposer: NAME.to_owned(), model: None, cost_usd: 0.0 },
         }

@@ -134,6 +134,7 @@ mod tests {
             source: source.to_owned(),
             family: "schedule".to_owned(),
             predicted_effect: Some(-0.0021),
+            confidence: None,
             edits: Vec::new(),
             author: Author { proposer: "model".to_owned(), model: Some("large-1".to_owned()), cost_usd: 0.0 },
         }

@@ -124,6 +124,7 @@ fn proposal(replace: &str) -> Proposal {
         source: "a test".to_owned(),
         family: "test".to_owned(),
         predicted_effect: Some(-0.001),
+        confidence: None,
         edits: vec![Edit { path: RECIPE.to_owned(), search: String::new(), replace: replace.to_owned() }],
         author: Author { proposer: "playbook".to_owned(), model: None, cost_usd: 0.0 },
     }

@@ -23,6 +23,7 @@ pub fn lower_is_kept(val_bpb: f64, champion: f64) -> Decision {
             "{val_bpb:.6} bits per byte is {comparison} than the champion's {champion:.6} (one trial each, same seed; \
              noise is not accounted for)"
         ),
+        evidence: None,
     }
 }
 
@@ -35,6 +36,7 @@ pub fn night_start(verified: &Verified) -> Decision {
         trials: 1,
         rule: LOWER_IS_KEPT.to_owned(),
         reason: format!("the night's start: {:.6} bits per byte", verified.val_bpb),
+        evidence: None,
     }
 }
 
@@ -51,7 +53,15 @@ pub fn rejected(rejected: &Rejected) -> Decision {
 
 /// A verdict that rests on no measurement.
 pub fn untested(verdict: Verdict, reason: String) -> Decision {
-    Decision { verdict, difference: None, interval: None, trials: 0, rule: LOWER_IS_KEPT.to_owned(), reason }
+    Decision {
+        verdict,
+        difference: None,
+        interval: None,
+        trials: 0,
+        rule: LOWER_IS_KEPT.to_owned(),
+        reason,
+        evidence: None,
+    }
 }
 
 #[cfg(test)]

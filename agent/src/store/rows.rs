@@ -176,6 +176,7 @@ impl ExperimentRow {
                 trials: row.count("decided_on_trials", row.present("decided_on_trials", self.decided_on_trials)?)?,
                 rule: row.present("rule", self.rule)?,
                 reason: row.present("reason", self.reason)?,
+                evidence: None,
             }),
         };
         Ok(ExperimentRecord {
@@ -187,6 +188,7 @@ impl ExperimentRow {
                 source: self.source,
                 family: self.family,
                 predicted_effect: self.predicted_effect,
+                confidence: None,
                 edits: row.json("edits_json", &self.edits_json)?,
                 author: Author { proposer: self.proposer, model: self.model, cost_usd: self.cost_usd },
             },

@@ -71,6 +71,8 @@ fn words_move_no_proposer() {
             proposal: past,
             verdict: Some(Verdict::Discarded),
             difference: Some(0.01),
+            evidence: None,
+            seconds: 0.0,
             same_champion: true,
         }],
         turn: 1,

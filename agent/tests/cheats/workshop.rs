@@ -99,6 +99,7 @@ pub fn proposal(name: &str, edits: Vec<Edit>) -> Proposal {
         source: "a test".to_owned(),
         family: "test".to_owned(),
         predicted_effect: None,
+        confidence: None,
         edits,
         author: Author { proposer: "model".to_owned(), model: None, cost_usd: 0.0 },
     }

@@ -55,6 +55,7 @@ pub fn proposal(key: &str) -> Proposal {
         source: "arXiv:2401.00001".to_owned(),
         family: "schedule".to_owned(),
         predicted_effect: Some(-0.1 - 0.2),
+        confidence: None,
         edits: vec![Edit {
             path: "trainer/src/candidate/recipe.rs".to_owned(),
             search: "0.04".to_owned(),
@@ -151,6 +152,7 @@ pub fn decision(verdict: Verdict) -> Decision {
         trials: 1,
         rule: "lower-is-kept/1".to_owned(),
         reason: "0.0123 bits per byte lower".to_owned(),
+        evidence: None,
     }
 }
 

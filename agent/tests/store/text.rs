@@ -59,6 +59,7 @@ proptest! {
                 source: texts[6].clone(),
                 family: texts[7].clone(),
                 predicted_effect: Some(number),
+                confidence: None,
                 edits: vec![Edit { path: texts[8].clone(), search: texts[9].clone(), replace: texts[10].clone() }],
                 author: Author { proposer: "model".to_owned(), model: Some(texts[11].clone()), cost_usd: cost },
             };
