@@ -313,14 +313,21 @@ fn free(target: Where, otherwise: &Path) -> u64 {
     rustix::fs::statvfs(path).map_or(0, |facts| facts.f_bavail * facts.f_frsize)
 }
 
-/// Bytes of all files below a folder together, and of the largest.
+/// Bytes of all files below a folder together, and of the largest. Not by recursion: folders may be nested deeper than a thread has
+/// stack.
 fn sizes(folder: &Path) -> (u64, u64) {
     let (mut sum, mut most) = (0, 0);
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        let metadata = entry.metadata().unwrap();
-        let (all, largest) = if metadata.is_dir() { sizes(&entry.path()) } else { (metadata.len(), metadata.len()) };
-        sum += all;
-        most = most.max(largest);
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            let metadata = entry.metadata().unwrap();
+            if metadata.is_dir() {
+                folders.push(entry.path());
+            } else {
+                sum += metadata.len();
+                most = most.max(metadata.len());
+            }
+        }
     }
     (sum, most)
 }
