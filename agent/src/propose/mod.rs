@@ -7,6 +7,7 @@
 mod bandit;
 #[cfg(test)]
 mod fixture;
+mod identical;
 mod mix;
 mod playbook;
 mod recipe;
@@ -14,6 +15,7 @@ mod steps;
 mod tried;
 mod tuner;
 
+pub use identical::Identical;
 pub use mix::Mix;
 pub use playbook::{Idea, Playbook};
 pub use recipe::{Constant, constants};

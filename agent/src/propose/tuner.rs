@@ -207,17 +207,17 @@ impl Proposer for Tuner {
     }
 }
 
-fn recipe_path() -> String {
+pub(super) fn recipe_path() -> String {
     format!("{CANDIDATE_FOLDER}/recipe.rs")
 }
 
-fn recipe_file(brief: &Brief) -> Option<&SourceFile> {
+pub(super) fn recipe_file(brief: &Brief) -> Option<&SourceFile> {
     let path = recipe_path();
     brief.champion_files.iter().find(|file| file.path == path)
 }
 
 /// Replaces one literal. The text to search for is its line, and as many lines around it as make it unique.
-fn edit(file: &SourceFile, constant: &Constant, literal: &str) -> Edit {
+pub(super) fn edit(file: &SourceFile, constant: &Constant, literal: &str) -> Edit {
     let text = &file.text;
     let mut start = text[..constant.span.start].rfind('\n').map_or(0, |newline| newline + 1);
     let mut end = text[constant.span.end..].find('\n').map_or(text.len(), |offset| constant.span.end + offset);
