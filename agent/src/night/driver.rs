@@ -1,5 +1,5 @@
 //! The driver: feeds events to the machine and performs the effects it asks for. Everything it does to the world goes
-//! through [`perform`](super::perform); every effect is journalled before and after.
+//! through one function per effect (see [`perform`](super::perform)); every effect is journalled before and after.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,15 +9,14 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::context::Context;
-use super::evaluate;
 use super::live::Watcher;
 use super::machine::Machine;
 use super::messages::{Effect, Ending, Event};
-use super::perform::{self, TestProgress};
-use crate::flow::{TrialEnd, Verdict};
-use crate::records::{Level, NightEnding};
+use super::perform::{Fault, TestProgress};
+use super::telling::{current, recorded, summary};
+use super::{enlist, evaluate, making, settle, trial};
 use crate::run::StopSignal;
-use crate::terminal::{Current, LiveView, Notice, Stage};
+use crate::terminal::{LiveView, Notice, Stage};
 
 /// How often the watcher is told how things stand.
 const TICK: Duration = Duration::from_millis(250);
@@ -38,20 +37,20 @@ pub struct Outcome {
 )]
 pub struct DriverError(#[from] crate::store::StoreError);
 
-struct Driver<'a> {
-    context: Arc<Context>,
+pub(super) struct Driver<'a> {
+    pub(super) context: Arc<Context>,
     machine: Machine,
     began: Instant,
     offset: f64,
-    deadline: Option<f64>,
+    pub(super) deadline: Option<f64>,
     /// Effects journalled by earlier parts of the night, and by this one: every key is new, also after a restart.
     part: usize,
     journalled: usize,
     tasks: JoinSet<Done>,
     progress: mpsc::UnboundedSender<TestProgress>,
     stop: watch::Sender<bool>,
-    view: LiveView,
-    watcher: &'a mut dyn Watcher,
+    pub(super) view: LiveView,
+    pub(super) watcher: &'a mut dyn Watcher,
 }
 
 /// A performed effect: its journal key and the event it is answered with.
@@ -139,20 +138,8 @@ pub async fn drive(
     Ok(Outcome { ending, seconds: driver.began.elapsed().as_secs_f64() })
 }
 
-/// The machine's ending in the records' words; `None` leaves the night to be gone on with, once the machine is mended.
-fn recorded(ending: &Ending) -> Option<(NightEnding, String)> {
-    Some(match ending {
-        Ending::ExperimentsDone => (NightEnding::ExperimentsDone, String::new()),
-        Ending::Deadline => (NightEnding::Deadline, String::new()),
-        Ending::NothingLeft => (NightEnding::NothingLeft, String::new()),
-        Ending::Stopped => (NightEnding::Stopped, String::new()),
-        Ending::BadStart(why) => (NightEnding::Failed, format!("the night's start cannot be measured: {why}")),
-        Ending::MachineFaults(_) => return None,
-    })
-}
-
 impl Driver<'_> {
-    fn now(&self) -> f64 {
+    pub(super) fn now(&self) -> f64 {
         self.offset + self.began.elapsed().as_secs_f64()
     }
 
@@ -187,7 +174,7 @@ impl Driver<'_> {
                         self.told_settled(&settled).await?;
                         let number = settled.number;
                         let champion = self.machine.champion().commit.clone();
-                        let event = perform::settle(Arc::clone(&self.context), *settled, champion).await;
+                        let event = settle::settle(Arc::clone(&self.context), *settled, champion).await;
                         let event = event.unwrap_or_else(Event::Fault);
                         let outcome = json!({ "event": summary(&event) });
                         self.context.store.end_effect(&self.context.night.id, &key, &outcome).await?;
@@ -222,11 +209,7 @@ impl Driver<'_> {
                     .journal(&format!("propose/{number}/{turn}"), "propose", json!({ "champion": champion.commit }))
                     .await?;
                 self.view.next = Some((number, "proposing".to_owned()));
-                self.spawn_making(
-                    key,
-                    number,
-                    perform::propose(context, champion.commit, champion.val_bpb, turn, None),
-                );
+                self.spawn_making(key, number, making::propose(context, champion.commit, champion.val_bpb, turn, None));
             }
             Effect::Repair { number, turn, proposal, setback } => {
                 let key =
@@ -236,7 +219,7 @@ impl Driver<'_> {
                 self.spawn_making(
                     key,
                     number,
-                    perform::propose(context, champion.commit, champion.val_bpb, turn, repair),
+                    making::propose(context, champion.commit, champion.val_bpb, turn, repair),
                 );
             }
             Effect::Commit { number, proposal, parent } => {
@@ -248,7 +231,7 @@ impl Driver<'_> {
                     )
                     .await?;
                 self.view.next = Some((number, "committing".to_owned()));
-                self.spawn_making(key, number, perform::commit(context, number, *proposal, parent));
+                self.spawn_making(key, number, making::commit(context, number, *proposal, parent));
             }
             Effect::Build { number, candidate } => {
                 let key = self
@@ -262,7 +245,7 @@ impl Driver<'_> {
                     Some((next, what)) if *next == number => "building".clone_into(what),
                     _ => self.view.current = Some(current(number, "", Stage::Building)),
                 }
-                self.spawn_making(key, number, perform::build(context, number, candidate, stop));
+                self.spawn_making(key, number, making::build(context, number, candidate, stop));
             }
             Effect::Train { launch, trial } => {
                 let key = self
@@ -276,11 +259,11 @@ impl Driver<'_> {
                 self.view.current = Some(current(launch.number, title, Stage::Starting));
                 self.view.next = self.view.next.take().filter(|(next, _)| *next != launch.number);
                 // Before anything else is begun: the next proposal is made in the knowledge of this one.
-                if let Err(what) = perform::enlist(&context, &launch).await {
+                if let Err(what) = enlist::enlist(&context, &launch).await {
                     return Ok(Some(Event::Fault(what)));
                 }
                 let progress = self.progress.clone();
-                self.spawn(key, perform::run_trial(context, *launch, trial, stop, progress));
+                self.spawn(key, trial::run_trial(context, *launch, trial, stop, progress));
             }
             Effect::Evaluate { number, trial } => {
                 let key = self.journal(&format!("evaluate/{number}/{trial}"), "evaluate", json!({})).await?;
@@ -296,7 +279,7 @@ impl Driver<'_> {
     }
 
     /// Performs an effect of the testing lane: what goes wrong there beyond a trial's own faults ends the night.
-    fn spawn(&mut self, key: String, effect: impl Future<Output = Result<Event, perform::Fault>> + Send + 'static) {
+    fn spawn(&mut self, key: String, effect: impl Future<Output = Result<Event, Fault>> + Send + 'static) {
         self.tasks.spawn(async move {
             let event = effect.await.unwrap_or_else(Event::Fault);
             Done { key, event }
@@ -308,84 +291,12 @@ impl Driver<'_> {
         &mut self,
         key: String,
         number: u32,
-        effect: impl Future<Output = Result<Event, perform::Fault>> + Send + 'static,
+        effect: impl Future<Output = Result<Event, Fault>> + Send + 'static,
     ) {
         self.tasks.spawn(async move {
             let event = effect.await.unwrap_or_else(|what| Event::MakingFault { number, what });
             Done { key, event }
         });
-    }
-
-    /// Tells people, and the records, what is worth a line.
-    async fn tell(&mut self, event: &Event) -> Result<(), DriverError> {
-        match event {
-            Event::Refused(refusal) => self.record(Level::Debug, "edit", &format!("{refusal:?}")).await,
-            Event::Built { number, result } => {
-                if let Some((next, what)) = &mut self.view.next
-                    && next == number
-                {
-                    if result.is_ok() { "built" } else { "does not compile" }.clone_into(what);
-                }
-                match result {
-                    Ok(_) => Ok(()),
-                    Err(failure) => {
-                        let text = format!("experiment {number}: {} compiler errors", failure.error_count);
-                        self.record(Level::Info, "build", &text).await
-                    }
-                }
-            }
-            Event::Trained(trained) => match &trained.end {
-                TrialEnd::MachineFault { message } => self.warn("train", message).await,
-                _ => Ok(()),
-            },
-            Event::MakingFault { what, .. } => self.warn("make", what).await,
-            Event::TrialFault(what) => self.warn("evaluate", what).await,
-            Event::Fault(what) => self.warn("night", what).await,
-            Event::Stop { at_once: false } => {
-                self.view.stopping = true;
-                Ok(())
-            }
-            _ => Ok(()),
-        }
-    }
-
-    async fn told_settled(&mut self, settled: &super::messages::Settled) -> Result<(), DriverError> {
-        let decision = &settled.decision;
-        if settled.number == 0 {
-            self.view.baseline = settled.val_bpb;
-        }
-        if decision.verdict == Verdict::Kept {
-            self.view.best = settled.val_bpb;
-        }
-        if self.view.current.as_ref().is_some_and(|current| current.number == settled.number) {
-            self.view.current = None;
-        }
-        let title = settled.proposal.as_ref().map_or("baseline", |proposal| proposal.title.as_str());
-        self.watcher.notice(&Notice::Verdict {
-            number: settled.number,
-            title: title.to_owned(),
-            verdict: decision.verdict,
-            val_bpb: settled.val_bpb,
-            difference: decision.difference,
-            reason: decision.reason.clone(),
-        });
-        let text = format!("experiment {} ({title}): {}: {}", settled.number, decision.verdict, decision.reason);
-        self.record(Level::Info, "decision", &text).await
-    }
-
-    async fn warn(&mut self, stage: &str, text: &str) -> Result<(), DriverError> {
-        self.watcher.notice(&Notice::Warning { text: text.to_owned() });
-        self.record(Level::Warning, stage, text).await
-    }
-
-    async fn record(&self, level: Level, stage: &str, text: &str) -> Result<(), DriverError> {
-        Ok(self.context.store.event(&self.context.night.id, level, stage, text).await?)
-    }
-
-    fn show(&mut self) {
-        let now = self.now();
-        self.view.time_left = self.deadline.map(|deadline| Duration::from_secs_f64((deadline - now).max(0.0)));
-        self.watcher.update(&self.view);
     }
 
     /// Ends whatever still runs; processes get the chance to end their trees.
@@ -396,31 +307,5 @@ impl Driver<'_> {
         if tokio::time::timeout(Duration::from_secs(30), all).await.is_err() {
             self.tasks.abort_all();
         }
-    }
-}
-
-fn current(number: u32, title: &str, stage: Stage) -> Current {
-    Current { number, title: title.to_owned(), stage, progress: None, loss: None }
-}
-
-/// An event in a word, for the journal.
-fn summary(event: &Event) -> &'static str {
-    match event {
-        Event::Begin => "begin",
-        Event::Proposed(Some(_)) => "proposed",
-        Event::Proposed(None) => "nothing to propose",
-        Event::Committed(_) => "committed",
-        Event::Refused(_) => "refused",
-        Event::Built { result: Ok(_), .. } => "built",
-        Event::Built { result: Err(_), .. } => "not built",
-        Event::Trained(_) => "trained",
-        Event::Evaluated(Ok(_)) => "verified",
-        Event::Evaluated(Err(_)) => "rejected",
-        Event::Settled { .. } => "settled",
-        Event::TrialFault(_) => "trial fault",
-        Event::MakingFault { .. } => "making fault",
-        Event::Tick => "tick",
-        Event::Fault(_) => "fault",
-        Event::Stop { .. } => "stopped",
     }
 }

@@ -3,19 +3,26 @@
 //! The machine knows nothing of files, processes, clocks or SQL: events and a time in seconds go in, effects come out. Every
 //! decision of a night can therefore be tested without a night.
 
+mod begin;
 pub mod context;
 pub mod device;
 pub mod driver;
+mod enlist;
 mod evaluate;
 pub mod live;
 mod lock;
 pub mod machine;
+mod making;
 pub mod messages;
 pub mod open;
+mod open_error;
 mod perform;
 pub mod ready;
 pub mod redteam;
 pub mod resume;
+mod settle;
+mod telling;
+mod trial;
 pub mod workbench;
 
 pub use context::Context;
@@ -23,6 +30,7 @@ pub use driver::{DriverError, Outcome, drive};
 pub use live::{Unwatched, Watcher};
 pub use lock::{Lock, is_running};
 pub use machine::Machine;
+pub use making::MOST_START_SECONDS;
 pub use messages::{Ending, Limits};
 pub use open::{CutOff, OpenError, Opened, Wishes, open};
-pub use perform::{MOST_START_SECONDS, MOST_TRIAL_SECONDS};
+pub use trial::MOST_TRIAL_SECONDS;

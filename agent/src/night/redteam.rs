@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 
 use super::device::NotUsableInside;
 use super::live::Watcher;
-use super::perform::MOST_START_SECONDS;
+use super::making::MOST_START_SECONDS;
 use super::workbench::{Subject, Workbench};
 use crate::build::{Builder, Order};
 use crate::edit::Policy;

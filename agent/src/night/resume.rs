@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::context::Context;
 use super::messages::{Champion, Start, Unsettled};
-use super::perform::{self, Fault};
+use super::perform::Fault;
+use super::{enlist, settle, trial};
 use crate::flow::{Artifact, Candidate, NightId, TrialEnd, Verdict};
 use crate::records::{Evaluation, ExperimentRecord, TrialRecord};
 use crate::stats;
@@ -73,7 +74,7 @@ pub async fn where_it_was(context: &Arc<Context>) -> Result<Start, Fault> {
         start.next_number = start.next_number.max(number + 1);
         let trials = store.trials(id).await.map_err(reading)?;
         for trial in trials.iter().filter(|trial| trial.trained.is_none()) {
-            let cut_off = perform::unmeasured(TrialEnd::Stopped, trial.seed, trial.budget);
+            let cut_off = trial::unmeasured(TrialEnd::Stopped, trial.seed, trial.budget);
             store.end_trial(id, trial.ordinal, &cut_off).await.map_err(reading)?;
         }
         let Some(candidate) = candidate(experiment) else {
@@ -85,16 +86,16 @@ pub async fn where_it_was(context: &Arc<Context>) -> Result<Start, Fault> {
             continue;
         };
         if number > 0 {
-            perform::create_branch(context, number, &experiment.proposal.title, candidate.commit.clone()).await?;
+            enlist::create_branch(context, number, &experiment.proposal.title, candidate.commit.clone()).await?;
         }
         let val_bpb = trials.iter().rev().find_map(TrialRecord::val_bpb);
         if let Some(decision) = &experiment.decision {
             if number > 0 {
                 start.settled += 1;
-                perform::annotate(context, candidate.commit.clone(), decision, val_bpb).await?;
+                settle::annotate(context, candidate.commit.clone(), decision, val_bpb).await?;
             }
             if decision.verdict != Verdict::Kept {
-                perform::drop_checkpoints(context, &experiment.id).await?;
+                settle::drop_checkpoints(context, &experiment.id).await?;
             } else {
                 start.champion = Champion { number, commit: candidate.commit.clone(), val_bpb };
                 last_kept = Some((number, candidate));
@@ -115,7 +116,7 @@ pub async fn where_it_was(context: &Arc<Context>) -> Result<Start, Fault> {
     }
     // Those before it were crowned before it was proposed.
     if let Some((number, candidate)) = last_kept {
-        perform::crown(context, number, &candidate).await?;
+        settle::crown(context, number, &candidate).await?;
     }
     Ok(start)
 }

@@ -1,0 +1,128 @@
+//! A new night: its name, its lots, its limits, and what the machine is.
+
+use std::collections::BTreeMap;
+
+use protocol::Budget;
+
+use super::messages::Limits;
+use super::open::{OpenError, Wishes};
+use super::workbench::Workbench;
+use crate::campaign::Campaign;
+use crate::flow::CommitId;
+use crate::records::NightRecord;
+use crate::seeds::{self, Seeds};
+use crate::setup::Environment;
+use crate::store::Store;
+
+/// Training seeds drawn for a night; this version uses the first.
+const SEEDS: usize = 16;
+
+pub(super) async fn new_night(
+    store: &Store,
+    campaign: &Campaign,
+    wishes: &Wishes,
+    start_commit: CommitId,
+    machine: BTreeMap<String, String>,
+    asked_at: &jiff::Zoned,
+) -> Result<NightRecord, OpenError> {
+    let lots = Seeds::draw(SEEDS).map_err(|error| OpenError::Lots(error.to_string()))?;
+    let now = jiff::Zoned::now();
+    let id = loop {
+        let random = seeds::random().map_err(|error| OpenError::Lots(error.to_string()))?;
+        let id = seeds::night_id(now.date(), random).map_err(|error| OpenError::Lots(error.to_string()))?;
+        if store.night(&id).await?.is_none() {
+            break id;
+        }
+    };
+    let file = campaign.folder.join("campaign.toml");
+    let campaign_text = std::fs::read_to_string(&file).map_err(|source| OpenError::File {
+        action: "read",
+        path: file.clone(),
+        source,
+    })?;
+    let started_at = super::perform::now();
+    let night = NightRecord {
+        id,
+        campaign: campaign.name.to_string(),
+        start_commit,
+        program_sha256: campaign.program_sha256.clone(),
+        campaign_sha256: campaign.campaign_sha256.clone(),
+        campaign_text,
+        started_at,
+        deadline: deadline(if wishes.until.is_some() { asked_at } else { &now }, campaign, wishes)?,
+        experiment_limit: wishes.experiments.or(if wishes.hours.is_some() || wishes.until.is_some() {
+            None
+        } else {
+            campaign.night.experiments
+        }),
+        seeds: lots.training().to_vec(),
+        proposer_seed: lots.proposer(),
+        machine,
+        end: None,
+    };
+    store.begin_night(&night).await?;
+    Ok(night)
+}
+
+/// When the night has to end: the person's word before the campaign's.
+pub(super) fn deadline(
+    now: &jiff::Zoned,
+    campaign: &Campaign,
+    wishes: &Wishes,
+) -> Result<Option<jiff::Timestamp>, OpenError> {
+    let calendar = |error: jiff::Error| OpenError::Lots(error.to_string());
+    if let Some(time) = wishes.until {
+        let today = now.with().time(time).build().map_err(calendar)?;
+        let next = if today > *now { today } else { today.tomorrow().map_err(calendar)? };
+        return Ok(Some(next.timestamp()));
+    }
+    // A number of experiments asked for on the command line is not cut short by the campaign's usual hours.
+    let usual = campaign.night.hours.filter(|_| wishes.experiments.is_none());
+    let Some(hours) = wishes.hours.or(usual) else { return Ok(None) };
+    let span = jiff::SignedDuration::try_from_secs_f64(hours * 3600.0).map_err(calendar)?;
+    let at = now.timestamp().checked_add(span).map_err(calendar)?;
+    Ok(Some(at.round(jiff::Unit::Millisecond).map_err(calendar)?))
+}
+
+pub(super) fn limits(campaign: &Campaign, night: &NightRecord) -> Limits {
+    let budget = match campaign.budget() {
+        Budget::Seconds(seconds) => seconds,
+        // Not known before the first trial.
+        Budget::Tokens(_) => 0.0,
+    };
+    Limits {
+        experiments: night.experiment_limit,
+        seconds: night.deadline.map(|at| at.duration_since(night.started_at).as_secs_f64()),
+        expected_trial_seconds: budget * 1.2 + 2.0,
+        repair_rounds: campaign.rules.repair_rounds,
+    }
+}
+
+/// What the machine is and how it is used, for the record.
+pub(super) fn machine_facts(environment: &Environment, workbench: &Workbench) -> BTreeMap<String, String> {
+    let mut facts = BTreeMap::new();
+    let mut note = |name: &str, value: Option<String>| {
+        if let Some(value) = value {
+            facts.insert(name.to_owned(), value);
+        }
+    };
+    let first = |path: &str, key: &str| {
+        let text = std::fs::read_to_string(path).ok()?;
+        let line = text.lines().find(|line| line.starts_with(key))?;
+        Some(line.split_once(':')?.1.trim().to_owned())
+    };
+    note("cpu", first("/proc/cpuinfo", "model name"));
+    note("cores", std::thread::available_parallelism().ok().map(|cores| cores.to_string()));
+    note("memory", first("/proc/meminfo", "MemTotal"));
+    note("libtorch", environment.libtorch.as_ref().map(|libtorch| libtorch.version.clone()));
+    let gpus: Vec<&str> = environment.gpus.iter().map(|gpu| gpu.name.as_str()).collect();
+    note("gpus", (!gpus.is_empty()).then(|| gpus.join(", ")));
+    note("device", Some(workbench.setting.device.clone()));
+    note("sandbox", Some(workbench.launcher.confinement().describe()));
+    note(
+        "precision",
+        serde_json::to_value(workbench.setting.precision).ok().and_then(|word| word.as_str().map(str::to_owned)),
+    );
+    note("rustc", Some(environment.toolchain.rustc.version.clone()));
+    facts
+}

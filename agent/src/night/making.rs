@@ -1,0 +1,169 @@
+//! Performing the effects of the making lane: from a proposal to an executable.
+
+use std::sync::{Arc, PoisonError};
+
+use super::context::{Context, PatchFacts};
+use super::messages::{Event, Refusal, Setback};
+use super::perform::{Fault, blocking, fault, now};
+use crate::build::{BuildError, Order};
+use crate::edit::{CheckedPatch, Class};
+use crate::flow::{Brief, Candidate, CommitId, Proposal};
+use crate::propose::{Failure, Skipped};
+use crate::repo;
+use crate::run::StopSignal;
+
+/// Niceness of builds, so that the trial that runs beside them keeps the processor.
+const BUILD_NICE: i32 = 15;
+
+/// Seconds for building the night's start, its dependencies included, on the slowest of machines.
+pub const MOST_START_SECONDS: f64 = 3.0 * 3600.0;
+
+/// Seconds for building a candidate on top of that; a few are usual.
+const MOST_BUILD_SECONDS: f64 = 600.0;
+
+/// Asks for a proposal, or for the repair of one.
+pub(super) async fn propose(
+    context: Arc<Context>,
+    champion: CommitId,
+    champion_val_bpb: Option<f64>,
+    turn: u64,
+    repair: Option<(Proposal, Setback)>,
+) -> Result<Event, Fault> {
+    let history = context.store.history(context.campaign.name.as_str()).await;
+    let history = history.map_err(|error| fault("cannot read the history")(&error))?;
+    let asked = Arc::clone(&context);
+    let (proposal, asked_whom, skipped) = blocking("the proposer", move || {
+        let context = asked;
+        let brief = Brief {
+            goal: context.campaign.goal.clone(),
+            scale: context.campaign.scale,
+            champion_files: context
+                .candidate_files(&champion)
+                .map_err(|error| fault("cannot read the champion's files")(&error))?,
+            champion_val_bpb,
+            history: history.into_iter().map(|entry| entry.for_brief(&champion)).collect(),
+            champion,
+            turn,
+            proposer_seed: context.night.proposer_seed,
+        };
+        let mut proposer = context.proposer.lock().unwrap_or_else(PoisonError::into_inner);
+        let proposal = match repair {
+            None => proposer.propose(&brief),
+            Some((proposal, setback)) => proposer.repair(&brief, &proposal, &as_failure(setback)),
+        }
+        .map_err(|error| fault("the proposer failed")(&error))?;
+        // Which ideas no longer fit depends on the champion alone.
+        let skipped = if context.first_brief_of(&brief.champion) { proposer.skipped(&brief) } else { Vec::new() };
+        let whom = proposer.name().to_owned();
+        Ok((proposal, whom, skipped.into_iter().map(|skipped| (skipped, brief.champion.clone())).collect::<Vec<_>>()))
+    })
+    .await?;
+    for (Skipped { key, reason }, champion) in skipped {
+        let recorded = context.store.record_skip(&context.night.id, &asked_whom, &key, &champion, &reason).await;
+        recorded.map_err(|error| fault("cannot record a skipped idea")(&error))?;
+    }
+    Ok(Event::Proposed(proposal.map(Box::new)))
+}
+
+fn as_failure(setback: Setback) -> Failure {
+    match setback {
+        Setback::Refused(Refusal::Policy(why)) => Failure::Policy(why),
+        Setback::Refused(Refusal::DoesNotApply(why) | Refusal::Duplicate(why)) => Failure::Edit(why),
+        Setback::Build(failure) => Failure::Build(failure),
+    }
+}
+
+/// Checks a proposal's edits and commits them.
+pub(super) async fn commit(
+    context: Arc<Context>,
+    number: u32,
+    proposal: Proposal,
+    parent: CommitId,
+) -> Result<Event, Fault> {
+    let seen = context.store.digests_seen(context.campaign.name.as_str()).await;
+    let seen = seen.map_err(|error| fault("cannot read which edits were tried")(&error))?;
+    blocking("committing", move || {
+        let files =
+            context.candidate_files(&parent).map_err(|error| fault("cannot read the champion's files")(&error))?;
+        let patch = match CheckedPatch::check(&proposal, &files, &context.policy) {
+            Ok(patch) => patch,
+            Err(error) => {
+                let words = error.to_string();
+                return Ok(Event::Refused(match error.class() {
+                    Class::BreaksRule => Refusal::Policy(words),
+                    Class::ChangesNothing => Refusal::Duplicate(words),
+                    Class::DoesNotFit => Refusal::DoesNotApply(words),
+                }));
+            }
+        };
+        if seen.contains(patch.digest()) {
+            let words =
+                "the same code, comments and layout aside, was an experiment of this campaign before".to_owned();
+            return Ok(Event::Refused(Refusal::Duplicate(words)));
+        }
+        let message = repo::commit_message(&context.id(number), &proposal);
+        let candidate = context
+            .repo()
+            .and_then(|repo| repo.commit_patch(&parent, &patch, &message, now()))
+            .map_err(|error| fault("cannot commit")(&error))?;
+        let count = |lines: usize| u32::try_from(lines).unwrap_or(u32::MAX);
+        context.remember_patch(
+            candidate.commit.clone(),
+            PatchFacts {
+                digest: patch.digest().to_owned(),
+                lines_added: count(patch.lines_added()),
+                lines_removed: count(patch.lines_removed()),
+            },
+        );
+        Ok(Event::Committed(candidate))
+    })
+    .await
+}
+
+/// Builds a candidate, or the night's start when its number is 0.
+pub(super) async fn build(
+    context: Arc<Context>,
+    number: u32,
+    candidate: Candidate,
+    stop: StopSignal,
+) -> Result<Event, Fault> {
+    let folder = context.layout.experiment(&context.id(number));
+    std::fs::create_dir_all(&folder).map_err(|error| fault("cannot create the experiment's folder")(&error))?;
+    let executable = context.layout.trainer(&context.id(number));
+    let log = folder.join("build.log");
+    let (nice, most_seconds) = if number == 0 { (0, MOST_START_SECONDS) } else { (BUILD_NICE, MOST_BUILD_SECONDS) };
+    let order = Order { executable: &executable, log: &log, nice, most_seconds };
+    let export = exporter(&context, candidate.commit);
+    if number > 0 && !context.builder.has_start() {
+        // A resumed night whose slots were cleaned away.
+        let start = context.night.start_commit.clone();
+        let export = exporter(&context, start);
+        let order = Order { executable: &folder.join("start"), log: &log, nice: 0, most_seconds: MOST_START_SECONDS };
+        match context.builder.build_start(order, export, stop.clone()).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(failure)) => {
+                return Err(format!("the night's start no longer builds: {}", failure.errors.join("\n")));
+            }
+            Err(error) => return Err(fault("cannot build the night's start")(&error)),
+        }
+    }
+    let built = if number == 0 {
+        context.builder.build_start(order, export, stop).await
+    } else {
+        context.builder.build(order, export, stop).await
+    };
+    match built {
+        Ok(result) => Ok(Event::Built { number, result }),
+        Err(BuildError::Stopped) => Ok(Event::Stop { at_once: true }),
+        Err(error) => Err(fault("cannot build")(&error)),
+    }
+}
+
+/// Writes a commit's files into a folder.
+fn exporter(
+    context: &Arc<Context>,
+    commit: CommitId,
+) -> impl FnOnce(&std::path::Path) -> Result<(), String> + Send + 'static {
+    let context = Arc::clone(context);
+    move |to| context.repo().and_then(|repo| repo.export(&commit, to)).map(drop).map_err(|error| error.to_string())
+}

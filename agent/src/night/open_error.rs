@@ -1,0 +1,104 @@
+//! Why a night did not begin.
+
+use std::io;
+use std::path::PathBuf;
+
+use super::redteam::RedTeamError;
+use crate::campaign::CampaignError;
+use crate::flow::NightId;
+use crate::prepare::DataError;
+use crate::propose::ProposeError;
+use crate::repo::RepoError;
+use crate::run::RunError;
+use crate::setup::SetupError;
+use crate::store::StoreError;
+
+/// Why a night did not begin.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The repository is not fit.
+    #[error(transparent)]
+    Repo(#[from] RepoError),
+    /// The campaign is not.
+    #[error(transparent)]
+    Campaign(#[from] CampaignError),
+    /// The machine is not.
+    #[error(transparent)]
+    Setup(#[from] SetupError),
+    /// The data is not.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The records are not.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A proposer is not.
+    #[error(transparent)]
+    Propose(#[from] ProposeError),
+    /// Processes cannot be run.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// No such proposer.
+    #[error("there is no proposer {name:?}; there are {known}")]
+    NoSuchProposer {
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        known: String,
+    },
+    /// Another night runs in this repository.
+    #[error("another night is running in this repository (it holds {}); `nocturne status` shows it", .0.display())]
+    Running(PathBuf),
+    /// A file of ours cannot be used.
+    #[error("cannot {action} {}: {source}; check permissions and space", path.display())]
+    File {
+        /// What was tried.
+        action: &'static str,
+        /// Which file.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// The start could not be found or mended.
+    #[error("cannot go on with night {night}: {why}")]
+    Resume {
+        /// Which night.
+        night: NightId,
+        /// Why.
+        why: String,
+    },
+    /// A GPU was asked for that is not there.
+    #[error("the campaign asks for {asked}, but this machine has {found} usable GPUs; set `device` in campaign.toml")]
+    NoSuchDevice {
+        /// What was asked for.
+        asked: String,
+        /// How many there are.
+        found: usize,
+    },
+    /// The machine confines edited code less than the campaign accepts.
+    #[error(transparent)]
+    TooWeak(#[from] sandbox::TooWeak),
+    /// The red team found that the night's figures could not be trusted.
+    #[error(transparent)]
+    RedTeam(#[from] RedTeamError),
+    /// No random numbers, no calendar.
+    #[error("cannot name the night or draw its seeds: {0}")]
+    Lots(String),
+}
+
+impl OpenError {
+    /// The process's exit code: 2 for bad input, 3 for an unfit environment, 1 for the rest.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            OpenError::Campaign(_) | OpenError::NoSuchProposer { .. } | OpenError::Repo(_) => 2,
+            OpenError::Setup(error) => error.exit_code(),
+            OpenError::Data(error) => error.exit_code(),
+            OpenError::TooWeak(_)
+            | OpenError::Run(_)
+            | OpenError::Running(_)
+            | OpenError::File { .. }
+            | OpenError::NoSuchDevice { .. }
+            | OpenError::Lots(_) => 3,
+            OpenError::Store(_) | OpenError::Propose(_) | OpenError::Resume { .. } | OpenError::RedTeam(_) => 1,
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! Performing [`Effect::Settle`](super::messages::Effect): a decision and what follows from it, which is the champion's branch, the
+//! note, and which checkpoints stay.
+
+use std::sync::Arc;
+
+use serde_json::json;
+
+use super::context::Context;
+use super::enlist::{branch_name, create_branch, record_attempts};
+use super::messages::{Event, Settled};
+use super::perform::{Fault, blocking, fault, now, warn};
+use crate::flow::{Candidate, CommitId, Decision, ExperimentId, Proposal, Verdict};
+use crate::records::CandidateRecord;
+
+/// Records a decision and what follows from it: the champion's branch, the note.
+pub(super) async fn settle(context: Arc<Context>, settled: Settled, champion: CommitId) -> Result<Event, Fault> {
+    let id = context.id(settled.number);
+    let store = &context.store;
+    let recording = fault("cannot record the decision");
+    if store.experiment(&id).await.map_err(|error| recording(&error))?.is_none() {
+        // It never got as far as a trial.
+        let Some(proposal) = &settled.proposal else { return Err("the night's start has no record".to_owned()) };
+        let parent = settled.candidate.as_ref().map_or_else(|| champion.clone(), |c| c.parent.clone());
+        let facts = settled.candidate.as_ref().and_then(|candidate| context.patch(&candidate.commit));
+        let digest = facts.as_ref().map_or_else(|| unapplied_digest(proposal), |facts| facts.digest.clone());
+        store.record_experiment(&id, proposal, &digest, &parent).await.map_err(|error| recording(&error))?;
+        record_attempts(&context, &id, &settled.attempts, 0.0).await?;
+        if let (Some(candidate), Some(facts)) = (&settled.candidate, facts) {
+            let record = CandidateRecord {
+                commit: candidate.commit.clone(),
+                parent: candidate.parent.clone(),
+                branch: branch_name(&context, settled.number, proposal),
+                lines_added: facts.lines_added,
+                lines_removed: facts.lines_removed,
+            };
+            store.record_candidate(&id, &record).await.map_err(|error| recording(&error))?;
+            create_branch(&context, settled.number, &proposal.title, candidate.commit.clone()).await?;
+        }
+    }
+    store.record_decision(&id, &settled.decision).await.map_err(|error| recording(&error))?;
+    if let Some(candidate) = &settled.candidate {
+        if settled.decision.verdict == Verdict::Kept {
+            crown(&context, settled.number, candidate).await?;
+        } else {
+            drop_checkpoints(&context, &id).await?;
+        }
+        if settled.number > 0 {
+            annotate(&context, candidate.commit.clone(), &settled.decision, settled.val_bpb).await?;
+        }
+    }
+    Ok(Event::Settled { number: settled.number })
+}
+
+/// A night of checkpoints fills a disk. Those of experiments that were not kept are removed: their hashes are recorded, and
+/// `nocturne replay` makes them again.
+pub(super) async fn drop_checkpoints(context: &Arc<Context>, id: &ExperimentId) -> Result<(), Fault> {
+    let trials = context.store.trials(id).await.map_err(|error| fault("cannot read the trials")(&error))?;
+    for trial in trials {
+        let path = context.layout.checkpoint(id, trial.ordinal);
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(format!("cannot remove {}: {error}", path.display()));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Stands for the digest of edits that never applied; hashes what was proposed, so that no two are taken for one.
+fn unapplied_digest(proposal: &Proposal) -> String {
+    let words = json!({ "unapplied": proposal.edits, "key": proposal.key }).to_string();
+    crate::hash::sha256(words.as_bytes())
+}
+
+/// Moves the champion's branch and records the move. A branch that cannot be moved now (somebody has it checked out) is
+/// caught up with at the next move, and at the latest when a night is resumed.
+pub(super) async fn crown(context: &Arc<Context>, number: u32, candidate: &Candidate) -> Result<(), Fault> {
+    let (mover, to) = (Arc::clone(context), candidate.commit.clone());
+    let moved = blocking("moving the champion", move || {
+        let (campaign, night) = (&mover.campaign.name, &mover.night.id);
+        let repo = mover.repo().map_err(|error| fault("cannot open the repository")(&error))?;
+        let from =
+            repo.champion(campaign, night).map_err(|error| fault("cannot read the champion's branch")(&error))?;
+        repo.advance_champion(campaign, night, from.as_ref(), &to)
+            .map_err(|error| fault("cannot move the champion's branch")(&error))
+            .map(drop)
+    })
+    .await;
+    if let Err(why) = moved {
+        warn(context, "git", &why).await?;
+    }
+    context
+        .store
+        .move_champion(&context.id(number), &candidate.commit)
+        .await
+        .map_err(|error| fault("cannot record the new champion")(&error))
+}
+
+/// Writes the git note of a decision. It repeats what the database holds, so a night goes on without it.
+pub(super) async fn annotate(
+    context: &Arc<Context>,
+    commit: CommitId,
+    decision: &Decision,
+    val_bpb: Option<f64>,
+) -> Result<(), Fault> {
+    let (annotator, text) = (Arc::clone(context), note(decision, val_bpb));
+    let noted = blocking("writing the note", move || {
+        annotator
+            .repo()
+            .and_then(|repo| repo.add_note(&commit, &text, now()))
+            .map_err(|error| fault("cannot write the git note")(&error))
+            .map(drop)
+    })
+    .await;
+    match noted {
+        Ok(()) => Ok(()),
+        Err(why) => warn(context, "git", &why).await,
+    }
+}
+
+/// The text of an experiment's git note: trailers, so that `git log --notes=nocturne` and scripts can read them.
+fn note(decision: &Decision, val_bpb: Option<f64>) -> String {
+    let mut text = format!("Verdict: {}\n", decision.verdict);
+    if let Some(val_bpb) = val_bpb {
+        text.push_str(&format!("Val-Bpb: {val_bpb:.6}\n"));
+    }
+    if let Some(difference) = decision.difference {
+        text.push_str(&format!("Difference: {difference:+.6}\n"));
+    }
+    text.push_str(&format!("Rule: {}\nReason: {}\n", decision.rule, decision.reason.replace('\n', " ")));
+    text
+}

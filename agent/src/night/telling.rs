@@ -1,0 +1,121 @@
+//! What the driver tells people and the records of what happens. Nothing is decided by it.
+
+use std::time::Duration;
+
+use super::driver::{Driver, DriverError};
+use super::messages::{Ending, Event, Settled};
+use crate::flow::{TrialEnd, Verdict};
+use crate::records::{Level, NightEnding};
+use crate::terminal::{Current, Notice, Stage};
+
+impl Driver<'_> {
+    /// Tells people, and the records, what is worth a line.
+    pub(super) async fn tell(&mut self, event: &Event) -> Result<(), DriverError> {
+        match event {
+            Event::Refused(refusal) => self.record(Level::Debug, "edit", &format!("{refusal:?}")).await,
+            Event::Built { number, result } => {
+                if let Some((next, what)) = &mut self.view.next
+                    && next == number
+                {
+                    if result.is_ok() { "built" } else { "does not compile" }.clone_into(what);
+                }
+                match result {
+                    Ok(_) => Ok(()),
+                    Err(failure) => {
+                        let text = format!("experiment {number}: {} compiler errors", failure.error_count);
+                        self.record(Level::Info, "build", &text).await
+                    }
+                }
+            }
+            Event::Trained(trained) => match &trained.end {
+                TrialEnd::MachineFault { message } => self.warn("train", message).await,
+                _ => Ok(()),
+            },
+            Event::MakingFault { what, .. } => self.warn("make", what).await,
+            Event::TrialFault(what) => self.warn("evaluate", what).await,
+            Event::Fault(what) => self.warn("night", what).await,
+            Event::Stop { at_once: false } => {
+                self.view.stopping = true;
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) async fn told_settled(&mut self, settled: &Settled) -> Result<(), DriverError> {
+        let decision = &settled.decision;
+        if settled.number == 0 {
+            self.view.baseline = settled.val_bpb;
+        }
+        if decision.verdict == Verdict::Kept {
+            self.view.best = settled.val_bpb;
+        }
+        if self.view.current.as_ref().is_some_and(|current| current.number == settled.number) {
+            self.view.current = None;
+        }
+        let title = settled.proposal.as_ref().map_or("baseline", |proposal| proposal.title.as_str());
+        self.watcher.notice(&Notice::Verdict {
+            number: settled.number,
+            title: title.to_owned(),
+            verdict: decision.verdict,
+            val_bpb: settled.val_bpb,
+            difference: decision.difference,
+            reason: decision.reason.clone(),
+        });
+        let text = format!("experiment {} ({title}): {}: {}", settled.number, decision.verdict, decision.reason);
+        self.record(Level::Info, "decision", &text).await
+    }
+
+    pub(super) async fn warn(&mut self, stage: &str, text: &str) -> Result<(), DriverError> {
+        self.watcher.notice(&Notice::Warning { text: text.to_owned() });
+        self.record(Level::Warning, stage, text).await
+    }
+
+    pub(super) async fn record(&self, level: Level, stage: &str, text: &str) -> Result<(), DriverError> {
+        Ok(self.context.store.event(&self.context.night.id, level, stage, text).await?)
+    }
+
+    pub(super) fn show(&mut self) {
+        let now = self.now();
+        self.view.time_left = self.deadline.map(|deadline| Duration::from_secs_f64((deadline - now).max(0.0)));
+        self.watcher.update(&self.view);
+    }
+}
+
+pub(super) fn current(number: u32, title: &str, stage: Stage) -> Current {
+    Current { number, title: title.to_owned(), stage, progress: None, loss: None }
+}
+
+/// An event in a word, for the journal.
+pub(super) fn summary(event: &Event) -> &'static str {
+    match event {
+        Event::Begin => "begin",
+        Event::Proposed(Some(_)) => "proposed",
+        Event::Proposed(None) => "nothing to propose",
+        Event::Committed(_) => "committed",
+        Event::Refused(_) => "refused",
+        Event::Built { result: Ok(_), .. } => "built",
+        Event::Built { result: Err(_), .. } => "not built",
+        Event::Trained(_) => "trained",
+        Event::Evaluated(Ok(_)) => "verified",
+        Event::Evaluated(Err(_)) => "rejected",
+        Event::Settled { .. } => "settled",
+        Event::TrialFault(_) => "trial fault",
+        Event::MakingFault { .. } => "making fault",
+        Event::Tick => "tick",
+        Event::Fault(_) => "fault",
+        Event::Stop { .. } => "stopped",
+    }
+}
+
+/// The machine's ending in the records' words; `None` leaves the night to be gone on with, once the machine is mended.
+pub(super) fn recorded(ending: &Ending) -> Option<(NightEnding, String)> {
+    Some(match ending {
+        Ending::ExperimentsDone => (NightEnding::ExperimentsDone, String::new()),
+        Ending::Deadline => (NightEnding::Deadline, String::new()),
+        Ending::NothingLeft => (NightEnding::NothingLeft, String::new()),
+        Ending::Stopped => (NightEnding::Stopped, String::new()),
+        Ending::BadStart(why) => (NightEnding::Failed, format!("the night's start cannot be measured: {why}")),
+        Ending::MachineFaults(_) => return None,
+    })
+}
