@@ -247,12 +247,12 @@ impl Driver<'_> {
                 }
                 self.spawn_making(key, number, making::build(context, number, candidate, stop));
             }
-            Effect::Train { launch, trial } => {
+            Effect::Train { launch, trial, seed, purpose, era } => {
                 let key = self
                     .journal(
                         &format!("train/{}/{trial}", launch.number),
                         "train",
-                        json!({ "commit": launch.candidate.commit }),
+                        json!({ "commit": launch.candidate.commit, "seed": seed, "purpose": purpose, "era": era }),
                     )
                     .await?;
                 let title = launch.proposal.as_ref().map_or("", |proposal| proposal.title.as_str());
@@ -263,9 +263,9 @@ impl Driver<'_> {
                     return Ok(Some(Event::Fault(what)));
                 }
                 let progress = self.progress.clone();
-                self.spawn(key, trial::run_trial(context, *launch, trial, stop, progress));
+                self.spawn(key, trial::run_trial(context, launch, trial, seed, stop, progress));
             }
-            Effect::Evaluate { number, trial } => {
+            Effect::Evaluate { number, trial, purpose: _ } => {
                 let key = self.journal(&format!("evaluate/{number}/{trial}"), "evaluate", json!({})).await?;
                 if let Some(current) = &mut self.view.current {
                     current.verifying(0.0);
@@ -273,7 +273,15 @@ impl Driver<'_> {
                 let progress = self.progress.clone();
                 self.spawn(key, evaluate::evaluate(context, number, trial, champion.number, stop, progress));
             }
-            Effect::Skip { .. } | Effect::Settle { .. } | Effect::Finish(_) => {}
+            // The machine does not ask for these yet.
+            Effect::ProposeWithout { .. } => return Ok(Some(Event::Proposed(None))),
+            Effect::Conclude { number, words } => self.concluded(number, &words).await?,
+            Effect::Warn { text } => self.warn("night", &text).await?,
+            Effect::StopEarly { .. }
+            | Effect::Spare { .. }
+            | Effect::Skip { .. }
+            | Effect::Settle { .. }
+            | Effect::Finish(_) => {}
         }
         Ok(None)
     }

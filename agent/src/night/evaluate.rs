@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::context::Context;
-use super::messages::Event;
+use super::messages::{Event, Measured};
 use super::perform::{Fault, TestProgress, fault, warn};
 use crate::records::Evaluation;
 use crate::run::StopSignal;
@@ -26,7 +26,9 @@ pub(super) async fn evaluate(
     let record = record.ok_or_else(|| format!("trial {trial} of experiment {id} has no record"))?;
     match record.evaluation {
         // A night that was cut off between evaluation and decision.
-        Some(Evaluation::Verified(verified)) => return Ok(Event::Evaluated(Ok(verified))),
+        Some(Evaluation::Verified(verified)) => {
+            return Ok(Event::Evaluated(Ok(Measured { verified, documents: Arc::new([]) })));
+        }
         Some(Evaluation::Rejected(rejected)) => return Ok(Event::Evaluated(Err(rejected))),
         None => {}
     }
@@ -52,7 +54,7 @@ pub(super) async fn evaluate(
     };
     let recorded = context.store.record_evaluation(&id, trial, evaluation, Some(certificate)).await;
     recorded.map_err(|error| fault("cannot record the evaluation")(&error))?;
-    Ok(Event::Evaluated(outcome))
+    Ok(Event::Evaluated(outcome.map(|verified| Measured { verified, documents: Arc::new([]) })))
 }
 
 /// What the champion claims of each held-out token, by which cuts are drawn where a leak would pay.

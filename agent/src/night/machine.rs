@@ -6,11 +6,14 @@
 //! champion, a candidate made from the old one is made again from the new one before it is tested, so that every
 //! experiment is one change away from the champion it is compared with.
 
+use std::sync::Arc;
+
 use super::messages::{
-    Attempt, Champion, Effect, Ending, Event, Launch, Limits, Refusal, Setback, Settled, Start, Unsettled,
+    Attempt, Came, Champion, Effect, Ending, Event, Launch, Limits, Lines, Measured, Refusal, Setback, Settled, Start,
+    Unsettled,
 };
 use crate::flow::{
-    Artifact, BuildFailure, Candidate, CommitId, Decision, Proposal, Rejected, Trained, TrialEnd, Verdict, Verified,
+    Artifact, BuildFailure, Candidate, CommitId, Decision, Proposal, Purpose, Rejected, Trained, TrialEnd, Verdict,
 };
 use crate::stats;
 
@@ -36,9 +39,9 @@ enum Making {
     /// Edits are being checked and committed. `moved`: they were written for a champion that has been replaced since.
     Committing { proposal: Proposal, attempts: Vec<Attempt>, moved: bool },
     /// The compiler is at work.
-    Building { proposal: Proposal, candidate: Candidate, attempts: Vec<Attempt> },
+    Building { proposal: Proposal, candidate: Candidate, lines: Lines, attempts: Vec<Attempt> },
     /// Built, waits for the testing lane.
-    Ready(Box<Launch>),
+    Ready(Arc<Launch>),
     /// Given up under this number, which is used up; being recorded.
     Settling(u32),
     /// No proposer has anything left for this champion.
@@ -53,13 +56,14 @@ enum Testing {
         number: u32,
         proposal: Option<Proposal>,
         candidate: Candidate,
+        lines: Lines,
     },
     Training {
-        launch: Box<Launch>,
+        launch: Arc<Launch>,
         trial: u32,
     },
     Evaluating {
-        launch: Box<Launch>,
+        launch: Arc<Launch>,
         trial: u32,
     },
     Settling {
@@ -68,6 +72,17 @@ enum Testing {
         commit: CommitId,
         val_bpb: Option<f64>,
     },
+}
+
+/// An experiment that an interrupted night had begun and not settled.
+#[derive(Debug, Clone, PartialEq)]
+struct First {
+    number: u32,
+    proposal: Option<Proposal>,
+    candidate: Candidate,
+    lines: Lines,
+    trials: u32,
+    trained: Option<Artifact>,
 }
 
 /// The state of a night.
@@ -90,15 +105,36 @@ pub struct Machine {
     longest_trial: Option<f64>,
     stopping: bool,
     finished: bool,
-    unsettled: Option<Unsettled>,
+    first: Option<First>,
 }
 
 impl Machine {
     /// A night about to begin or to go on.
     pub fn new(limits: Limits, start: Start) -> Self {
+        let standing = start.champion.as_ref().unwrap_or(&start.baseline);
+        let mut measured = start.trials_of(standing.number).filter_map(|trial| match &trial.came {
+            Came::Verified(measured) => Some(measured.verified.val_bpb),
+            _ => None,
+        });
+        let champion = Champion {
+            number: standing.number,
+            commit: standing.candidate.commit.clone(),
+            val_bpb: measured.next_back().filter(|_| start.baseline_settled),
+        };
+        let unsettled = start.unsettled.as_ref().map(|Unsettled { standing, .. }| standing);
+        let first = unsettled.or((!start.baseline_settled).then_some(&start.baseline)).map(|standing| First {
+            number: standing.number,
+            proposal: standing.proposal.clone(),
+            candidate: standing.candidate.clone(),
+            lines: standing.lines,
+            trials: start.trials_of(standing.number).map(|trial| trial.ordinal).max().unwrap_or(0),
+            trained: standing.artifact.clone().filter(|_| {
+                start.trials_of(standing.number).next_back().is_some_and(|trial| trial.came == Came::Waits)
+            }),
+        });
         Self {
             limits,
-            champion: start.champion,
+            champion,
             next_number: start.next_number,
             turn: start.turn,
             settled: start.settled,
@@ -113,7 +149,7 @@ impl Machine {
             longest_trial: None,
             stopping: false,
             finished: false,
-            unsettled: start.unsettled,
+            first,
         }
     }
 
@@ -137,7 +173,7 @@ impl Machine {
         match event {
             Event::Begin => self.begin(&mut effects),
             Event::Proposed(proposal) => self.proposed(proposal.map(|p| *p), &mut effects),
-            Event::Committed(candidate) => self.committed(candidate, &mut effects),
+            Event::Committed { candidate, lines } => self.committed(candidate, lines, &mut effects),
             Event::Refused(refusal) => self.refused(refusal, &mut effects),
             Event::Built { number, result } => self.built(number, result, now, &mut effects),
             Event::Trained(trained) => self.trained(&trained, now, &mut effects),
@@ -145,7 +181,7 @@ impl Machine {
             Event::Settled { number } => self.settled(number),
             Event::TrialFault(what) => self.trial_fault(&what, now, &mut effects),
             Event::MakingFault { number, what } => self.making_fault(number, &what, &mut effects),
-            Event::Tick => {}
+            Event::Tick | Event::Look { .. } => {}
             Event::Fault(what) => self.finish(Ending::MachineFaults(what), &mut effects),
             Event::Stop { at_once: true } => self.finish(Ending::Stopped, &mut effects),
             Event::Stop { at_once: false } => self.stopping = true,
@@ -155,25 +191,21 @@ impl Machine {
     }
 
     fn begin(&mut self, effects: &mut Vec<Effect>) {
-        let first = self.unsettled.take().or_else(|| {
-            // A night whose start was never measured begins with that.
-            self.champion.val_bpb.is_none().then(|| Unsettled {
-                number: 0,
-                proposal: None,
-                candidate: Candidate { commit: self.champion.commit.clone(), parent: self.champion.commit.clone() },
-                trials: 0,
-                trained: None,
-            })
-        });
-        if let Some(Unsettled { number, proposal, candidate, trials, trained: Some(artifact) }) = first {
-            let launch = Box::new(Launch { number, proposal, candidate, artifact, attempts: Vec::new() });
-            effects.push(Effect::Evaluate { number, trial: trials });
+        if let Some(First { number, proposal, candidate, lines, trials, trained: Some(artifact) }) = self.first.clone()
+        {
+            let launch =
+                Arc::new(Launch { number, proposal, candidate, lines, artifact, attempts: Vec::new(), without: None });
+            effects.push(Effect::Evaluate { number, trial: trials, purpose: Purpose::Search });
             self.testing = Testing::Evaluating { launch, trial: trials };
-        } else if let Some(first) = first {
+        } else if let Some(first) = self.first.take() {
             self.trials_before = first.trials;
             effects.push(Effect::Build { number: first.number, candidate: first.candidate.clone() });
-            self.testing =
-                Testing::Rebuilding { number: first.number, proposal: first.proposal, candidate: first.candidate };
+            self.testing = Testing::Rebuilding {
+                number: first.number,
+                proposal: first.proposal,
+                candidate: first.candidate,
+                lines: first.lines,
+            };
         }
     }
 
@@ -197,13 +229,13 @@ impl Machine {
         self.making = Making::Committing { proposal, attempts, moved };
     }
 
-    fn committed(&mut self, candidate: Candidate, effects: &mut Vec<Effect>) {
+    fn committed(&mut self, candidate: Candidate, lines: Lines, effects: &mut Vec<Effect>) {
         let Making::Committing { proposal, attempts, .. } = self.making.clone() else { return };
         if candidate.parent != self.champion.commit {
             return self.commit(proposal, attempts, true, effects);
         }
         effects.push(Effect::Build { number: self.next_number, candidate: candidate.clone() });
-        self.making = Making::Building { proposal, candidate, attempts };
+        self.making = Making::Building { proposal, candidate, lines, attempts };
     }
 
     fn refused(&mut self, refusal: Refusal, effects: &mut Vec<Effect>) {
@@ -281,13 +313,14 @@ impl Machine {
     }
 
     fn built(&mut self, built: u32, result: Result<Artifact, BuildFailure>, now: f64, effects: &mut Vec<Effect>) {
-        if let Testing::Rebuilding { number, proposal, candidate } = self.testing.clone()
+        if let Testing::Rebuilding { number, proposal, candidate, lines } = self.testing.clone()
             && number == built
         {
             match result {
                 Ok(artifact) => {
-                    let launch = Launch { number, proposal, candidate, artifact, attempts: Vec::new() };
-                    self.launch(Box::new(launch), self.trials_before + 1, now, effects);
+                    let launch =
+                        Launch { number, proposal, candidate, lines, artifact, attempts: Vec::new(), without: None };
+                    self.launch(Arc::new(launch), self.trials_before + 1, now, effects);
                 }
                 Err(failure) if number == 0 => {
                     let first = failure.errors.first().cloned().unwrap_or_default();
@@ -310,7 +343,7 @@ impl Machine {
             }
             return;
         }
-        let Making::Building { proposal, candidate, mut attempts } = self.making.clone() else { return };
+        let Making::Building { proposal, candidate, lines, mut attempts } = self.making.clone() else { return };
         match result {
             Ok(artifact) => {
                 (self.fruitless, self.making_faults) = (0, 0);
@@ -320,16 +353,23 @@ impl Machine {
                     setback: None,
                 });
                 let number = self.next_number;
-                self.making =
-                    Making::Ready(Box::new(Launch { number, proposal: Some(proposal), candidate, artifact, attempts }));
+                self.making = Making::Ready(Arc::new(Launch {
+                    number,
+                    proposal: Some(proposal),
+                    candidate,
+                    lines,
+                    artifact,
+                    attempts,
+                    without: None,
+                }));
             }
             Err(failure) => self.repair(proposal, Some(candidate), Setback::Build(failure), attempts, effects),
         }
     }
 
-    fn launch(&mut self, launch: Box<Launch>, trial: u32, now: f64, effects: &mut Vec<Effect>) {
+    fn launch(&mut self, launch: Arc<Launch>, trial: u32, now: f64, effects: &mut Vec<Effect>) {
         self.trial_began = Some(now);
-        effects.push(Effect::Train { launch: launch.clone(), trial });
+        effects.push(Effect::Train { launch: Arc::clone(&launch), trial, seed: 0, purpose: Purpose::Search, era: 0 });
         self.testing = Testing::Training { launch, trial };
     }
 
@@ -338,7 +378,7 @@ impl Machine {
         let number = launch.number;
         let failure = match &trained.end {
             TrialEnd::Finished => {
-                effects.push(Effect::Evaluate { number, trial });
+                effects.push(Effect::Evaluate { number, trial, purpose: Purpose::Search });
                 self.testing = Testing::Evaluating { launch, trial };
                 return;
             }
@@ -356,7 +396,7 @@ impl Machine {
         }
         let mut decision = stats::untested(Verdict::Crashed, failure);
         decision.trials = 1;
-        self.settle_launch(*launch, decision, None, effects);
+        self.settle_launch(&launch, decision, None, effects);
     }
 
     /// A fault of the machine is no verdict: the trial is run again. An experiment with which the machine fails again and
@@ -375,7 +415,7 @@ impl Machine {
         if launch.number == 0 || self.left_alone >= LEFT_ALONE_BEFORE_GIVING_UP {
             self.finish(Ending::MachineFaults(why), effects);
         } else {
-            self.settle_launch(*launch, stats::untested(Verdict::Inconclusive, why), None, effects);
+            self.settle_launch(&launch, stats::untested(Verdict::Inconclusive, why), None, effects);
         }
     }
 
@@ -393,7 +433,7 @@ impl Machine {
         }
     }
 
-    fn evaluated(&mut self, result: Result<Verified, Rejected>, now: f64, effects: &mut Vec<Effect>) {
+    fn evaluated(&mut self, result: Result<Measured, Rejected>, now: f64, effects: &mut Vec<Effect>) {
         let Testing::Evaluating { launch, .. } = self.testing.clone() else { return };
         (self.faults, self.left_alone) = (0, 0);
         // What a rejected trial took says nothing of the next: a model that hangs must not end the night early.
@@ -401,29 +441,29 @@ impl Machine {
             self.longest_trial = Some(self.longest_trial.map_or(took, |longest| longest.max(took)));
         }
         match result {
-            Ok(verified) if launch.number == 0 => {
+            Ok(Measured { verified, .. }) if launch.number == 0 => {
                 let decision = stats::night_start(&verified);
-                self.settle_launch(*launch, decision, Some(verified.val_bpb), effects);
+                self.settle_launch(&launch, decision, Some(verified.val_bpb), effects);
             }
-            Ok(verified) => {
+            Ok(Measured { verified, .. }) => {
                 let decision = match self.champion.val_bpb {
                     Some(champion) => stats::lower_is_kept(verified.val_bpb, champion),
                     None => stats::untested(Verdict::Inconclusive, "its champion was never measured".to_owned()),
                 };
-                self.settle_launch(*launch, decision, Some(verified.val_bpb), effects);
+                self.settle_launch(&launch, decision, Some(verified.val_bpb), effects);
             }
             Err(rejected) => {
                 let decision = stats::rejected(&rejected);
                 if launch.number == 0 {
                     return self.finish(Ending::BadStart(decision.reason), effects);
                 }
-                self.settle_launch(*launch, decision, None, effects);
+                self.settle_launch(&launch, decision, None, effects);
             }
         }
     }
 
-    fn settle_launch(&mut self, launch: Launch, decision: Decision, val_bpb: Option<f64>, effects: &mut Vec<Effect>) {
-        let Launch { number, proposal, candidate, attempts, .. } = launch;
+    fn settle_launch(&mut self, launch: &Launch, decision: Decision, val_bpb: Option<f64>, effects: &mut Vec<Effect>) {
+        let Launch { number, proposal, candidate, attempts, .. } = launch.clone();
         self.settle(number, proposal, candidate, attempts, decision, val_bpb, effects);
     }
 

@@ -3,7 +3,8 @@ use std::collections::VecDeque;
 use proptest::prelude::*;
 
 use super::*;
-use crate::flow::{Author, Edit};
+use crate::flow::{Author, Edit, Verified};
+use crate::night::messages::{PastTrial, Standing};
 
 const START: &str = "0000000000000000000000000000000000000000";
 
@@ -46,7 +47,7 @@ fn trained(end: TrialEnd) -> Event {
 }
 
 fn evaluated(val_bpb: f64) -> Event {
-    Event::Evaluated(Ok(Verified {
+    let verified = Verified {
         val_bpb,
         standard_error: 0.0,
         claimed_bpb: val_bpb,
@@ -55,7 +56,12 @@ fn evaluated(val_bpb: f64) -> Event {
         tokens: 1,
         seconds: 1.0,
         evaluator: "test/1".to_owned(),
-    }))
+    };
+    Event::Evaluated(Ok(Measured { verified, documents: Arc::new([]) }))
+}
+
+fn committed(candidate: Candidate) -> Event {
+    Event::Committed { candidate, lines: Lines::default() }
 }
 
 fn built(number: u32) -> Event {
@@ -71,12 +77,33 @@ fn limits() -> Limits {
 }
 
 fn start() -> Start {
+    Start::new(START.parse().unwrap(), 0)
+}
+
+/// A trial that was begun before the night was cut off.
+fn past(number: u32, came: Came) -> PastTrial {
+    PastTrial { number, ordinal: 1, seed: 0, purpose: Purpose::Search, era: 0, steps: 1, seconds: None, came }
+}
+
+fn measured(val_bpb: f64) -> Measured {
+    match evaluated(val_bpb) {
+        Event::Evaluated(Ok(measured)) => measured,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A night that was cut off while it tested an experiment, after its first trial had come out so.
+fn cut_off(number: u32, artifact: Option<Artifact>, came: Came) -> Start {
+    let candidate = Candidate { commit: commit(7), parent: START.parse().unwrap() };
+    let standing = Standing { number, proposal: Some(proposal("x")), candidate, lines: Lines::default(), artifact };
     Start {
-        champion: Champion { number: 0, commit: START.parse().unwrap(), val_bpb: None },
-        next_number: 1,
-        turn: 0,
-        settled: 0,
-        unsettled: None,
+        baseline_settled: true,
+        trials: vec![past(0, Came::Verified(measured(2.0))), past(number, came)],
+        unsettled: Some(Unsettled { standing, without: None, story: Vec::new() }),
+        next_number: number + 1,
+        turn: 9,
+        settled: number - 1,
+        ..start()
     }
 }
 
@@ -116,7 +143,7 @@ impl World {
                 2 => Event::Refused(Refusal::Duplicate("seen".to_owned())),
                 _ => {
                     self.commits += 1;
-                    Event::Committed(Candidate { commit: commit(self.commits), parent: parent.clone() })
+                    committed(Candidate { commit: commit(self.commits), parent: parent.clone() })
                 }
             },
             Effect::Build { number, .. } => match self.draw(4) {
@@ -137,7 +164,13 @@ impl World {
                 n => evaluated(1.0 + f64::from(n) / 10.0),
             },
             Effect::Settle { settled } => Event::Settled { number: settled.number },
-            Effect::Skip { .. } | Effect::Finish(_) => return None,
+            Effect::ProposeWithout { .. } => Event::Proposed(None),
+            Effect::Skip { .. }
+            | Effect::Finish(_)
+            | Effect::StopEarly { .. }
+            | Effect::Spare { .. }
+            | Effect::Conclude { .. }
+            | Effect::Warn { .. } => return None,
         })
     }
 }
@@ -250,16 +283,8 @@ fn a_bad_start_ends_the_night_before_anything_is_proposed() {
 
 #[test]
 fn an_interrupted_trial_is_run_again_first() {
-    let candidate = Candidate { commit: commit(7), parent: START.parse().unwrap() };
-    let start = Start {
-        champion: Champion { number: 0, commit: START.parse().unwrap(), val_bpb: Some(2.0) },
-        next_number: 5,
-        turn: 9,
-        settled: 3,
-        unsettled: Some(Unsettled { number: 4, proposal: Some(proposal("x")), candidate, trials: 1, trained: None }),
-    };
     let limits = Limits { experiments: Some(9), ..limits() };
-    let mut machine = Machine::new(limits, start.clone());
+    let mut machine = Machine::new(limits, cut_off(4, None, Came::Nothing));
     // Nothing is made beside it: there is one compiler.
     assert!(matches!(machine.step(Event::Begin, 0.0).as_slice(), [Effect::Build { number: 4, .. }]));
     let effects = machine.step(built(4), 1.0);
@@ -269,24 +294,16 @@ fn an_interrupted_trial_is_run_again_first() {
     );
 
     // One that had finished its training is only evaluated.
-    let mut waiting = start;
-    waiting.unsettled.as_mut().unwrap().trained = Some(artifact());
-    let effects = Machine::new(limits, waiting).step(Event::Begin, 0.0);
-    assert!(matches!(effects.first(), Some(Effect::Evaluate { number: 4, trial: 1 })), "{effects:?}");
+    let effects = Machine::new(limits, cut_off(4, Some(artifact()), Came::Waits)).step(Event::Begin, 0.0);
+    assert!(matches!(effects.first(), Some(Effect::Evaluate { number: 4, trial: 1, .. })), "{effects:?}");
 }
 
 #[test]
 fn the_time_before_a_resumption_is_not_taken_for_a_long_trial() {
-    let candidate = Candidate { commit: commit(7), parent: START.parse().unwrap() };
-    let unsettled =
-        Unsettled { number: 1, proposal: Some(proposal("x")), candidate, trials: 1, trained: Some(artifact()) };
-    let start = Start {
-        champion: Champion { number: 0, commit: START.parse().unwrap(), val_bpb: Some(2.0) },
-        next_number: 2,
-        unsettled: Some(unsettled),
-        ..start()
-    };
-    let mut machine = Machine::new(Limits { experiments: None, seconds: Some(1_000.0), ..limits() }, start);
+    let mut machine = Machine::new(
+        Limits { experiments: None, seconds: Some(1_000.0), ..limits() },
+        cut_off(1, Some(artifact()), Came::Waits),
+    );
     machine.step(Event::Begin, 600.0);
     machine.step(evaluated(2.1), 605.0);
     let effects = machine.step(Event::Settled { number: 1 }, 605.0);
@@ -330,7 +347,7 @@ fn an_experiment_with_which_the_machine_fails_is_left_alone_and_a_second_one_end
     for number in [1_u32, 2] {
         machine.step(Event::Proposed(Some(Box::new(proposal("idea")))), 5.0);
         let candidate = Candidate { commit: commit(u64::from(number)), parent: START.parse().unwrap() };
-        machine.step(Event::Committed(candidate), 5.0);
+        machine.step(committed(candidate), 5.0);
         machine.step(built(number), 6.0);
         // In training as in evaluation.
         machine.step(fault(), 7.0);
@@ -370,7 +387,7 @@ fn what_was_built_from_a_replaced_champion_is_made_again() {
     // Experiment 1 is made and launched, experiment 2 is made while 1 trains.
     for number in [1, 2] {
         machine.step(Event::Proposed(Some(Box::new(proposal("idea")))), 5.0);
-        machine.step(Event::Committed(Candidate { commit: commit(number), parent: START.parse().unwrap() }), 5.0);
+        machine.step(committed(Candidate { commit: commit(number), parent: START.parse().unwrap() }), 5.0);
         machine.step(built(number as u32), 6.0);
     }
     machine.step(trained(TrialEnd::Finished), 7.0);

@@ -3,7 +3,7 @@
 use std::sync::{Arc, PoisonError};
 
 use super::context::{Context, PatchFacts};
-use super::messages::{Event, Refusal, Setback};
+use super::messages::{Event, Lines, Refusal, Setback};
 use super::perform::{Fault, blocking, fault, now};
 use crate::build::{BuildError, Order};
 use crate::edit::{CheckedPatch, Class};
@@ -107,15 +107,12 @@ pub(super) async fn commit(
             .and_then(|repo| repo.commit_patch(&parent, &patch, &message, now()))
             .map_err(|error| fault("cannot commit")(&error))?;
         let count = |lines: usize| u32::try_from(lines).unwrap_or(u32::MAX);
+        let lines = Lines { added: count(patch.lines_added()), removed: count(patch.lines_removed()) };
         context.remember_patch(
             candidate.commit.clone(),
-            PatchFacts {
-                digest: patch.digest().to_owned(),
-                lines_added: count(patch.lines_added()),
-                lines_removed: count(patch.lines_removed()),
-            },
+            PatchFacts { digest: patch.digest().to_owned(), lines_added: lines.added, lines_removed: lines.removed },
         );
-        Ok(Event::Committed(candidate))
+        Ok(Event::Committed { candidate, lines })
     })
     .await
 }

@@ -1,6 +1,14 @@
 //! What the state machine of a night and its driver say to each other: events go in, effects come out. Plain data.
 
-use crate::flow::{Artifact, BuildFailure, Candidate, CommitId, Decision, Proposal, Rejected, Trained, Verified};
+use std::sync::Arc;
+
+use crate::flow::{
+    Artifact, BuildFailure, Candidate, CommitId, Decision, DocumentLoss, Proposal, Purpose, Rejected, Trained, Verified,
+};
+
+mod start;
+
+pub use start::{Came, Finding, PastTrial, Standing, Start, Unsettled};
 
 /// When a night ends by itself.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -46,7 +54,25 @@ pub struct Attempt {
     pub setback: Option<Setback>,
 }
 
-/// A candidate on its way through the testing lane.
+/// Lines that a patch changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Lines {
+    /// Lines that were not there before.
+    pub added: u32,
+    /// Lines that are gone.
+    pub removed: u32,
+}
+
+/// What the evaluator vouches for, with its share of every held-out document.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Measured {
+    /// The figures.
+    pub verified: Verified,
+    /// Losses of the documents in the held-out rows, always in the same order; empty where they are not known.
+    pub documents: Arc<[DocumentLoss]>,
+}
+
+/// An executable on its way through the testing lane: a candidate, the champion, the night's start.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Launch {
     /// The experiment's number.
@@ -55,10 +81,14 @@ pub struct Launch {
     pub proposal: Option<Proposal>,
     /// The commit.
     pub candidate: Candidate,
+    /// Lines that it changes.
+    pub lines: Lines,
     /// The executable.
     pub artifact: Artifact,
     /// All that happened before.
     pub attempts: Vec<Attempt>,
+    /// The kept experiment whose edits it takes back, for one of the morning's.
+    pub without: Option<u32>,
 }
 
 /// The best commit so far.
@@ -68,7 +98,7 @@ pub struct Champion {
     pub number: u32,
     /// The commit.
     pub commit: CommitId,
-    /// Its bits per byte; `None` until measured.
+    /// Mean of its bits per byte on the search text over the seeds of this era; `None` until measured.
     pub val_bpb: Option<f64>,
 }
 
@@ -80,7 +110,12 @@ pub enum Event {
     /// A proposer answered; `None` when it has nothing left.
     Proposed(Option<Box<Proposal>>),
     /// The edits were applied and committed.
-    Committed(Candidate),
+    Committed {
+        /// The commit.
+        candidate: Candidate,
+        /// Lines that it changes.
+        lines: Lines,
+    },
     /// The edits were not applied.
     Refused(Refusal),
     /// The compiler answered.
@@ -90,10 +125,21 @@ pub enum Event {
         /// The executable, or the compiler's errors.
         result: Result<Artifact, BuildFailure>,
     },
+    /// The trial in flight passed a look of `stats::early::LOOKS`. Not an answer.
+    Look {
+        /// The experiment's number.
+        number: u32,
+        /// Counted from 1.
+        trial: u32,
+        /// Which look.
+        look: usize,
+        /// Its smoothed training loss minus that of the champion's run under the same seed, at the same progress; nats per token.
+        curve_difference: f64,
+    },
     /// A training run ended.
     Trained(Box<Trained>),
     /// The evaluator answered.
-    Evaluated(Result<Verified, Rejected>),
+    Evaluated(Result<Measured, Rejected>),
     /// The decision is recorded, the branch and the note are written.
     Settled {
         /// The experiment's number.
@@ -119,7 +165,7 @@ pub enum Event {
     },
 }
 
-/// What is to be done. Each is answered by exactly one event, [`Effect::Finish`] aside.
+/// What is to be done. Each is answered by exactly one event, but for those that say otherwise.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Effect {
     /// Ask for a proposal: [`Event::Proposed`].
@@ -139,6 +185,16 @@ pub enum Effect {
         proposal: Box<Proposal>,
         /// How.
         setback: Box<Setback>,
+    },
+    /// Ask for a proposal that takes back the edits of a kept experiment: [`Event::Proposed`], `None` where that cannot be done
+    /// because later edits build on them.
+    ProposeWithout {
+        /// The kept experiment.
+        of: u32,
+        /// Number that the experiment will have.
+        number: u32,
+        /// Counts these calls, with those for proposals.
+        turn: u64,
     },
     /// Check the edits and commit them on top of the parent: [`Event::Committed`] or [`Event::Refused`].
     Commit {
@@ -163,12 +219,37 @@ pub enum Effect {
         /// Why.
         reason: String,
     },
-    /// Make the experiment (record, branch), then train it: [`Event::Trained`].
+    /// Make the experiment (record, branch) if it has none, then train it: [`Event::Trained`].
     Train {
         /// What to train.
-        launch: Box<Launch>,
+        launch: Arc<Launch>,
+        /// Counted from 1 within the experiment.
+        trial: u32,
+        /// Index in the night's list of seeds.
+        seed: u32,
+        /// What it is for.
+        purpose: Purpose,
+        /// Runs of different eras are not compared; to be recorded with the trial.
+        era: u32,
+    },
+    /// End the training run in flight because it is hopeless; it then ends as `TrialEnd::StoppedEarly`. Not answered.
+    StopEarly {
+        /// The experiment's number.
+        number: u32,
         /// Counted from 1.
         trial: u32,
+        /// Why, in words.
+        reason: String,
+    },
+    /// Record that the training run in flight would have been stopped at this look, and is left to finish as a sample. Not
+    /// answered.
+    Spare {
+        /// The experiment's number.
+        number: u32,
+        /// Counted from 1.
+        trial: u32,
+        /// The look.
+        look: usize,
     },
     /// Evaluate the checkpoint of the trial: [`Event::Evaluated`].
     Evaluate {
@@ -176,6 +257,21 @@ pub enum Effect {
         number: u32,
         /// Counted from 1.
         trial: u32,
+        /// Which text it is measured on.
+        purpose: Purpose,
+    },
+    /// Record what was concluded after a trial that did not settle its experiment, for whoever reads along and for
+    /// [`Unsettled::story`]. Not answered.
+    Conclude {
+        /// The experiment's number.
+        number: u32,
+        /// In words.
+        words: String,
+    },
+    /// Record a warning and tell the person. Not answered.
+    Warn {
+        /// In words.
+        text: String,
     },
     /// Record the decision; move the champion's branch if it was kept: [`Event::Settled`].
     Settle {
@@ -218,34 +314,4 @@ pub enum Ending {
     BadStart(String),
     /// The machine failed again and again.
     MachineFaults(String),
-}
-
-/// An experiment that an interrupted night had begun and not settled; its commit and branch are there.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Unsettled {
-    /// Its number.
-    pub number: u32,
-    /// Its proposal; `None` for the night's start.
-    pub proposal: Option<Proposal>,
-    /// Its commit.
-    pub candidate: Candidate,
-    /// Trials it has had.
-    pub trials: u32,
-    /// The executable of its last trial, if that finished and waits for its evaluation.
-    pub trained: Option<Artifact>,
-}
-
-/// Where a night begins, or goes on from.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Start {
-    /// The best commit so far.
-    pub champion: Champion,
-    /// The first number that is free.
-    pub next_number: u32,
-    /// The first turn that is free.
-    pub turn: u64,
-    /// Verdicts so far, the night's start not counted.
-    pub settled: u32,
-    /// What is to be tested first.
-    pub unsettled: Option<Unsettled>,
 }

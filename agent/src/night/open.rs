@@ -157,16 +157,13 @@ pub async fn open(
         true => context.store.trials(&context.id(0)).await?.iter().rev().find_map(|trial| trial.val_bpb()),
         false => None,
     };
-    let view = LiveView {
-        done: start.settled,
-        limit: limits.experiments,
-        baseline,
-        best: start.champion.val_bpb,
-        ..LiveView::default()
-    };
+    let done = start.settled;
+    let machine = Machine::new(limits, start);
+    let view =
+        LiveView { done, limit: limits.experiments, baseline, best: machine.champion().val_bpb, ..LiveView::default() };
     let began = context.night.started_at;
     let offset = if resumed { jiff::Timestamp::now().duration_since(began).as_secs_f64().max(0.0) } else { 0.0 };
-    Ok(Opened { context, machine: Machine::new(limits, start), view, offset, resumed, _lock: lock })
+    Ok(Opened { context, machine, view, offset, resumed, _lock: lock })
 }
 
 /// The campaign as it was when the night began; says so when it has changed since.

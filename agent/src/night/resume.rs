@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use super::context::Context;
-use super::messages::{Champion, Start, Unsettled};
+use super::messages::{Came, Lines, Measured, PastTrial, Standing, Start, Unsettled};
 use super::perform::Fault;
 use super::{enlist, settle, trial};
-use crate::flow::{Artifact, Candidate, NightId, TrialEnd, Verdict};
+use crate::flow::{Artifact, Candidate, ExperimentId, NightId, Purpose, TrialEnd, Verdict};
 use crate::records::{Evaluation, ExperimentRecord, TrialRecord};
 use crate::stats;
 use crate::store::Store;
@@ -14,13 +14,7 @@ use crate::verify::EVALUATOR;
 
 /// Where a new night begins.
 pub fn at_the_start(context: &Context) -> Start {
-    Start {
-        champion: Champion { number: 0, commit: context.night.start_commit.clone(), val_bpb: None },
-        next_number: 1,
-        turn: 0,
-        settled: 0,
-        unsettled: None,
-    }
+    Start::new(context.night.start_commit.clone(), context.night.proposer_seed)
 }
 
 /// Whether the figures that a night already has were measured as those to come will be; says why not.
@@ -77,6 +71,7 @@ pub async fn where_it_was(context: &Arc<Context>) -> Result<Start, Fault> {
             let cut_off = trial::unmeasured(TrialEnd::Stopped, trial.seed, trial.budget);
             store.end_trial(id, trial.ordinal, &cut_off).await.map_err(reading)?;
         }
+        start.trials.extend(trials.iter().map(|trial| past(context, id, trial)));
         let Some(candidate) = candidate(experiment) else {
             // Cut off before its commit was recorded, or given up without one. The start is simply measured anew.
             if number > 0 {
@@ -97,20 +92,24 @@ pub async fn where_it_was(context: &Arc<Context>) -> Result<Start, Fault> {
             if decision.verdict != Verdict::Kept {
                 settle::drop_checkpoints(context, &experiment.id).await?;
             } else {
-                start.champion = Champion { number, commit: candidate.commit.clone(), val_bpb };
+                start.baseline_settled |= number == 0;
+                if number > 0 {
+                    start.kept.push(number);
+                    start.champion = Some(standing(context, experiment, &trials, candidate.clone()));
+                }
                 last_kept = Some((number, candidate));
             }
+        } else if number == 0 {
+            start.baseline = standing(context, experiment, &trials, candidate);
         } else if start.unsettled.is_some() {
             // One was being tested; this one had been given up and its verdict was not written any more.
             start.settled += 1;
             leave(context, experiment).await?;
         } else {
             start.unsettled = Some(Unsettled {
-                number,
-                proposal: (number > 0).then(|| experiment.proposal.clone()),
-                trained: waits_for_evaluation(context, experiment, trials.last()),
-                candidate,
-                trials: u32::try_from(trials.len()).unwrap_or(u32::MAX),
+                standing: standing(context, experiment, &trials, candidate),
+                without: None,
+                story: Vec::new(),
             });
         }
     }
@@ -131,18 +130,46 @@ async fn leave(context: &Context, experiment: &ExperimentRecord) -> Result<(), F
     recorded.map_err(|error| format!("cannot record that {} was cut off: {error}", experiment.id))
 }
 
-/// The executable of an experiment whose last trial finished, if everything is there to evaluate it.
-fn waits_for_evaluation(
+fn standing(
     context: &Context,
     experiment: &ExperimentRecord,
-    last: Option<&TrialRecord>,
-) -> Option<Artifact> {
-    let (id, trial) = (&experiment.id, last?);
-    let finished = trial.trained.as_ref().is_some_and(|trained| trained.end == TrialEnd::Finished);
+    trials: &[TrialRecord],
+    candidate: Candidate,
+) -> Standing {
+    let id = &experiment.id;
     let path = context.layout.trainer(id);
-    let there = finished && path.exists() && context.layout.checkpoint(id, trial.ordinal).exists();
-    let build_seconds = experiment.artifact.as_ref().map_or(0.0, |artifact| artifact.build_seconds);
-    there.then(|| Artifact { path, sha256: trial.artifact_sha256.clone(), build_seconds })
+    let artifact = trials.last().filter(|_| path.exists()).map(|last| Artifact {
+        path,
+        sha256: last.artifact_sha256.clone(),
+        build_seconds: experiment.artifact.as_ref().map_or(0.0, |artifact| artifact.build_seconds),
+    });
+    let lines =
+        experiment.candidate.as_ref().map(|record| Lines { added: record.lines_added, removed: record.lines_removed });
+    let proposal = (id.number > 0).then(|| experiment.proposal.clone());
+    Standing { number: id.number, proposal, candidate, lines: lines.unwrap_or_default(), artifact }
+}
+
+fn past(context: &Context, id: &ExperimentId, trial: &TrialRecord) -> PastTrial {
+    let finished = trial.trained.as_ref().filter(|trained| trained.end == TrialEnd::Finished);
+    let came = match &trial.evaluation {
+        Some(Evaluation::Verified(verified)) => {
+            Came::Verified(Measured { verified: verified.clone(), documents: Arc::new([]) })
+        }
+        Some(Evaluation::Rejected(rejected)) => Came::Failed(stats::rejected(rejected).reason),
+        // Its executable and checkpoint may have gone since.
+        None if finished.is_some() && context.layout.checkpoint(id, trial.ordinal).exists() => Came::Waits,
+        None => Came::Nothing,
+    };
+    PastTrial {
+        number: id.number,
+        ordinal: trial.ordinal,
+        seed: context.night.seeds.iter().position(|seed| *seed == trial.seed).map_or(0, |index| index as u32),
+        purpose: Purpose::Search,
+        era: 0,
+        steps: trial.trained.as_ref().map_or(0, |trained| trained.steps),
+        seconds: None,
+        came,
+    }
 }
 
 fn candidate(experiment: &ExperimentRecord) -> Option<Candidate> {

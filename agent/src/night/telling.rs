@@ -66,6 +66,10 @@ impl Driver<'_> {
         self.record(Level::Info, "decision", &text).await
     }
 
+    pub(super) async fn concluded(&self, number: u32, words: &str) -> Result<(), DriverError> {
+        self.record(Level::Info, "decision", &format!("experiment {number}: {words}")).await
+    }
+
     pub(super) async fn warn(&mut self, stage: &str, text: &str) -> Result<(), DriverError> {
         self.watcher.notice(&Notice::Warning { text: text.to_owned() });
         self.record(Level::Warning, stage, text).await
@@ -92,10 +96,11 @@ pub(super) fn summary(event: &Event) -> &'static str {
         Event::Begin => "begin",
         Event::Proposed(Some(_)) => "proposed",
         Event::Proposed(None) => "nothing to propose",
-        Event::Committed(_) => "committed",
+        Event::Committed { .. } => "committed",
         Event::Refused(_) => "refused",
         Event::Built { result: Ok(_), .. } => "built",
         Event::Built { result: Err(_), .. } => "not built",
+        Event::Look { .. } => "look",
         Event::Trained(_) => "trained",
         Event::Evaluated(Ok(_)) => "verified",
         Event::Evaluated(Err(_)) => "rejected",

@@ -14,19 +14,21 @@ use crate::run::{StopSignal, train};
 /// Bound on a trial whose budget is counted in tokens.
 pub const MOST_TRIAL_SECONDS: f64 = 24.0 * 3600.0;
 
-/// Trains one trial. Every trial of a night has the same seed, so that candidate and champion are compared on the same
-/// initial values and data order.
+/// Trains one trial under the seed of this index, so that candidate and champion are compared on the same initial values and
+/// data order.
 pub(super) async fn run_trial(
     context: Arc<Context>,
-    launch: Launch,
+    launch: Arc<Launch>,
     trial: u32,
+    seed: u32,
     stop: StopSignal,
     progress: UnboundedSender<TestProgress>,
 ) -> Result<Event, Fault> {
     check_disk(&context)?;
     let id = context.id(launch.number);
     let recording = fault("cannot record the trial");
-    let seed = *context.night.seeds.first().ok_or("the night has no seeds; its record is damaged")?;
+    let seed = usize::try_from(seed).ok().and_then(|index| context.night.seeds.get(index));
+    let seed = *seed.ok_or("the night has too few seeds; its record is damaged")?;
     let budget = context.campaign.budget();
     context
         .store
