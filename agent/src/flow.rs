@@ -154,6 +154,8 @@ pub struct Brief {
     pub champion_val_bpb: Option<f64>,
     /// This night's experiments so far, in order, and those of earlier nights of the campaign before them.
     pub history: Vec<PastExperiment>,
+    /// How many of this night's experiments have been settled since the champion last moved; the more, the broader the search.
+    pub stagnation: u32,
     /// Counts the calls to proposers in this night: the only source of variation a proposer may use besides the history, so
     /// that a resumed night goes on as it would have.
     pub turn: u64,
@@ -195,7 +197,7 @@ pub struct Edit {
 /// Who proposed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Author {
-    /// `playbook`, `tuner`, `model`, `agent`, `person`.
+    /// `playbook`, `tuner`, `combine`, `leave-one-out`, `model`, `agent`, `person`.
     pub proposer: String,
     /// The language model's name, where one was asked.
     pub model: Option<String>,

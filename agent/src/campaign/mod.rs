@@ -143,17 +143,20 @@ pub enum ProposerName {
     Playbook,
     /// Numeric search around the recipe's constants.
     Tuner,
+    /// Near misses once more: together, or on a champion that has moved.
+    Combine,
 }
 
 impl ProposerName {
     /// All proposers.
-    pub const ALL: [ProposerName; 2] = [ProposerName::Playbook, ProposerName::Tuner];
+    pub const ALL: [ProposerName; 3] = [ProposerName::Playbook, ProposerName::Tuner, ProposerName::Combine];
 
     /// The word used in `campaign.toml`, on the command line and in [`crate::flow::Author`].
     pub fn name(self) -> &'static str {
         match self {
             ProposerName::Playbook => "playbook",
             ProposerName::Tuner => "tuner",
+            ProposerName::Combine => "combine",
         }
     }
 }

@@ -12,6 +12,7 @@ mod digest;
 mod error;
 mod patch;
 mod policy;
+mod revert;
 mod search;
 mod tokens;
 
@@ -22,3 +23,4 @@ pub use error::{Class, EditError, Nearest, Place, Violation};
 pub use patch::CheckedPatch;
 pub(crate) use policy::is_unprintable;
 pub use policy::{CANDIDATE_FILES, Policy};
+pub use revert::{Overlap, revert};

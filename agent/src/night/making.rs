@@ -43,6 +43,7 @@ pub(super) async fn propose(
             champion_val_bpb,
             history: history.into_iter().map(|entry| entry.for_brief(&champion)).collect(),
             champion,
+            stagnation: 0,
             turn,
             proposer_seed: context.night.proposer_seed,
         };

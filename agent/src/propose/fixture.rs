@@ -21,6 +21,7 @@ pub fn brief(champion_files: Vec<SourceFile>) -> Brief {
         champion: CommitId::try_from("a".repeat(40)).unwrap(),
         champion_val_bpb: None,
         history: Vec::new(),
+        stagnation: 0,
         turn: 0,
         proposer_seed: 1,
     }

@@ -4,7 +4,9 @@
 //! Nothing in here builds, runs, measures or commits anything, and the three proposers above do no IO at all: what they
 //! say follows from the brief alone, so a night that is resumed goes on as it would have.
 
+mod ablation;
 mod bandit;
+mod combine;
 #[cfg(test)]
 mod fixture;
 mod identical;
@@ -15,6 +17,8 @@ mod steps;
 mod tried;
 mod tuner;
 
+pub use ablation::{AblationError, LEAVE_ONE_OUT, ablation, ablations_of_parts};
+pub use combine::Combine;
 pub use identical::Identical;
 pub use mix::Mix;
 pub use playbook::{Idea, Playbook};
@@ -25,6 +29,16 @@ use crate::flow::{Brief, BuildFailure, Proposal};
 
 /// Folder of the files that an experiment may edit, relative to the repository's root.
 pub const CANDIDATE_FOLDER: &str = "trainer/src/candidate";
+
+/// At most `limit` characters of a text, and a sign where some are missing.
+fn shorten(text: &str, limit: usize) -> String {
+    if text.chars().count() <= limit {
+        return text.to_owned();
+    }
+    let mut short: String = text.chars().take(limit.saturating_sub(1)).collect();
+    short.truncate(short.trim_end().len());
+    short + "…"
+}
 
 /// A source of ideas. Called on a thread that may block.
 ///

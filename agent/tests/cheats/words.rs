@@ -75,6 +75,7 @@ fn words_move_no_proposer() {
             seconds: 0.0,
             same_champion: true,
         }],
+        stagnation: 0,
         turn: 1,
         proposer_seed: 1,
     };

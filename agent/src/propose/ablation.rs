@@ -1,0 +1,135 @@
+//! Leaving one out: proposals that take a kept change back out of the champion, so that a passenger is found (a change that was
+//! kept by luck, or that the later ones have made superfluous).
+//!
+//! Such a proposal measures; it is no idea. It is not meant to be kept, and it says nothing about the proposers' arms. Taking the
+//! newest change out leaves the code of the champion before it, so the rule that the same code runs once per campaign must not be
+//! put to it.
+
+use super::combine;
+use crate::edit::{EditError, Overlap, apply, revert};
+use crate::flow::{Author, ExperimentId, PastExperiment, Proposal, SourceFile};
+
+/// The word that stands in the author of such a proposal.
+pub const LEAVE_ONE_OUT: &str = "leave-one-out";
+
+/// Why a kept change cannot be left out.
+#[derive(Debug, thiserror::Error)]
+pub enum AblationError {
+    /// Later changes lie over it.
+    #[error("experiment {id} ({title}) cannot be left out by itself: {overlap}")]
+    Overlap {
+        /// The kept experiment.
+        id: ExperimentId,
+        /// What it did.
+        title: String,
+        /// Where they meet.
+        overlap: Overlap,
+    },
+    /// The files are not those that it was kept on, or its parts do not apply without each other.
+    #[error("experiment {id} ({title}) cannot be made again on the champion it was kept on: {error}")]
+    Remake {
+        /// The kept experiment.
+        id: ExperimentId,
+        /// What it did, or without which of its parts.
+        title: String,
+        /// What does not fit.
+        error: Box<EditError>,
+    },
+    /// Nothing of it is left in the champion.
+    #[error("experiment {id} ({title}) left nothing in the champion that could be left out")]
+    Nothing {
+        /// The kept experiment.
+        id: ExperimentId,
+        /// What it did.
+        title: String,
+    },
+}
+
+/// The present champion without a kept experiment's change. `before` are the candidate files of the champion that it was kept on,
+/// `champion` those of the present one.
+///
+/// # Errors
+/// When later changes lie over it; nothing is left out by halves.
+pub fn ablation(
+    kept: &PastExperiment,
+    before: &[SourceFile],
+    champion: &[SourceFile],
+) -> Result<Proposal, AblationError> {
+    let after = remake(kept, &kept.proposal.title, before, &kept.proposal)?;
+    without(kept, &kept.proposal, kept.id.to_string(), before, &after, champion)
+}
+
+/// Of a kept combination: the champion without one of its ideas, for each of them, in their order. Empty for anything else.
+/// `history` is where the ideas are told.
+///
+/// # Errors
+/// For each idea by itself: when the others do not apply without it, or later changes lie over it.
+pub fn ablations_of_parts(
+    kept: &PastExperiment,
+    history: &[PastExperiment],
+    before: &[SourceFile],
+    champion: &[SourceFile],
+) -> Vec<Result<Proposal, AblationError>> {
+    let ideas = combine::parts(&kept.proposal, history);
+    if ideas.len() < 2 {
+        return Vec::new();
+    }
+    let one = |left_out: &PastExperiment| {
+        let title = format!("{}, without {}", kept.proposal.title, left_out.id);
+        let others = ideas.iter().filter(|idea| idea.id != left_out.id);
+        let edits = others.flat_map(|idea| idea.proposal.edits.clone()).collect();
+        let after = remake(kept, &kept.proposal.title, before, &kept.proposal)?;
+        let target = remake(kept, &title, before, &Proposal { edits, ..kept.proposal.clone() })?;
+        let key = format!("{} without {}", kept.id, left_out.id);
+        let idea = PastExperiment { evidence: left_out.evidence.clone(), ..kept.clone() };
+        without(&idea, &left_out.proposal, key, &target, &after, champion)
+    };
+    ideas.iter().map(|idea| one(idea)).collect()
+}
+
+fn remake(
+    kept: &PastExperiment,
+    title: &str,
+    before: &[SourceFile],
+    proposal: &Proposal,
+) -> Result<Vec<SourceFile>, AblationError> {
+    apply(before, &proposal.edits).map_err(|error| AblationError::Remake {
+        id: kept.id.clone(),
+        title: title.to_owned(),
+        error: Box::new(error),
+    })
+}
+
+/// The proposal that takes `idea` out of `champion`, where it led from `before` to `after`.
+fn without(
+    kept: &PastExperiment,
+    idea: &Proposal,
+    key: String,
+    before: &[SourceFile],
+    after: &[SourceFile],
+    champion: &[SourceFile],
+) -> Result<Proposal, AblationError> {
+    let (id, title) = (kept.id.clone(), idea.title.clone());
+    let edits = match revert(before, after, champion) {
+        Ok(edits) if edits.is_empty() => return Err(AblationError::Nothing { id, title }),
+        Ok(edits) => edits,
+        Err(overlap) => return Err(AblationError::Overlap { id, title, overlap }),
+    };
+    let expected = kept.evidence.as_ref().map(|evidence| evidence.expected).or(idea.predicted_effect);
+    let told =
+        expected.map_or(String::new(), |effect| format!(" It was expected to be worth {effect:+.4} bits per byte."));
+    Ok(Proposal {
+        key,
+        title: super::shorten(&format!("Without: {title}"), 72),
+        hypothesis: format!(
+            "Experiment {id} was kept. If the champion is no worse without it, it was kept by luck or later changes have made it \
+             superfluous, and it need not be merged.{told}"
+        ),
+        source: format!("leaving one out; experiment {id}"),
+        family: idea.family.clone(),
+        predicted_effect: expected.map(|effect| -effect),
+        confidence: kept.evidence.as_ref().map(|evidence| (1.0 - evidence.probability).clamp(0.0, 1.0)),
+        edits,
+        author: Author { proposer: LEAVE_ONE_OUT.to_owned(), model: None, cost_usd: 0.0 },
+    })
+}
