@@ -1,9 +1,40 @@
-//! Decisions, as pure functions: numbers in, [`Decision`] out. No IO.
+//! Decisions, as pure functions: numbers in, [`Decision`] out. No IO, no clock, no randomness.
 //!
-//! The rule of this version is the ancestor's, [`lower_is_kept`]: one trial, lower is kept. It knows nothing of noise, so a
-//! kept experiment may be luck; the decision says so in its words.
+//! From runs to verdicts: [`noise`] says how much runs differ anyway, [`difference`] by how much two commits differ, [`belief`] what
+//! true effects are like, [`race`] what to do after each trial, [`early`] (with [`curve`]) which trials are hopeless before they end,
+//! [`claim`] what may be said in the morning, [`calibration`] how good proposers' predictions were. All figures are in bits per byte
+//! and negative differences are better.
 
-use crate::flow::{Decision, Rejected, Verdict, Verified};
+pub mod belief;
+pub mod calibration;
+pub mod claim;
+pub mod curve;
+pub mod difference;
+mod distributions;
+pub mod early;
+pub mod noise;
+pub mod race;
+pub mod rules;
+
+use std::sync::Arc;
+
+pub use rules::{Method, Rules};
+
+use crate::flow::{Decision, DocumentLoss, Rejected, Verdict, Verified};
+use race::RULE;
+
+/// One verified trial of one commit under one seed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Run {
+    /// The seed's index in the night's secret list.
+    pub seed: u32,
+    /// Bits per byte on held-out text.
+    pub val_bpb: f64,
+    /// Stretch of the night during which the machine did not change; runs of different eras are not compared.
+    pub era: u32,
+    /// Per held-out document, in their order; may be empty, then nothing is known of the text's own sampling error.
+    pub documents: Arc<[DocumentLoss]>,
+}
 
 /// Name and version of the rule that [`lower_is_kept`] applies.
 pub const LOWER_IS_KEPT: &str = "lower-is-kept/1";
@@ -34,7 +65,7 @@ pub fn night_start(verified: &Verified) -> Decision {
         difference: None,
         interval: None,
         trials: 1,
-        rule: LOWER_IS_KEPT.to_owned(),
+        rule: RULE.to_owned(),
         reason: format!("the night's start: {:.6} bits per byte", verified.val_bpb),
         evidence: None,
     }
@@ -53,15 +84,7 @@ pub fn rejected(rejected: &Rejected) -> Decision {
 
 /// A verdict that rests on no measurement.
 pub fn untested(verdict: Verdict, reason: String) -> Decision {
-    Decision {
-        verdict,
-        difference: None,
-        interval: None,
-        trials: 0,
-        rule: LOWER_IS_KEPT.to_owned(),
-        reason,
-        evidence: None,
-    }
+    Decision { verdict, difference: None, interval: None, trials: 0, rule: RULE.to_owned(), reason, evidence: None }
 }
 
 #[cfg(test)]

@@ -1,0 +1,181 @@
+//! The difference of two commits, from all of their runs.
+//!
+//! Under the model of [`super::noise`] a seed that both ran under gives a pair of correlated values, a seed of one alone a single value.
+//! Generalised least squares (Aitken, 1936) over both means weighs them exactly; the champion's runs under other seeds therefore help
+//! in two ways, directly and by telling how far off its run under the shared seed was. The held-out text is a sample too: the part of
+//! it is the paired ratio estimator over documents (Cochran, Sampling Techniques, chapter 6), robust to documents of any length.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::Run;
+use super::distributions::student_quantile;
+use super::noise::Noise;
+use crate::flow::DocumentLoss;
+
+/// Candidate less champion, bits per byte; negative is better.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Difference {
+    /// Best linear unbiased estimate.
+    pub estimate: f64,
+    /// Over seeds and held-out documents.
+    pub standard_error: f64,
+    /// The part of the standard error that more seeds do not make smaller: that of the held-out documents. 0 where none were given.
+    pub document_error: f64,
+    /// Degrees of freedom of the standard error.
+    pub degrees: f64,
+    /// 95 %.
+    pub interval: (f64, f64),
+    /// Seeds that the candidate ran under.
+    pub candidate_runs: u32,
+    /// Seeds that the champion ran under.
+    pub champion_runs: u32,
+    /// Seeds that both ran under.
+    pub paired: u32,
+}
+
+/// Which seeds two commits ran under, counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Layout {
+    pub paired: u32,
+    pub candidate_only: u32,
+    pub champion_only: u32,
+}
+
+/// Weights of generalised least squares: the inverse of two means' covariance, in units of one over a run's variance.
+struct Information {
+    candidate: f64,
+    champion: f64,
+    shared: f64,
+    /// Factors of a paired run's own value and of its partner's.
+    own: f64,
+    partner: f64,
+}
+
+impl Information {
+    fn of(layout: Layout, correlation: f64) -> Information {
+        // A correlation of 1 would make pairs exact; the noise never claims that, and the arithmetic must not break on it.
+        let r = correlation.clamp(0.0, 0.999_9);
+        let (own, partner) = (1.0 / (1.0 - r * r), -r / (1.0 - r * r));
+        let paired = f64::from(layout.paired);
+        Information {
+            candidate: paired * own + f64::from(layout.candidate_only),
+            champion: paired * own + f64::from(layout.champion_only),
+            shared: paired * partner,
+            own,
+            partner,
+        }
+    }
+
+    fn determinant(&self) -> f64 {
+        self.candidate * self.champion - self.shared * self.shared
+    }
+}
+
+impl Layout {
+    /// Variance of the difference of the two means over seeds.
+    pub(super) fn variance(self, noise: &Noise) -> f64 {
+        let information = Information::of(self, noise.correlation());
+        let run = noise.seed_variance + noise.rest_variance;
+        run * (information.candidate + information.champion + 2.0 * information.shared) / information.determinant()
+    }
+}
+
+/// The runs that can be compared: those of the champion's newest era, one value a seed.
+pub(super) fn by_seed(runs: &[Run], era: u32) -> BTreeMap<u32, f64> {
+    let mut sums: BTreeMap<u32, (f64, f64)> = BTreeMap::new();
+    for run in runs.iter().filter(|run| run.era == era && run.val_bpb.is_finite()) {
+        let sum = sums.entry(run.seed).or_insert((0.0, 0.0));
+        *sum = (sum.0 + run.val_bpb, sum.1 + 1.0);
+    }
+    sums.into_iter().map(|(seed, (sum, count))| (seed, sum / count)).collect()
+}
+
+/// The newest era that any of these runs is of.
+pub(super) fn newest_era(runs: &[Run]) -> Option<u32> {
+    runs.iter().map(|run| run.era).max()
+}
+
+/// The difference of two commits; `None` when either has no run in the champion's newest era.
+pub fn difference(candidate: &[Run], champion: &[Run], noise: &Noise) -> Option<Difference> {
+    let era = newest_era(champion)?;
+    let (ours, theirs) = (by_seed(candidate, era), by_seed(champion, era));
+    if ours.is_empty() || theirs.is_empty() {
+        return None;
+    }
+    let paired = ours.keys().filter(|seed| theirs.contains_key(seed)).count() as u32;
+    let (candidate_runs, champion_runs) = (ours.len() as u32, theirs.len() as u32);
+    let layout = Layout { paired, candidate_only: candidate_runs - paired, champion_only: champion_runs - paired };
+    let information = Information::of(layout, noise.correlation());
+
+    // Scores, about a common origin for the sake of rounding.
+    let origin = theirs.values().sum::<f64>() / f64::from(champion_runs);
+    let score = |own: &BTreeMap<u32, f64>, other: &BTreeMap<u32, f64>| -> f64 {
+        own.iter()
+            .map(|(seed, value)| match other.get(seed) {
+                Some(partner) => information.own * (value - origin) + information.partner * (partner - origin),
+                None => value - origin,
+            })
+            .sum()
+    };
+    let (a, b) = (score(&ours, &theirs), score(&theirs, &ours));
+    let determinant = information.determinant();
+    let estimate = ((information.champion + information.shared) * a - (information.candidate + information.shared) * b)
+        / determinant;
+
+    let seeds = layout.variance(noise);
+    let documents = document_variance(candidate, champion, era);
+    let share = f64::from(paired) / f64::from(candidate_runs);
+    let seed_degrees = share * noise.pair_degrees + (1.0 - share) * noise.run_degrees;
+    let (document_part, document_degrees) = documents.unwrap_or((0.0, f64::INFINITY));
+    let variance = seeds + document_part;
+    // Satterthwaite (1946).
+    let degrees = variance.powi(2)
+        / (seeds.powi(2) / seed_degrees + document_part.powi(2) / document_degrees).max(f64::MIN_POSITIVE);
+    let degrees = if variance > 0.0 { degrees } else { seed_degrees };
+    let standard_error = variance.sqrt();
+    let reach = student_quantile(0.975, degrees) * standard_error;
+    Some(Difference {
+        estimate,
+        standard_error,
+        document_error: document_part.sqrt(),
+        degrees,
+        interval: (estimate - reach, estimate + reach),
+        candidate_runs,
+        champion_runs,
+        paired,
+    })
+}
+
+/// Variance of the difference over held-out documents, with its degrees of freedom. Runs that were measured on other documents than the
+/// candidate's first cannot be paired and stay out; `None` when nothing is left or there are fewer than two documents.
+fn document_variance(candidate: &[Run], champion: &[Run], era: u32) -> Option<(f64, f64)> {
+    let reference = candidate.iter().find(|run| run.era == era && run.documents.len() >= 2)?.documents.clone();
+    let means = |runs: &[Run]| -> Option<Vec<f64>> {
+        let mut sums = vec![0.0; reference.len()];
+        let mut count = 0.0;
+        for run in runs.iter().filter(|run| run.era == era && same_documents(&run.documents, &reference)) {
+            count += 1.0;
+            for (sum, document) in sums.iter_mut().zip(run.documents.iter()) {
+                *sum += document.nats;
+            }
+        }
+        (count > 0.0).then(|| sums.into_iter().map(|sum| sum / count).collect())
+    };
+    let (ours, theirs) = (means(candidate)?, means(champion)?);
+    let bits: Vec<f64> = ours.iter().zip(&theirs).map(|(a, b)| (a - b) / std::f64::consts::LN_2).collect();
+    let bytes: Vec<f64> = reference.iter().map(|document| f64::from(document.bytes)).collect();
+    let total: f64 = bytes.iter().sum();
+    if total <= 0.0 || bits.iter().any(|value| !value.is_finite()) {
+        return None;
+    }
+    let ratio = bits.iter().sum::<f64>() / total;
+    let n = bits.len() as f64;
+    let squares: f64 = bits.iter().zip(&bytes).map(|(d, b)| (d - ratio * b).powi(2)).sum();
+    Some((n / (n - 1.0) * squares / (total * total), n - 1.0))
+}
+
+fn same_documents(some: &[DocumentLoss], others: &[DocumentLoss]) -> bool {
+    some.len() == others.len() && some.iter().zip(others).all(|(one, other)| one.bytes == other.bytes)
+}

@@ -1,0 +1,262 @@
+//! How much runs differ when nothing that matters differs.
+//!
+//! Model: a run of commit `c` under seed `s` gives `y = m_c + b_s + e_cs`. The seed's part `b` (initial values, order of the data) is
+//! shared by all commits under that seed, with variance `tau^2`; the rest `e` has variance `omega^2`. So one run has the variance
+//! `tau^2 + omega^2`, the difference of two runs under one seed `2 omega^2`, and paired runs correlate by `tau^2 / (tau^2 + omega^2)`.
+//!
+//! Estimation: restricted likelihood (Patterson and Thompson, 1971) of all commits with two or more runs, their means being free,
+//! averaged over a grid of correlations with a weak prior; given the correlation, the variance has a scaled inverse chi-squared prior
+//! and posterior (Gelman et al., Bayesian Data Analysis, chapters 2 and 5). Outliers are drawn in before (Huber, 1964).
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::rules::Rules;
+
+/// One run, as far as noise is concerned.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Observation {
+    /// The commit, within its night (and era).
+    pub group: u64,
+    /// The night; seeds of different nights are different seeds.
+    pub night: u64,
+    /// The seed's index in the night's list.
+    pub seed: u32,
+    /// Bits per byte.
+    pub val_bpb: f64,
+}
+
+/// What is known of the noise. Variances are in (bits per byte)^2.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Noise {
+    /// Variance of what runs of one seed share.
+    pub seed_variance: f64,
+    /// Variance of the rest.
+    pub rest_variance: f64,
+    /// Degrees of freedom of the variance of one run.
+    pub run_degrees: f64,
+    /// Degrees of freedom of the variance of a paired difference.
+    pub pair_degrees: f64,
+    /// Runs that told something: those of commits with two or more.
+    pub runs: u32,
+    /// Commits that these are of.
+    pub commits: u32,
+    /// Independent comparisons within commits: runs less commits.
+    pub contrasts: u32,
+}
+
+/// Degrees of freedom that the expected sd of a run is worth.
+const PRIOR_DEGREES: f64 = 3.0;
+
+/// Correlations over which the likelihood is averaged; 1 itself is left out, where a single pair would know everything.
+const CORRELATIONS: [f64; 16] = [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97, 0.98, 0.99];
+
+/// The prior of the correlation is a beta density with these two parameters, discretised: mean one half.
+const PRIOR_CORRELATION: (f64, f64) = (2.0, 2.0);
+
+/// Residuals beyond this many robust standard deviations are drawn in.
+const FAR_OUT: f64 = 4.0;
+
+/// Contrasts from which on a robust standard deviation is worth something.
+const ENOUGH_TO_JUDGE_OUTLIERS: usize = 8;
+
+impl Noise {
+    /// What is believed before anything was measured.
+    pub fn expected(rules: &Rules) -> Noise {
+        Self::estimate(&[], rules)
+    }
+
+    /// Estimates from all runs of this night and of earlier ones. Commits with one run say nothing and are passed over; of several
+    /// runs of one commit under one seed their mean counts; figures that are not finite do not count.
+    pub fn estimate(observations: &[Observation], rules: &Rules) -> Noise {
+        let nights = drawn_in(nights(observations));
+        let (mut runs, mut commits) = (0, 0);
+        for commit in nights.iter().flatten() {
+            runs += commit.len();
+            commits += 1;
+        }
+        let forms: Vec<Form> = nights.iter().map(|night| Form::of(night)).collect();
+        let contrasts = runs - commits;
+        let degrees = PRIOR_DEGREES + contrasts as f64;
+        let prior_squares = PRIOR_DEGREES * rules.expected_run_sd.powi(2);
+
+        // Per correlation: log weight and the variance of a run.
+        let points: Vec<(f64, f64, f64)> = CORRELATIONS
+            .iter()
+            .enumerate()
+            .map(|(i, &correlation)| {
+                let (mut log_determinant, mut squares) = (0.0, prior_squares);
+                for form in &forms {
+                    let (determinant, quadratic) = form.at(correlation);
+                    log_determinant += determinant;
+                    squares += quadratic;
+                }
+                let log_weight = log_prior(i) - 0.5 * log_determinant - 0.5 * degrees * squares.ln();
+                (correlation, log_weight, squares / degrees)
+            })
+            .collect();
+        let most = points.iter().map(|(_, weight, _)| *weight).fold(f64::NEG_INFINITY, f64::max);
+        let total: f64 = points.iter().map(|(_, weight, _)| (weight - most).exp()).sum();
+        let mean = |value: &dyn Fn(f64, f64) -> f64| -> f64 {
+            points.iter().map(|&(r, weight, variance)| (weight - most).exp() / total * value(r, variance)).sum()
+        };
+        let run = mean(&|_, variance| variance);
+        let rest = mean(&|r, variance| (1.0 - r) * variance);
+        // A chi-squared variance with d degrees has a logarithm whose variance is about 2 / d; not knowing the correlation adds to it.
+        let degrees_of = |log: &dyn Fn(f64, f64) -> f64| -> f64 {
+            let middle = mean(log);
+            let spread = mean(&|r, variance| (log(r, variance) - middle).powi(2));
+            2.0 / (2.0 / degrees + spread)
+        };
+        Noise {
+            seed_variance: (run - rest).max(0.0),
+            rest_variance: rest,
+            run_degrees: degrees_of(&|_, variance| variance.ln()),
+            pair_degrees: degrees_of(&|r, variance| ((1.0 - r) * variance).ln()),
+            runs: runs as u32,
+            commits: commits as u32,
+            contrasts: contrasts as u32,
+        }
+    }
+
+    /// sd of one run, bits per byte.
+    pub fn run_sd(&self) -> f64 {
+        (self.seed_variance + self.rest_variance).sqrt()
+    }
+
+    /// sd of the difference of two commits' runs under one seed, bits per byte.
+    pub fn pair_sd(&self) -> f64 {
+        (2.0 * self.rest_variance).sqrt()
+    }
+
+    /// Correlation of two commits' runs under one seed, 0 to 1.
+    pub fn correlation(&self) -> f64 {
+        let run = self.seed_variance + self.rest_variance;
+        if run > 0.0 { self.seed_variance / run } else { 0.0 }
+    }
+}
+
+/// Logarithm of the prior weight of a grid point: the density times the stretch of the axis that the point stands for.
+fn log_prior(i: usize) -> f64 {
+    let r = CORRELATIONS[i].clamp(0.01, 0.995);
+    let low = if i == 0 { 0.0 } else { 0.5 * (CORRELATIONS[i - 1] + CORRELATIONS[i]) };
+    let high = if i + 1 == CORRELATIONS.len() { 1.0 } else { 0.5 * (CORRELATIONS[i] + CORRELATIONS[i + 1]) };
+    let (a, b) = PRIOR_CORRELATION;
+    (a - 1.0) * r.ln() + (b - 1.0) * (1.0 - r).ln() + (high - low).ln()
+}
+
+/// A commit's runs: seed and bits per byte.
+type Commit = Vec<(u32, f64)>;
+
+/// Commits with two or more seeds, by night, in a fixed order.
+fn nights(observations: &[Observation]) -> Vec<Vec<Commit>> {
+    let mut sums: BTreeMap<(u64, u64), BTreeMap<u32, (f64, f64)>> = BTreeMap::new();
+    for seen in observations.iter().filter(|seen| seen.val_bpb.is_finite()) {
+        let commit = sums.entry((seen.night, seen.group)).or_default();
+        let sum = commit.entry(seen.seed).or_insert((0.0, 0.0));
+        *sum = (sum.0 + seen.val_bpb, sum.1 + 1.0);
+    }
+    let mut nights: BTreeMap<u64, Vec<Commit>> = BTreeMap::new();
+    for ((night, _), runs) in sums.into_iter().filter(|(_, runs)| runs.len() >= 2) {
+        let commit = runs.into_iter().map(|(seed, (sum, count))| (seed, sum / count)).collect();
+        nights.entry(night).or_default().push(commit);
+    }
+    nights.into_values().collect()
+}
+
+/// Draws in what lies far out of its commit's middle, so that one broken run does not stand for the noise of all.
+fn drawn_in(mut nights: Vec<Vec<Commit>>) -> Vec<Vec<Commit>> {
+    let mut sizes: Vec<f64> = Vec::new();
+    let mut contrasts = 0;
+    for commit in nights.iter().flatten() {
+        let middle = median(commit.iter().map(|run| run.1).collect());
+        let widen = (commit.len() as f64 / (commit.len() as f64 - 1.0)).sqrt();
+        sizes.extend(commit.iter().map(|run| widen * (run.1 - middle).abs()));
+        contrasts += commit.len() - 1;
+    }
+    if contrasts < ENOUGH_TO_JUDGE_OUTLIERS {
+        return nights;
+    }
+    // 1.4826: the median of a normal's absolute value is its sd over this.
+    let reach = FAR_OUT * 1.482_6 * median(sizes);
+    if reach > 0.0 {
+        for commit in nights.iter_mut().flatten() {
+            let middle = median(commit.iter().map(|run| run.1).collect());
+            for run in commit {
+                run.1 = run.1.clamp(middle - reach, middle + reach);
+            }
+        }
+    }
+    nights
+}
+
+pub(super) fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let half = values.len() / 2;
+    match values.len() {
+        0 => 0.0,
+        length if length % 2 == 1 => values[half],
+        _ => 0.5 * (values[half - 1] + values[half]),
+    }
+}
+
+/// What the restricted likelihood of a night needs, commits' means taken out: with `Z` for which run has which seed and `M` for
+/// centring within commits, `Z'MZ`, `Z'My` and `y'My`.
+struct Form {
+    seeds: usize,
+    contrasts: f64,
+    matrix: Vec<f64>,
+    vector: Vec<f64>,
+    squares: f64,
+}
+
+impl Form {
+    fn of(commits: &[Commit]) -> Form {
+        let names: BTreeMap<u32, usize> = {
+            let mut seeds: Vec<u32> = commits.iter().flatten().map(|run| run.0).collect();
+            seeds.sort_unstable();
+            seeds.dedup();
+            seeds.into_iter().enumerate().map(|(i, seed)| (seed, i)).collect()
+        };
+        let seeds = names.len();
+        let mut form =
+            Form { seeds, contrasts: 0.0, matrix: vec![0.0; seeds * seeds], vector: vec![0.0; seeds], squares: 0.0 };
+        for commit in commits {
+            let count = commit.len() as f64;
+            let mean = commit.iter().map(|run| run.1).sum::<f64>() / count;
+            form.contrasts += count - 1.0;
+            for (seed, value) in commit {
+                let i = names[seed];
+                form.matrix[i * seeds + i] += 1.0;
+                form.vector[i] += value - mean;
+                form.squares += (value - mean).powi(2);
+                for (other, _) in commit {
+                    form.matrix[i * seeds + names[other]] -= 1.0 / count;
+                }
+            }
+        }
+        form
+    }
+
+    /// Logarithm of the determinant of the contrasts' covariance and their quadratic form, for a run's variance of 1.
+    fn at(&self, correlation: f64) -> (f64, f64) {
+        let (n, ratio) = (self.seeds, correlation / (1.0 - correlation));
+        // Cholesky factor of I + ratio Z'MZ, which is positive definite, and the solution of its system on the way.
+        let mut factor = vec![0.0; n * n];
+        let mut solved = vec![0.0; n];
+        let mut log_determinant = self.contrasts * (1.0 - correlation).ln();
+        for i in 0..n {
+            for j in 0..=i {
+                let inner: f64 = (0..j).map(|k| factor[i * n + k] * factor[j * n + k]).sum();
+                let value = f64::from(u8::from(i == j)) + ratio * self.matrix[i * n + j] - inner;
+                factor[i * n + j] = if i == j { value.max(1e-12).sqrt() } else { value / factor[j * n + j] };
+            }
+            let inner: f64 = (0..i).map(|k| factor[i * n + k] * solved[k]).sum();
+            solved[i] = (self.vector[i] - inner) / factor[i * n + i];
+            log_determinant += 2.0 * factor[i * n + i].ln();
+        }
+        let explained: f64 = solved.iter().map(|value| value * value).sum();
+        (log_determinant, (self.squares - ratio * explained).max(0.0) / (1.0 - correlation))
+    }
+}
