@@ -21,6 +21,7 @@ pub mod repo;
 pub mod report;
 pub mod results;
 pub mod run;
+pub mod sealed;
 pub mod seeds;
 pub mod setup;
 pub mod stats;

@@ -10,6 +10,7 @@ use data::prepare::{HubFile, Options, PrepareError, Source};
 use crate::campaign::{Campaign, DataSource, Device};
 use crate::layout::Layout;
 use crate::night::Watcher;
+use crate::sealed::Sealed;
 use crate::setup::hub::{self, DataSet, Hub, HubError};
 use crate::setup::{self, Bytes, Environment, GpuWish, SetupError};
 use crate::terminal::{Notice, Unit};
@@ -81,6 +82,8 @@ pub struct Prepared {
     pub search_rows: PathBuf,
     /// The same, with the bytes that each target token stands for.
     pub held_out: Arc<HeldOut>,
+    /// Those for the morning, unread.
+    pub sealed: Arc<Sealed>,
 }
 
 /// Whether the local files that a campaign names are there, or the hub's variables usable; what can be said of the text before
@@ -196,7 +199,8 @@ pub async fn data(
         let rows = manifest.search_rows(&folder)?;
         let search_bytes = manifest.token_bytes(&folder)?.scored(&rows)?;
         let held_out = HeldOut::new(rows, search_bytes)?;
-        Ok::<_, DataError>(Prepared { folder, manifest, search_rows, held_out: Arc::new(held_out) })
+        let sealed = Arc::new(Sealed::new(folder.clone(), manifest.clone()));
+        Ok::<_, DataError>(Prepared { folder, manifest, search_rows, held_out: Arc::new(held_out), sealed })
     });
     while let Some(progress) = said.recv().await {
         let unit = match progress.stage {

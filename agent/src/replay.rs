@@ -161,7 +161,7 @@ pub async fn replay(
         (end, _) => return Err(ReplayError::NotFinished(end)),
     };
     watcher.notice(&Notice::Stage { text: format!("Verifying what experiment {id} claims") });
-    let spec = workbench.evaluation(&subject, checkpoint, None)?;
+    let spec = workbench.evaluation(&subject, checkpoint, Arc::clone(&workbench.held_out), None)?;
     let Evaluated { outcome, certificate } = verify::evaluate(&workbench.launcher, &spec, stop, |_, _| {}).await?;
     let verified = outcome.map_err(ReplayError::Rejected)?;
     Ok(Replayed {

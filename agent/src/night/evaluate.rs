@@ -37,7 +37,7 @@ pub(super) async fn evaluate(
     };
     let subject = context.subject(&id, trial, &record.artifact_sha256);
     let reference = if number == champion { None } else { champions_claim(&context, champion).await? };
-    let spec = context.workbench.evaluation(&subject, checkpoint, reference);
+    let spec = context.workbench.evaluation(&subject, checkpoint, Arc::clone(&context.workbench.held_out), reference);
     let spec = spec.map_err(|error| fault("cannot prepare the evaluation")(&error))?;
     let evaluated = verify::evaluate(&context.workbench.launcher, &spec, stop, |_, fraction| {
         // Nobody watching is no reason to stop.

@@ -88,6 +88,7 @@ pub async fn ready(
         shards: data.folder.clone(),
         documents: Arc::new(data::Shards::open(&data.folder).map_err(DataError::from)?),
         held_out: Arc::clone(&data.held_out),
+        sealed: Arc::clone(&data.sealed),
         cuts: campaign.evaluation.cuts as usize,
         evaluator_sha256,
     };

@@ -322,7 +322,7 @@ async fn measure(
         (end, _) => return Err(RedTeamError::Machine(format!("{name} could not be trained: {end:?}"))),
     };
     let mut spec = bench
-        .evaluation(&subject, checkpoint, reference)
+        .evaluation(&subject, checkpoint, Arc::clone(&bench.held_out), reference)
         .map_err(|error| machine(&format!("{name} could not be evaluated"), &error))?;
     spec.weight_seeds = [seed()?, seed()?];
     let evaluated = crate::verify::evaluate(&bench.launcher, &spec, stop, |_, _| {})

@@ -7,8 +7,11 @@ use std::sync::Arc;
 
 use protocol::{Budget, Go, Setting, TrainRequest};
 
+use crate::flow::Purpose;
 use crate::hash::sha256_file;
+use crate::prepare::DataError;
 use crate::run::{Job, Launcher, TrialSpec};
+use crate::sealed::Sealed;
 use crate::seeds;
 use crate::verify::tolerance::Tolerance;
 use crate::verify::{EvaluationSpec, HeldOut};
@@ -40,8 +43,10 @@ pub struct Workbench {
     pub shards: PathBuf,
     /// The same, opened: the evaluator takes the text after a cut from them.
     pub documents: Arc<data::Shards>,
-    /// What trials are measured on.
+    /// What trials are measured on while the night searches.
     pub held_out: Arc<HeldOut>,
+    /// What those of the morning are measured on; unread until then.
+    pub sealed: Arc<Sealed>,
     /// Cuts of an audit.
     pub cuts: usize,
     /// What rounding explains where the night's models are served. The red team, which runs on the CPU, is judged by it
@@ -164,7 +169,19 @@ impl Workbench {
         self.surroundings.memory_bytes.map_or(MOST_CHECKPOINT_BYTES, |bytes| MOST_CHECKPOINT_BYTES.min(bytes / 4))
     }
 
-    /// The evaluation of the subject's checkpoint. `reference` is the champion's claim, where there is one.
+    /// The rows that a trial is measured on. For one of the morning this opens the sealed text: blocks.
+    ///
+    /// # Errors
+    /// When the sealed text cannot be read or is not what was prepared.
+    pub fn held_out_for(&self, purpose: Purpose) -> Result<Arc<HeldOut>, DataError> {
+        match purpose {
+            Purpose::Search => Ok(Arc::clone(&self.held_out)),
+            Purpose::Morning => self.sealed.open(),
+        }
+    }
+
+    /// The evaluation of the subject's checkpoint on `held_out`. `reference` is the champion's claim on the same rows, where there
+    /// is one.
     ///
     /// # Errors
     /// When no secret seeds can be drawn.
@@ -172,6 +189,7 @@ impl Workbench {
         &self,
         subject: &Subject,
         checkpoint_sha256: String,
+        held_out: Arc<HeldOut>,
         reference: Option<Vec<f32>>,
     ) -> Result<EvaluationSpec, seeds::NoRandomness> {
         Ok(EvaluationSpec {
@@ -182,7 +200,7 @@ impl Workbench {
             trainer_sha256: subject.sha256.clone(),
             evaluator_sha256: self.evaluator_sha256.clone(),
             sandbox: self.launcher.confinement().describe(),
-            held_out: Arc::clone(&self.held_out),
+            held_out,
             documents: Arc::clone(&self.documents) as Arc<dyn data::Documents + Send + Sync>,
             reference,
             cuts: self.cuts,

@@ -12,6 +12,8 @@
 //!    explains. Beyond that, the trial is rejected.
 //! 5. [`seeds`] compares initial weights under two secret seeds.
 //!
+//! [`documents`] sums what was claimed over each held-out document, for whoever compares two trials.
+//!
 //! What the evaluator must not do: decide anything by what a trainer says of itself; show held-out text to a process
 //! that has still to predict it; let one process leave word for another; call a fault of the machine a verdict. All but
 //! `conduct`, `serving` and `files` is pure.
@@ -19,6 +21,7 @@
 pub mod batches;
 pub mod checks;
 mod conduct;
+pub mod documents;
 pub mod estimate;
 mod files;
 mod held_out;
@@ -31,5 +34,6 @@ mod simulation;
 pub mod tolerance;
 
 pub use conduct::{EVALUATOR, Evaluated, EvaluationError, EvaluationSpec, Part, evaluate};
+pub use documents::per_document;
 pub use files::{read_claim, write_claim};
 pub use held_out::{HeldOut, Mismatch};
