@@ -304,6 +304,7 @@ impl Machine {
                 attempts,
                 decision,
                 val_bpb: None,
+                without: None,
             }),
         });
         self.making = Making::Settling(self.next_number);
@@ -481,7 +482,15 @@ impl Machine {
         self.testing =
             Testing::Settling { decision: decision.clone(), number, commit: candidate.commit.clone(), val_bpb };
         effects.push(Effect::Settle {
-            settled: Box::new(Settled { number, proposal, candidate: Some(candidate), attempts, decision, val_bpb }),
+            settled: Box::new(Settled {
+                number,
+                proposal,
+                candidate: Some(candidate),
+                attempts,
+                decision,
+                val_bpb,
+                without: None,
+            }),
         });
     }
 

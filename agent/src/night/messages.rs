@@ -295,8 +295,10 @@ pub struct Settled {
     pub attempts: Vec<Attempt>,
     /// The verdict.
     pub decision: Decision,
-    /// Bits per byte, where measured.
+    /// Mean of its bits per byte over its seeds, where measured.
     pub val_bpb: Option<f64>,
+    /// The kept experiment whose edits it takes back, for one of the morning's; these are never kept.
+    pub without: Option<u32>,
 }
 
 /// Why a night ended.

@@ -155,7 +155,10 @@ fn past(context: &Context, id: &ExperimentId, trial: &TrialRecord) -> PastTrial 
         Some(Evaluation::Verified(verified)) => {
             Came::Verified(Measured { verified: verified.clone(), documents: Arc::new([]) })
         }
-        Some(Evaluation::Rejected(rejected)) => Came::Failed(stats::rejected(rejected).reason),
+        Some(Evaluation::Rejected(rejected)) => {
+            let decision = stats::rejected(rejected);
+            Came::Failed { verdict: decision.verdict, words: decision.reason }
+        }
         // Its executable and checkpoint may have gone since.
         None if finished.is_some() && context.layout.checkpoint(id, trial.ordinal).exists() => Came::Waits,
         None => Came::Nothing,

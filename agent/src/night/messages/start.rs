@@ -4,7 +4,7 @@
 //! has had, how noisy runs are, which era it is, what waits for its evaluation.
 
 use super::{Lines, Measured};
-use crate::flow::{Artifact, Candidate, Proposal, Purpose};
+use crate::flow::{Artifact, Candidate, Proposal, Purpose, Verdict};
 
 /// A commit of this night that can be run again after a restart.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,8 +39,13 @@ pub enum Came {
     Verified(Measured),
     /// Trained to the end, and executable and checkpoint are there to evaluate it.
     Waits,
-    /// Its own failure, in words: a crash, a timeout, a loss that is not finite, a rejection by the evaluator.
-    Failed(String),
+    /// Its own failure: a crash, a timeout, a loss that is not finite, a rejection by the evaluator.
+    Failed {
+        /// What that makes of an experiment.
+        verdict: Verdict,
+        /// What happened, in words.
+        words: String,
+    },
     /// Stopped early as hopeless, in words.
     StoppedEarly(String),
     /// Nothing: cut off, stopped by the person, or a fault of the machine.
