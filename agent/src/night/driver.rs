@@ -275,6 +275,7 @@ impl Driver<'_> {
             }
             // The machine does not ask for these yet.
             Effect::ProposeWithout { .. } => return Ok(Some(Event::Proposed(None))),
+            Effect::Claim { .. } => return Ok(Some(Event::Claimed)),
             Effect::Conclude { number, words } => self.concluded(number, &words).await?,
             Effect::Warn { text } => self.warn("night", &text).await?,
             Effect::StopEarly { .. }

@@ -181,7 +181,7 @@ impl Machine {
             Event::Settled { number } => self.settled(number),
             Event::TrialFault(what) => self.trial_fault(&what, now, &mut effects),
             Event::MakingFault { number, what } => self.making_fault(number, &what, &mut effects),
-            Event::Tick | Event::Look { .. } => {}
+            Event::Tick | Event::Look { .. } | Event::Claimed => {}
             Event::Fault(what) => self.finish(Ending::MachineFaults(what), &mut effects),
             Event::Stop { at_once: true } => self.finish(Ending::Stopped, &mut effects),
             Event::Stop { at_once: false } => self.stopping = true,

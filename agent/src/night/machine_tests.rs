@@ -165,6 +165,7 @@ impl World {
             },
             Effect::Settle { settled } => Event::Settled { number: settled.number },
             Effect::ProposeWithout { .. } => Event::Proposed(None),
+            Effect::Claim { .. } => Event::Claimed,
             Effect::Skip { .. }
             | Effect::Finish(_)
             | Effect::StopEarly { .. }

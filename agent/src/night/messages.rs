@@ -6,9 +6,11 @@ use crate::flow::{
     Artifact, BuildFailure, Candidate, CommitId, Decision, DocumentLoss, Proposal, Purpose, Rejected, Trained, Verified,
 };
 
+use crate::stats::claim::Claim;
+
 mod start;
 
-pub use start::{Came, Finding, PastTrial, Standing, Start, Unsettled};
+pub use start::{Came, EARLIER_NIGHTS, Finding, PastLook, PastTrial, Standing, Start, Unsettled};
 
 /// When a night ends by itself.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -145,6 +147,8 @@ pub enum Event {
         /// The experiment's number.
         number: u32,
     },
+    /// The morning's claim is recorded.
+    Claimed,
     /// The trial in flight could not be trained or evaluated, for a reason that lies in the machine.
     TrialFault(String),
     /// A candidate could not be made, for a reason that lies in the machine or in a proposer.
@@ -259,6 +263,15 @@ pub enum Effect {
         trial: u32,
         /// Which text it is measured on.
         purpose: Purpose,
+    },
+    /// Record the morning's claim: [`Event::Claimed`].
+    Claim {
+        /// The claim.
+        claim: Box<Claim>,
+        /// The night's start.
+        start: CommitId,
+        /// What it was compared with.
+        champion: Champion,
     },
     /// Record what was concluded after a trial that did not settle its experiment, for whoever reads along and for
     /// [`Unsettled::story`]. Not answered.

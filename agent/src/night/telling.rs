@@ -105,6 +105,7 @@ pub(super) fn summary(event: &Event) -> &'static str {
         Event::Evaluated(Ok(_)) => "verified",
         Event::Evaluated(Err(_)) => "rejected",
         Event::Settled { .. } => "settled",
+        Event::Claimed => "claimed",
         Event::TrialFault(_) => "trial fault",
         Event::MakingFault { .. } => "making fault",
         Event::Tick => "tick",

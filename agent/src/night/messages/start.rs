@@ -5,6 +5,7 @@
 
 use super::{Lines, Measured};
 use crate::flow::{Artifact, Candidate, Proposal, Purpose, Verdict};
+use crate::stats::noise::Observation;
 
 /// A commit of this night that can be run again after a restart.
 #[derive(Debug, Clone, PartialEq)]
@@ -73,6 +74,9 @@ pub struct PastTrial {
     pub came: Came,
 }
 
+/// The first number for an earlier night in [`Start::observations`]; smaller ones are eras of this night.
+pub const EARLIER_NIGHTS: u64 = 1 << 32;
+
 /// What a settled experiment was found to do, in bits per byte; negative is better.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Finding {
@@ -80,6 +84,17 @@ pub struct Finding {
     pub estimate: f64,
     /// Standard error of that estimate.
     pub standard_error: f64,
+}
+
+/// What a look at the curve of a trial that finished was worth, for learning which trials are hopeless.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct PastLook {
+    /// Which of `stats::early::LOOKS`.
+    pub look: usize,
+    /// Smoothed training loss less that of the champion's run under the same seed.
+    pub curve_difference: f64,
+    /// Difference of the two runs in the end, bits per byte.
+    pub final_difference: f64,
 }
 
 /// Where a night begins, or goes on from.
@@ -105,6 +120,11 @@ pub struct Start {
     pub settled: u32,
     /// What settled experiments were found to do: those of earlier nights of the campaign, then this night's.
     pub findings: Vec<Finding>,
+    /// Runs of earlier nights of the campaign on the same machine and under the same budget, by which the noise is estimated. Their
+    /// nights are numbered from [`EARLIER_NIGHTS`] on.
+    pub observations: Vec<Observation>,
+    /// Looks at trials of those nights and of this one that had finished.
+    pub looks: Vec<PastLook>,
     /// Kept experiments that the morning has tested the champion without.
     pub tested_without: Vec<u32>,
     /// Whether the morning's claim is recorded.
@@ -133,6 +153,8 @@ impl Start {
             turn: 0,
             settled: 0,
             findings: Vec::new(),
+            observations: Vec::new(),
+            looks: Vec::new(),
             tested_without: Vec::new(),
             claimed: false,
             lot,
