@@ -4,6 +4,7 @@
 pub mod build;
 pub mod campaign;
 pub mod cli;
+pub mod conditions;
 pub mod edit;
 mod figure;
 pub mod files;

@@ -36,6 +36,7 @@ pub use self::libtorch::{LibTorch, Origin, version_of};
 pub use self::pins::{Pins, TORCH_SYS_VERSION, TORCH_VERSION};
 pub use self::progress::{Event, Progress, Silent};
 pub use self::surroundings::Surroundings;
+pub(crate) use self::surroundings::last_words;
 pub use self::toolchain::{Tool, Toolchain};
 
 use self::libtorch::Found;

@@ -102,7 +102,7 @@ impl Surroundings {
     }
 
     /// Runs a program to its end and takes down what it says.
-    pub(super) async fn ask(
+    pub(crate) async fn ask(
         &self,
         program: &Path,
         arguments: &[&OsStr],
@@ -134,7 +134,7 @@ impl Surroundings {
 }
 
 /// The last lines of a program's words on one line, without control characters, at most 600 characters: fit for a message.
-pub(super) fn last_words(text: &str, lines: usize) -> String {
+pub(crate) fn last_words(text: &str, lines: usize) -> String {
     let all: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     let joined = all[all.len().saturating_sub(lines)..].join("; ");
     let clean: String = joined.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
