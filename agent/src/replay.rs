@@ -99,7 +99,7 @@ pub enum ReplayError {
 pub fn campaign_of(layout: &Layout, night: &NightRecord) -> Result<Campaign, CampaignError> {
     let present = crate::campaign::load(&layout.campaign(&night.campaign))?;
     let file = present.folder.join("campaign.toml");
-    Campaign::parse(present.name, &night.campaign_text, &present.goal, file)
+    Campaign::parse_recorded(present.name, &night.campaign_text, &present.goal, file)
         .map_err(|problems| CampaignError::Problems(Box::new(problems)))
 }
 

@@ -7,6 +7,7 @@
 mod load;
 mod parse;
 mod parse_data;
+mod parse_rules;
 mod precision;
 mod problems;
 mod reader;
@@ -29,6 +30,9 @@ pub use problems::{Place, Problem, Problems};
 pub use report::{ProblemReport, Report};
 pub use scaffold::{ScaffoldError, scaffold};
 pub use trust::{Evaluation, Sandbox};
+
+/// `[rules]`.
+pub use crate::stats::Rules;
 
 /// The name of a campaign: its folder's name and a part of its branches' names.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -238,6 +242,17 @@ pub struct Machine {
     pub grace_seconds: f64,
     /// The night stops before the disk has less than this left, in 10^9 bytes.
     pub disk_reserve_gb: f64,
+    /// Share of the cores that a trial uses, 0 to 1, which other programs may take while it trains; beyond that it is run again. 1
+    /// looks away from other programs, on a GPU too.
+    #[serde(default = "Machine::usual_foreign_load")]
+    pub most_foreign_load: f64,
+}
+
+impl Machine {
+    /// The default of [`Machine::most_foreign_load`].
+    pub(crate) fn usual_foreign_load() -> f64 {
+        0.25
+    }
 }
 
 /// Where training runs.
@@ -250,23 +265,6 @@ pub enum Device {
     Cpu,
     /// The CUDA device with this number.
     Cuda(u32),
-}
-
-/// `[rules]`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Rules {
-    /// What makes a champion.
-    pub decision: DecisionRule,
-    /// How often a proposer may answer the compiler's errors of one experiment.
-    pub repair_rounds: u32,
-}
-
-/// What makes a champion.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum DecisionRule {
-    /// A lower `val_bpb` than the champion's in one trial.
-    LowerIsKept,
 }
 
 impl Campaign {

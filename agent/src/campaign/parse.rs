@@ -7,10 +7,11 @@ use sandbox::Level;
 use toml::de::DeTable;
 
 use super::parse_data::read_data;
+use super::parse_rules::{OldRules, read_rules};
 use super::reader::{Reader, Section};
 use super::{
-    Campaign, CampaignName, Data, DecisionRule, Device, Evaluation, Machine, Night, PrecisionChoice, Problem, Problems,
-    ProposerName, Rules, Sandbox,
+    Campaign, CampaignName, Data, Device, Evaluation, Machine, Night, PrecisionChoice, Problem, Problems, ProposerName,
+    Rules, Sandbox,
 };
 
 const WEEK_SECONDS: f64 = 7.0 * 24.0 * 3600.0;
@@ -27,6 +28,30 @@ impl Campaign {
         program_text: &str,
         file_name: impl AsRef<Path>,
     ) -> Result<Self, Problems> {
+        Self::parse_with(name, toml_text, program_text, file_name, OldRules::Refused)
+    }
+
+    /// The same for the text that a night was recorded with: words of earlier versions are still understood, so that its experiments can
+    /// be replayed.
+    ///
+    /// # Errors
+    /// As [`Campaign::parse`].
+    pub fn parse_recorded(
+        name: CampaignName,
+        toml_text: &str,
+        program_text: &str,
+        file_name: impl AsRef<Path>,
+    ) -> Result<Self, Problems> {
+        Self::parse_with(name, toml_text, program_text, file_name, OldRules::Understood)
+    }
+
+    fn parse_with(
+        name: CampaignName,
+        toml_text: &str,
+        program_text: &str,
+        file_name: impl AsRef<Path>,
+        old_rules: OldRules,
+    ) -> Result<Self, Problems> {
         let file_name = file_name.as_ref();
         let refuse = |mut list: Vec<Problem>| {
             list.sort_by_key(|problem| (problem.span.start, problem.span.end));
@@ -38,7 +63,7 @@ impl Campaign {
         }
         let mut reader = Reader::default();
         let top = reader.top(table.get_ref(), toml_text.trim_end().len());
-        let parts = read_parts(&mut reader, &top);
+        let parts = read_parts(&mut reader, &top, old_rules);
         match parts {
             Some(parts) if reader.problems.is_empty() => Ok(Self {
                 name,
@@ -88,7 +113,7 @@ struct Parts {
 }
 
 /// `None` where something that has no default is missing or wrong; the reader then holds why.
-fn read_parts(reader: &mut Reader, top: &Section<'_>) -> Option<Parts> {
+fn read_parts(reader: &mut Reader, top: &Section<'_>, old_rules: OldRules) -> Option<Parts> {
     let title = read_title(reader, top);
     let scale = read_scale(reader, top);
     let budget = read_budget(reader, top);
@@ -97,7 +122,7 @@ fn read_parts(reader: &mut Reader, top: &Section<'_>) -> Option<Parts> {
     let machine = read_machine(reader, top, scale.unwrap_or(Scale::Cpu));
     let sandbox = read_sandbox(reader, top);
     let evaluation = read_evaluation(reader, top);
-    let rules = read_rules(reader, top);
+    let rules = read_rules(reader, top, old_rules);
     refuse_trials_longer_than_the_night(reader, top, budget, night.as_ref());
     let (title, scale, budget, night, data) = (title?, scale?, budget?, night?, data?);
     Some(Parts { title, scale, budget, night, data, machine, sandbox, evaluation, rules })
@@ -201,6 +226,7 @@ fn read_machine(reader: &mut Reader, top: &Section<'_>, scale: Scale) -> Machine
     let threads = reader.integer(&machine, "threads", 0..=1_024, "threads (0 for all cores)");
     let grace = reader.number(&machine, "grace_seconds", (0.0, true), 3_600.0, "seconds");
     let reserve = reader.number(&machine, "disk_reserve_gb", (0.0, true), 1e6, "gigabytes");
+    let foreign = reader.share(&machine, "most_foreign_load", (0.0, true), 1.0);
     let default_reserve = match scale {
         Scale::Cpu => 2.0,
         Scale::Gpu => 10.0,
@@ -214,6 +240,7 @@ fn read_machine(reader: &mut Reader, top: &Section<'_>, scale: Scale) -> Machine
         threads: threads.and_then(|(number, _)| usize::try_from(number).ok()).unwrap_or(0),
         grace_seconds: grace.map_or(30.0, |(seconds, _)| seconds),
         disk_reserve_gb: reserve.map_or(default_reserve, |(gigabytes, _)| gigabytes),
+        most_foreign_load: foreign.map_or_else(Machine::usual_foreign_load, |(share, _)| share),
     }
 }
 
@@ -242,16 +269,6 @@ fn read_evaluation(reader: &mut Reader, top: &Section<'_>) -> Evaluation {
     let cuts = reader.integer(&evaluation, "cuts", limits, "cuts");
     let cuts = cuts.and_then(|(number, _)| u32::try_from(number).ok());
     cuts.map_or_else(Evaluation::default, |cuts| Evaluation { cuts })
-}
-
-fn read_rules(reader: &mut Reader, top: &Section<'_>) -> Rules {
-    let rules = reader.section(top, "rules");
-    reader.choice(&rules, "decision", &["lower-is-kept"]);
-    let repair_rounds = reader.integer(&rules, "repair_rounds", 0..=10, "rounds");
-    Rules {
-        decision: DecisionRule::LowerIsKept,
-        repair_rounds: repair_rounds.and_then(|(number, _)| u32::try_from(number).ok()).unwrap_or(3),
-    }
 }
 
 /// A night has to hold the baseline and one experiment.

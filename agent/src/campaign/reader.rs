@@ -33,10 +33,27 @@ pub(super) const LAYOUT: &[(&str, &[&str])] = &[
         ],
     ),
     ("data.hub", &["repo", "revision", "files", "prefix", "max_files"]),
-    ("machine", &["device", "precision", "threads", "grace_seconds", "disk_reserve_gb"]),
+    ("machine", &["device", "precision", "threads", "grace_seconds", "disk_reserve_gb", "most_foreign_load"]),
     ("sandbox", &["least", "memory_gb"]),
     ("evaluation", &["cuts"]),
-    ("rules", &["decision", "repair_rounds"]),
+    (
+        "rules",
+        &[
+            "decision",
+            "repair_rounds",
+            "champion_seeds",
+            "most_trials",
+            "false_keep",
+            "least_effect",
+            "least_effect_per_line",
+            "margin",
+            "drift_every",
+            "early_stop",
+            "early_spare",
+            "morning_pairs",
+            "expected_run_sd",
+        ],
+    ),
 ];
 
 /// One table of the file.
@@ -237,10 +254,31 @@ impl Reader {
         most: f64,
         what: &str,
     ) -> Option<Found<f64>> {
+        self.bounded(section, key, least, most, &format!("a number of {what}"))
+    }
+
+    /// A part of one, as [`Reader::number`].
+    pub(super) fn share(
+        &mut self,
+        section: &Section<'_>,
+        key: &str,
+        least: (f64, bool),
+        most: f64,
+    ) -> Option<Found<f64>> {
+        self.bounded(section, key, least, most, "a share")
+    }
+
+    fn bounded(
+        &mut self,
+        section: &Section<'_>,
+        key: &str,
+        (least, or_equal): (f64, bool),
+        most: f64,
+        what: &str,
+    ) -> Option<Found<f64>> {
         let value = self.value(section, key)?;
-        let (least, or_equal) = least;
         let bound = if or_equal { "at least" } else { "more than" };
-        let expected = format!("a number of {what}, {bound} {least} and at most {most}");
+        let expected = format!("{what}, {bound} {least} and at most {most}");
         let parsed = match value.get_ref() {
             DeValue::Integer(whole) => {
                 i128::from_str_radix(whole.as_str(), whole.radix()).ok().map(|whole| whole as f64)
@@ -266,6 +304,20 @@ impl Reader {
                 None
             }
         }
+    }
+
+    /// `true` or `false`.
+    pub(super) fn flag(&mut self, section: &Section<'_>, key: &str) -> Option<bool> {
+        let value = self.value(section, key)?;
+        let help = match value.get_ref() {
+            DeValue::Boolean(flag) => return Some(*flag),
+            DeValue::String(text) if matches!(text.trim(), "true" | "false") => {
+                Some(format!("write it without quotes: `{key} = {}`", text.trim()))
+            }
+            _ => None,
+        };
+        self.wrong_type(key, value, "true or false", help);
+        None
     }
 
     /// One word of a list.

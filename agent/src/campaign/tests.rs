@@ -71,6 +71,21 @@ const BAD: &[(&str, &str, &str)] = &[
     ("too many cuts", "[data]", "[evaluation]\ncuts = 8_193\n[data]"),
     ("cuts with a fraction", "[data]", "[evaluation]\ncuts = 256.0\n[data]"),
     ("a section that is a number", "[data]", "[data]\nhub = 3"),
+    ("a rule that was replaced", "[data]", "[rules]\ndecision = \"lower-is-kept\"\n[data]"),
+    (
+        "rules out of range",
+        "[data]",
+        "[rules]\nchampion_seeds = 17\nmost_trials = 1\nfalse_keep = 0\nleast_effect = -0.1\nleast_effect_per_line = nan\nmargin = 2\n\
+         drift_every = -1\nearly_spare = 1.5\nmorning_pairs = 17\nexpected_run_sd = 0\n[data]",
+    ),
+    (
+        "rules of another type",
+        "[data]",
+        "[rules]\nearly_stop = \"true\"\nearly_spare = true\nfalse_keep = \"0.05\"\nmost_trials = 4.0\n[data]",
+    ),
+    ("a flag that is a number", "[data]", "[rules]\nearly_stop = 1\n[data]"),
+    ("a rule with a typo", "[data]", "[rules]\nchampion_seed = 4\n[data]"),
+    ("load in percent", "[data]", "[machine]\nmost_foreign_load = 25\n[data]"),
     (
         "many mistakes",
         "seconds = 20",
@@ -110,7 +125,8 @@ fn what_is_left_out_follows_the_scale() {
     assert_eq!(campaign.budget(), Budget::Seconds(20.0));
     assert_eq!(campaign.night.proposers, ProposerName::ALL);
     assert_eq!((campaign.data.vocabulary, campaign.data.context, campaign.data.search_rows), (2_048, 256, 512));
-    assert_eq!(campaign.rules, Rules { decision: DecisionRule::LowerIsKept, repair_rounds: 3 });
+    assert_eq!(campaign.rules, Rules::default());
+    assert_eq!(campaign.machine.most_foreign_load, 0.25);
     assert_eq!((campaign.machine.device, campaign.machine.precision), (Device::Auto, PrecisionChoice::Auto));
     // A night that began before these sections were there goes on under the same defaults.
     assert_eq!(campaign.sandbox, Sandbox { least: Level::Landlock, memory_gb: None });
@@ -148,14 +164,26 @@ precision = "fp32"
 threads = 4
 grace_seconds = 0
 disk_reserve_gb = 1.5
+most_foreign_load = 1
 [sandbox]
 least = "namespaces"
 memory_gb = 1.5
 [evaluation]
 cuts = 8_192
 [rules]
-decision = "lower-is-kept"
+decision = "race"
 repair_rounds = 0
+champion_seeds = 16
+most_trials = 2
+false_keep = 0.01
+least_effect = 0
+least_effect_per_line = 0.001
+margin = 0.002
+drift_every = 0
+early_stop = false
+early_spare = 1
+morning_pairs = 16
+expected_run_sd = 0.02
 "#;
     let campaign = parse(text).unwrap_or_else(|problems| panic!("{problems}"));
     assert_eq!(campaign.budget, Budget::Tokens(5_000_000));
@@ -183,12 +211,28 @@ repair_rounds = 0
         threads: 4,
         grace_seconds: 0.0,
         disk_reserve_gb: 1.5,
+        most_foreign_load: 1.0,
     };
     assert_eq!(campaign.machine, machine);
     assert_eq!(campaign.sandbox, Sandbox { least: Level::Namespaces, memory_gb: Some(1.5) });
     assert_eq!(campaign.sandbox.memory_bytes(), Some(1_500_000_000));
     assert_eq!(campaign.evaluation, Evaluation { cuts: 8_192 });
-    assert_eq!(campaign.rules.repair_rounds, 0);
+    let rules = Rules {
+        decision: crate::stats::Method::Race,
+        repair_rounds: 0,
+        champion_seeds: 16,
+        most_trials: 2,
+        false_keep: 0.01,
+        least_effect: 0.0,
+        least_effect_per_line: 0.001,
+        margin: 0.002,
+        drift_every: 0,
+        early_stop: false,
+        early_spare: 1.0,
+        morning_pairs: 16,
+        expected_run_sd: 0.02,
+    };
+    assert_eq!(campaign.rules, rules);
     // `printf '# Goal\n' | sha256sum`
     assert_eq!(campaign.program_sha256, "1bc47f0ed5e7efcc3bcdf3124580d2d484516e284654baf63f8951f45f38adf0");
     let changed = parse(&text.replace("All keys", "All the keys")).unwrap();
@@ -196,6 +240,17 @@ repair_rounds = 0
     assert_eq!(campaign.program_sha256, changed.program_sha256);
     let json = serde_json::to_string(&campaign).unwrap();
     assert_eq!(serde_json::from_str::<Campaign>(&json).unwrap(), campaign);
+}
+
+#[test]
+fn a_recorded_campaign_may_name_the_rule_that_there_was() {
+    let text = format!("{GOOD}[rules]\ndecision = \"lower-is-kept\"\nrepair_rounds = 1\n");
+    assert!(parse(&text).is_err());
+    let name = || "test".parse().unwrap();
+    let campaign = Campaign::parse_recorded(name(), &text, "# Goal\n", "experiments/test/campaign.toml").unwrap();
+    assert_eq!(campaign.rules, Rules { repair_rounds: 1, ..Rules::default() });
+    let other = text.replace("lower-is-kept", "higher-is-kept");
+    assert!(Campaign::parse_recorded(name(), &other, "# Goal\n", "experiments/test/campaign.toml").is_err());
 }
 
 #[test]
@@ -285,7 +340,7 @@ fn a_new_campaign_loads_and_shows_true_defaults() {
         );
         tried += 1;
     }
-    assert!(tried >= 12, "only {tried} commented keys were found");
+    assert!(tried >= 24, "only {tried} commented keys were found");
 }
 
 #[test]

@@ -200,6 +200,7 @@ fn xids(log: &Mutex<Log>) -> Vec<Xid> {
 mod tests {
     use super::*;
     use crate::conditions::judge;
+    use crate::setup::testing::program;
 
     #[tokio::test]
     async fn this_machine_can_be_read() {
@@ -217,9 +218,7 @@ mod tests {
     async fn what_nvidia_smi_says_is_read_or_told() {
         let folder = tempfile::tempdir().unwrap();
         let reader = |script: &str| {
-            let program = folder.path().join("nvidia-smi");
-            std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
-            std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+            program(folder.path(), "nvidia-smi", script);
             let surroundings = Surroundings { path: folder.path().as_os_str().to_owned(), ..Surroundings::default() };
             Reader::new(surroundings, Some("0".to_owned()))
         };

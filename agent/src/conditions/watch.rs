@@ -262,6 +262,7 @@ mod tests {
 
     use super::*;
     use crate::setup::Surroundings;
+    use crate::setup::testing::program;
 
     fn disturbance(cause: Cause) -> Disturbance {
         Disturbance { cause, words: format!("{cause:?}") }
@@ -310,9 +311,7 @@ mod tests {
 
     /// Waits of no length, on a machine whose `nvidia-smi` is this script.
     fn conditions(folder: &std::path::Path, script: &str) -> Arc<Conditions> {
-        let program = folder.join("nvidia-smi");
-        std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
-        std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        program(folder, "nvidia-smi", script);
         let surroundings = Surroundings { path: folder.as_os_str().to_owned(), ..Surroundings::default() };
         let limits = Limits { most_foreign_load: 0.25, cores: 1.0, memory_bytes: None };
         let milli = Duration::from_millis(1);

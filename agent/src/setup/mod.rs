@@ -17,7 +17,7 @@ mod python;
 mod sandbox_offer;
 mod surroundings;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 mod toolchain;

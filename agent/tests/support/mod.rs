@@ -30,6 +30,7 @@ sealed_rows = 8
 device = "cpu"
 grace_seconds = 2
 disk_reserve_gb = 0.1
+most_foreign_load = 1
 "#;
 
 /// A repository in a temporary folder.
