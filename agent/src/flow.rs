@@ -282,6 +282,11 @@ pub enum TrialEnd {
     NotFinite,
     /// The night was stopped; says nothing about the experiment.
     Stopped,
+    /// The agent ended it because it had become hopeless.
+    StoppedEarly {
+        /// What was seen of its curve.
+        message: String,
+    },
     /// The machine failed (disk, device); says nothing about the experiment, which is run again.
     MachineFault {
         /// What happened.
@@ -490,7 +495,8 @@ pub struct Decision {
 pub struct Evidence {
     /// Standard error of the difference over seeds and over held-out documents.
     pub standard_error: f64,
-    /// Degrees of freedom of that standard error.
+    /// Degrees of freedom of that standard error; infinite where the noise is taken for known.
+    #[serde(with = "crate::figure")]
     pub degrees: f64,
     /// How probable it is, after all that was seen, that the change is an improvement at all.
     pub probability: f64,

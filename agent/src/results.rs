@@ -52,6 +52,7 @@ fn remark_on(end: &TrialEnd) -> Option<&'static str> {
         TrialEnd::TimedOut => Some("timed out"),
         TrialEnd::OutOfMemory { .. } => Some("OOM"),
         TrialEnd::NotFinite => Some("loss not finite"),
+        TrialEnd::StoppedEarly { .. } => Some("stopped early"),
         TrialEnd::Finished | TrialEnd::Crashed { .. } | TrialEnd::Stopped | TrialEnd::MachineFault { .. } => None,
     }
 }

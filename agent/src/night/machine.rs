@@ -389,6 +389,7 @@ impl Machine {
             }
             TrialEnd::TimedOut => "it was still running after its budget and what is allowed beyond it".to_owned(),
             TrialEnd::NotFinite => "its loss was not finite".to_owned(),
+            TrialEnd::StoppedEarly { message } => format!("stopped early: {message}"),
             TrialEnd::OutOfMemory { message } => format!("out of memory: {message}"),
             TrialEnd::Crashed { message } => format!("it crashed: {message}"),
         };

@@ -8,7 +8,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::context::Context;
 use super::messages::{Event, Launch};
 use super::perform::{Fault, TestProgress, fault};
-use crate::flow::{Trained, TrialEnd};
+use crate::flow::{Purpose, Trained, TrialEnd};
 use crate::run::{StopSignal, train};
 
 /// Bound on a trial whose budget is counted in tokens.
@@ -32,7 +32,7 @@ pub(super) async fn run_trial(
     let budget = context.campaign.budget();
     context
         .store
-        .begin_trial(&id, trial, seed, budget, &launch.artifact.sha256)
+        .begin_trial(&id, trial, seed, budget, &launch.artifact.sha256, Purpose::Search, 0)
         .await
         .map_err(|error| recording(&error))?;
     let subject = context.subject(&id, trial, &launch.artifact.sha256);

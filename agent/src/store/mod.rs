@@ -6,12 +6,16 @@
 //!
 //! Must not: decide anything, know git, or print.
 
+mod earlier;
 mod error;
 mod experiments;
 mod journal;
+mod ledger;
 mod mirror;
+mod night_rows;
 mod open;
 mod put;
+mod put_experiments;
 mod reader;
 mod rebuild;
 mod rows;

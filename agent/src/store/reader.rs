@@ -3,13 +3,15 @@
 use std::collections::HashSet;
 use std::path::Path;
 
+use protocol::Budget;
 use sqlx::{Sqlite, SqlitePool, Transaction};
 
 use super::error::{Context, StoreError};
-use super::{open, select};
+use super::{earlier, open, select};
 use crate::flow::{ExperimentId, NightId};
 use crate::records::{
-    ChampionMove, EffectRecord, EventRecord, ExperimentRecord, HistoryEntry, NightRecord, SkipRecord, TrialRecord,
+    ChampionMove, ClaimRecord, EarlierEstimate, EarlierRun, EffectRecord, EventRecord, ExperimentRecord, HistoryEntry,
+    LookRecord, NightRecord, SkipRecord, TrialRecord,
 };
 
 type Result<T> = std::result::Result<T, StoreError>;
@@ -124,6 +126,33 @@ impl Reader {
     /// Digests of all edits of a campaign that were ever fitted to a champion, whatever became of them.
     pub async fn digests_seen(&self, campaign: &str) -> Result<HashSet<String>> {
         select::digests_seen(&mut *self.snapshot().await?, &self.context, campaign).await
+    }
+
+    /// A night's morning claim, where one was made.
+    pub async fn claim(&self, night: &NightId) -> Result<Option<ClaimRecord>> {
+        select::claim(&mut *self.snapshot().await?, &self.context, night).await
+    }
+
+    /// A night's ledger of held-out text.
+    pub async fn looks(&self, night: &NightId) -> Result<Vec<LookRecord>> {
+        let looks = select::looks(&mut *self.snapshot().await?, &self.context, Some(night), None).await?;
+        Ok(looks.into_iter().map(|(_, look)| look).collect())
+    }
+
+    /// The ledger of held-out text over all nights of a campaign, in order.
+    pub async fn campaign_looks(&self, campaign: &str) -> Result<Vec<(NightId, LookRecord)>> {
+        select::looks(&mut *self.snapshot().await?, &self.context, None, Some(campaign)).await
+    }
+
+    /// Verified runs on the search text of earlier nights that are comparable with `night`: of the same campaign, on the same
+    /// kind of machine, under `budget`.
+    pub async fn earlier_runs(&self, night: &NightId, budget: Budget) -> Result<Vec<EarlierRun>> {
+        earlier::runs(&mut *self.snapshot().await?, &self.context, night, budget).await
+    }
+
+    /// Differences of settled experiments of the nights that [`Self::earlier_runs`] takes, with their standard errors.
+    pub async fn earlier_estimates(&self, night: &NightId, budget: Budget) -> Result<Vec<EarlierEstimate>> {
+        earlier::estimates(&mut *self.snapshot().await?, &self.context, night, budget).await
     }
 
     /// What SQLite and the schema find wrong with the whole database; empty when nothing is. Slower than the check at opening.

@@ -186,6 +186,12 @@ async fn night(
     for skip in &file.skips {
         rebuilt.taken(&path, put::skip(connection, context, id, skip).await)?;
     }
+    if let Some(claim) = &file.claim {
+        rebuilt.taken(&path, put::claim(connection, context, id, claim).await)?;
+    }
+    for look in &file.looks {
+        rebuilt.taken(&path, put::look(connection, context, id, look).await)?;
+    }
     // an effect has a line for its beginning and one for its end, and a crash may double either: the last one counts
     let path = layout.effects_file(id);
     let effects: BTreeMap<u32, EffectRecord> =

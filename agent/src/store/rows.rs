@@ -8,10 +8,7 @@ use serde::de::DeserializeOwned;
 
 use super::error::{Context, StoreError};
 use crate::flow::{Author, Decision, ExperimentId, Proposal};
-use crate::records::{
-    ArtifactRecord, AttemptRecord, CandidateRecord, ChampionMove, EffectRecord, EventRecord, ExperimentRecord,
-    HistoryEntry, NightEnd, NightRecord, SkipRecord,
-};
+use crate::records::{ArtifactRecord, AttemptRecord, CandidateRecord, ExperimentRecord, HistoryEntry};
 
 /// Reads the columns of one row; names the row when one cannot be read.
 pub(super) struct Decoder<'a> {
@@ -65,53 +62,6 @@ pub(super) fn to_unsigned(number: i64) -> u64 {
     number.cast_unsigned()
 }
 
-pub(super) struct NightRow {
-    pub id: String,
-    pub campaign: String,
-    pub start_commit: String,
-    pub program_sha256: String,
-    pub campaign_sha256: String,
-    pub campaign_text: String,
-    pub started_at: String,
-    pub deadline: Option<String>,
-    pub experiment_limit: Option<i64>,
-    pub seeds_json: String,
-    pub proposer_seed: String,
-    pub machine_json: String,
-    pub ended_at: Option<String>,
-    pub ending: Option<String>,
-    pub ending_detail: Option<String>,
-}
-
-impl NightRow {
-    pub(super) fn decode(self, context: &Context) -> Result<NightRecord, StoreError> {
-        let row = Decoder::new(context, format!("night {}", self.id));
-        let end = match self.ending {
-            None => None,
-            Some(how) => Some(NightEnd {
-                at: row.word("ended_at", &row.present("ended_at", self.ended_at)?)?,
-                how: row.word("ending", &how)?,
-                detail: row.present("ending_detail", self.ending_detail)?,
-            }),
-        };
-        Ok(NightRecord {
-            id: row.word("id", &self.id)?,
-            start_commit: row.word("start_commit", &self.start_commit)?,
-            started_at: row.word("started_at", &self.started_at)?,
-            deadline: row.optional_word("deadline", self.deadline.as_ref())?,
-            experiment_limit: self.experiment_limit.map(|n| row.count("experiment_limit", n)).transpose()?,
-            seeds: row.json("seeds_json", &self.seeds_json)?,
-            proposer_seed: row.word("proposer_seed", &self.proposer_seed)?,
-            machine: row.json("machine_json", &self.machine_json)?,
-            end,
-            campaign: self.campaign,
-            program_sha256: self.program_sha256,
-            campaign_sha256: self.campaign_sha256,
-            campaign_text: self.campaign_text,
-        })
-    }
-}
-
 pub(super) struct ExperimentRow {
     pub night: String,
     pub number: i64,
@@ -144,6 +94,8 @@ pub(super) struct ExperimentRow {
     pub reason: Option<String>,
     pub proposed_at: String,
     pub decided_at: Option<String>,
+    pub confidence: Option<f64>,
+    pub evidence_json: Option<String>,
 }
 
 impl ExperimentRow {
@@ -176,7 +128,7 @@ impl ExperimentRow {
                 trials: row.count("decided_on_trials", row.present("decided_on_trials", self.decided_on_trials)?)?,
                 rule: row.present("rule", self.rule)?,
                 reason: row.present("reason", self.reason)?,
-                evidence: None,
+                evidence: self.evidence_json.map(|text| row.json("evidence_json", &text)).transpose()?,
             }),
         };
         Ok(ExperimentRecord {
@@ -188,7 +140,7 @@ impl ExperimentRow {
                 source: self.source,
                 family: self.family,
                 predicted_effect: self.predicted_effect,
-                confidence: None,
+                confidence: self.confidence,
                 edits: row.json("edits_json", &self.edits_json)?,
                 author: Author { proposer: self.proposer, model: self.model, cost_usd: self.cost_usd },
             },
@@ -204,7 +156,8 @@ impl ExperimentRow {
         })
     }
 
-    pub(super) fn decode_history(self, context: &Context) -> Result<HistoryEntry, StoreError> {
+    /// `seconds`: what its trials took.
+    pub(super) fn decode_history(self, context: &Context, seconds: f64) -> Result<HistoryEntry, StoreError> {
         let record = self.decode(context)?;
         Ok(HistoryEntry {
             id: record.id,
@@ -212,7 +165,9 @@ impl ExperimentRow {
             patch_digest: record.patch_digest,
             champion: record.champion,
             verdict: record.decision.as_ref().map(|decision| decision.verdict),
-            difference: record.decision.and_then(|decision| decision.difference),
+            difference: record.decision.as_ref().and_then(|decision| decision.difference),
+            evidence: record.decision.and_then(|decision| decision.evidence),
+            seconds,
         })
     }
 }
@@ -247,97 +202,5 @@ impl AttemptRow {
             at: row.word("at", &self.at)?,
         };
         Ok((row.count("number", self.number)?, record))
-    }
-}
-
-pub(super) struct ChampionMoveRow {
-    pub night: String,
-    pub ordinal: i64,
-    pub experiment: i64,
-    pub commit_id: String,
-    pub at: String,
-}
-
-impl ChampionMoveRow {
-    pub(super) fn decode(self, context: &Context) -> Result<ChampionMove, StoreError> {
-        let row = Decoder::new(context, format!("champion {} of night {}", self.ordinal, self.night));
-        Ok(ChampionMove {
-            ordinal: row.count("ordinal", self.ordinal)?,
-            experiment: row.count("experiment", self.experiment)?,
-            commit: row.word("commit_id", &self.commit_id)?,
-            at: row.word("at", &self.at)?,
-        })
-    }
-}
-
-pub(super) struct SkipRow {
-    pub night: String,
-    pub ordinal: i64,
-    pub proposer: String,
-    pub key: String,
-    pub champion_commit: String,
-    pub reason: String,
-    pub at: String,
-}
-
-impl SkipRow {
-    pub(super) fn decode(self, context: &Context) -> Result<SkipRecord, StoreError> {
-        let row = Decoder::new(context, format!("skip {} of night {}", self.ordinal, self.night));
-        Ok(SkipRecord {
-            ordinal: row.count("ordinal", self.ordinal)?,
-            champion: row.word("champion_commit", &self.champion_commit)?,
-            at: row.word("at", &self.at)?,
-            proposer: self.proposer,
-            key: self.key,
-            reason: self.reason,
-        })
-    }
-}
-
-pub(super) struct EffectRow {
-    pub night: String,
-    pub ordinal: i64,
-    pub key: String,
-    pub kind: String,
-    pub payload_json: String,
-    pub begun_at: String,
-    pub ended_at: Option<String>,
-    pub outcome_json: Option<String>,
-}
-
-impl EffectRow {
-    pub(super) fn decode(self, context: &Context) -> Result<EffectRecord, StoreError> {
-        let row = Decoder::new(context, format!("effect {} of night {}", self.ordinal, self.night));
-        Ok(EffectRecord {
-            ordinal: row.count("ordinal", self.ordinal)?,
-            payload: row.json("payload_json", &self.payload_json)?,
-            begun_at: row.word("begun_at", &self.begun_at)?,
-            ended_at: row.optional_word("ended_at", self.ended_at.as_ref())?,
-            outcome: self.outcome_json.map(|text| row.json("outcome_json", &text)).transpose()?,
-            key: self.key,
-            kind: self.kind,
-        })
-    }
-}
-
-pub(super) struct EventRow {
-    pub night: String,
-    pub ordinal: i64,
-    pub at: String,
-    pub level: String,
-    pub stage: String,
-    pub text: String,
-}
-
-impl EventRow {
-    pub(super) fn decode(self, context: &Context) -> Result<EventRecord, StoreError> {
-        let row = Decoder::new(context, format!("event {} of night {}", self.ordinal, self.night));
-        Ok(EventRecord {
-            ordinal: row.count("ordinal", self.ordinal)?,
-            at: row.word("at", &self.at)?,
-            level: row.word("level", &self.level)?,
-            stage: self.stage,
-            text: self.text,
-        })
     }
 }

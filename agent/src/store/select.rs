@@ -1,16 +1,18 @@
 //! All reading SQL. Each function reads on whatever connection it is given: a reader's, or the writer's inside its
 //! transaction.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use sqlx::SqliteConnection;
 
 use super::error::{Context, StoreError};
-use super::rows::{AttemptRow, ChampionMoveRow, EffectRow, EventRow, ExperimentRow, NightRow, SkipRow};
+use super::night_rows::{ChampionMoveRow, ClaimRow, EffectRow, EventRow, LookRow, NightRow, SkipRow};
+use super::rows::{AttemptRow, ExperimentRow};
 use super::trial_rows::TrialRow;
 use crate::flow::{ExperimentId, NightId};
 use crate::records::{
-    ChampionMove, EffectRecord, EventRecord, ExperimentRecord, HistoryEntry, NightRecord, SkipRecord, TrialRecord,
+    ChampionMove, ClaimRecord, EffectRecord, EventRecord, ExperimentRecord, HistoryEntry, LookRecord, NightRecord,
+    SkipRecord, TrialRecord,
 };
 
 type Result<T> = std::result::Result<T, StoreError>;
@@ -138,6 +140,42 @@ pub(super) async fn skips(
     rows.into_iter().map(|row| row.decode(context)).collect()
 }
 
+/// The morning's claim.
+pub(super) async fn claim(
+    connection: &mut SqliteConnection,
+    context: &Context,
+    night: &NightId,
+) -> Result<Option<ClaimRecord>> {
+    let night = night.as_str();
+    let row = sqlx::query_as!(ClaimRow, "SELECT * FROM claims WHERE night = ?1", night)
+        .fetch_optional(connection)
+        .await
+        .map_err(context.sql("read the morning's claim"))?;
+    row.map(|row| row.decode(context)).transpose()
+}
+
+/// The ledger of one night, or of all nights of a campaign in order.
+pub(super) async fn looks(
+    connection: &mut SqliteConnection,
+    context: &Context,
+    night: Option<&NightId>,
+    campaign: Option<&str>,
+) -> Result<Vec<(NightId, LookRecord)>> {
+    let night = night.map(NightId::as_str);
+    let rows = sqlx::query_as!(
+        LookRow,
+        "SELECT l.* FROM looks l JOIN nights n ON n.id = l.night
+         WHERE (?1 IS NULL OR l.night = ?1) AND (?2 IS NULL OR n.campaign = ?2)
+         ORDER BY n.started_at, n.id, l.part, l.what_for",
+        night,
+        campaign
+    )
+    .fetch_all(connection)
+    .await
+    .map_err(context.sql("read the ledger of held-out text"))?;
+    rows.into_iter().map(|row| row.decode(context)).collect()
+}
+
 /// The journal in the order of beginning, or the effect of one key.
 pub(super) async fn effects(
     connection: &mut SqliteConnection,
@@ -178,16 +216,30 @@ pub(super) async fn history(
     context: &Context,
     campaign: &str,
 ) -> Result<Vec<HistoryEntry>> {
+    let doing = "read the campaign's history";
     let rows = sqlx::query_as!(
         ExperimentRow,
         "SELECT e.* FROM experiments e JOIN nights n ON n.id = e.night
          WHERE n.campaign = ?1 AND e.number > 0 ORDER BY n.started_at, n.id, e.number",
         campaign
     )
+    .fetch_all(&mut *connection)
+    .await
+    .map_err(context.sql(doing))?;
+    let costs = sqlx::query!(
+        r#"SELECT t.night, t.number,
+                  sum(coalesce(t.start_seconds, 0.0) + coalesce(t.training_seconds, 0.0)
+                      + coalesce(t.evaluator_seconds, 0.0)) AS "seconds!: f64"
+           FROM trials t JOIN nights n ON n.id = t.night WHERE n.campaign = ?1 GROUP BY t.night, t.number"#,
+        campaign
+    )
     .fetch_all(connection)
     .await
-    .map_err(context.sql("read the campaign's history"))?;
-    rows.into_iter().map(|row| row.decode_history(context)).collect()
+    .map_err(context.sql(doing))?;
+    let costs: HashMap<(String, i64), f64> =
+        costs.into_iter().map(|cost| ((cost.night, cost.number), cost.seconds)).collect();
+    let seconds = |row: &ExperimentRow| costs.get(&(row.night.clone(), row.number)).copied().unwrap_or(0.0);
+    rows.into_iter().map(|row| (seconds(&row), row)).map(|(cost, row)| row.decode_history(context, cost)).collect()
 }
 
 /// Digests of all edits of a campaign that were ever fitted, whatever became of them.

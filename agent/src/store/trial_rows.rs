@@ -16,6 +16,7 @@ pub(super) fn trial_end_columns(end: &TrialEnd) -> (&'static str, Option<&str>) 
         TrialEnd::OutOfMemory { message } => ("out-of-memory", Some(message)),
         TrialEnd::NotFinite => ("not-finite", None),
         TrialEnd::Stopped => ("stopped", None),
+        TrialEnd::StoppedEarly { message } => ("stopped-early", Some(message)),
         TrialEnd::MachineFault { message } => ("machine-fault", Some(message)),
     }
 }
@@ -54,6 +55,9 @@ pub(super) struct TrialRow {
     pub standard_error: Option<f64>,
     pub claimed_bpb: Option<f64>,
     pub certificate_json: Option<String>,
+    pub purpose: String,
+    pub era: i64,
+    pub would_stop: Option<i64>,
 }
 
 impl TrialRow {
@@ -76,6 +80,7 @@ impl TrialRow {
                     "out-of-memory" => TrialEnd::OutOfMemory { message: message()? },
                     "not-finite" => TrialEnd::NotFinite,
                     "stopped" => TrialEnd::Stopped,
+                    "stopped-early" => TrialEnd::StoppedEarly { message: message()? },
                     "machine-fault" => TrialEnd::MachineFault { message: message()? },
                     other => return Err(row.bad("ending", format!("{other:?} is not an end of a trial"))),
                 };
@@ -121,6 +126,9 @@ impl TrialRow {
             ordinal: row.count("ordinal", self.ordinal)?,
             seed,
             budget,
+            purpose: row.word("purpose", &self.purpose)?,
+            era: row.count("era", self.era)?,
+            would_stop: self.would_stop.map(|look| row.count("would_stop", look)).transpose()?,
             artifact_sha256: self.artifact_sha256,
             folder: self.folder,
             started_at: row.word("started_at", &self.started_at)?,

@@ -5,14 +5,15 @@ use protocol::Budget;
 use super::error::{Context, StoreError};
 use super::writer::{Store, now, set_once};
 use super::{put, select};
-use crate::flow::{Certificate, ExperimentId, Trained};
+use crate::flow::{Certificate, ExperimentId, Purpose, Trained};
 use crate::layout::Layout;
 use crate::records::{Evaluation, ExperimentState, TrialRecord};
 
 type Result<T> = std::result::Result<T, StoreError>;
 
 impl Store {
-    /// Records that a trial begins; `ordinal` counts from 1 within the experiment.
+    /// Records that a trial begins; `ordinal` counts from 1 within the experiment, `era` the times at which the machine changed.
+    #[expect(clippy::too_many_arguments, reason = "each is one fact of the trial")]
     pub async fn begin_trial(
         &self,
         id: &ExperimentId,
@@ -20,6 +21,8 @@ impl Store {
         seed: u64,
         budget: Budget,
         artifact_sha256: &str,
+        purpose: Purpose,
+        era: u32,
     ) -> Result<()> {
         let _turn = self.turn.lock().await;
         let mut transaction = self.begin().await?;
@@ -27,11 +30,11 @@ impl Store {
         let found = select::trials(&mut transaction, &self.context, &id.night, Some(id.number), Some(ordinal)).await?;
         let trial = match found.into_iter().next() {
             Some(recorded) => {
-                let same =
-                    recorded.seed == seed && recorded.budget == budget && recorded.artifact_sha256 == artifact_sha256;
-                if !same {
+                let was = (recorded.seed, recorded.budget, &*recorded.artifact_sha256, recorded.purpose, recorded.era);
+                let given = (seed, budget, artifact_sha256, purpose, era);
+                if was != given {
                     let what = format!("trial {ordinal} of experiment {id}");
-                    return Err(self.context.contradiction(what, &recorded, &(seed, budget, artifact_sha256)));
+                    return Err(self.context.contradiction(what, &was, &given));
                 }
                 recorded
             }
@@ -41,6 +44,9 @@ impl Store {
                     ordinal,
                     seed,
                     budget,
+                    purpose,
+                    era,
+                    would_stop: None,
                     artifact_sha256: artifact_sha256.to_owned(),
                     folder: Layout::trial_folder(id, ordinal),
                     started_at: now(),
@@ -72,6 +78,15 @@ impl Store {
             if set_once(context, what, &mut trial.trained, trained)? {
                 trial.ended_at = Some(now());
             }
+            Ok(None)
+        })
+        .await
+    }
+
+    /// Records that a trial which is left to finish would have been stopped early at `look`. The first such look stays.
+    pub async fn record_would_stop(&self, id: &ExperimentId, ordinal: u32, look: u32) -> Result<()> {
+        self.change_trial(id, ordinal, |trial, _| {
+            trial.would_stop = trial.would_stop.or(Some(look));
             Ok(None)
         })
         .await

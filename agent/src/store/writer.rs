@@ -92,12 +92,14 @@ impl Store {
             .ok_or_else(|| self.context.unknown(format!("night {id}")))
     }
 
-    async fn mirror_night(&self, id: &NightId) -> Result<()> {
+    pub(super) async fn mirror_night(&self, id: &NightId) -> Result<()> {
         let Some(layout) = &self.files else { return Ok(()) };
         let night = self.reader.night(id).await?.ok_or_else(|| self.context.unknown(format!("night {id}")))?;
         let champions = self.reader.champion_moves(id).await?;
         let skips = self.reader.skips(id).await?;
-        mirror::night(layout, NightFile { version: FILE_VERSION, night, champions, skips }).await
+        let claim = self.reader.claim(id).await?;
+        let looks = self.reader.looks(id).await?;
+        mirror::night(layout, NightFile { version: FILE_VERSION, night, champions, skips, claim, looks }).await
     }
 
     pub(super) async fn mirror_experiment(&self, experiment: ExperimentRecord) -> Result<()> {

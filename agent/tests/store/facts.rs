@@ -1,8 +1,9 @@
 //! Facts there and back, twice, and against each other.
 
-use nocturne::flow::{Rejected, TrialEnd, Verdict};
+use nocturne::flow::{Purpose, Rejected, TrialEnd, Verdict};
 use nocturne::records::{
-    ArtifactRecord, AttemptKind, AttemptOutcome, AttemptRecord, Evaluation, ExperimentState, Level, NightEnding,
+    ArtifactRecord, AttemptKind, AttemptOutcome, AttemptRecord, ClaimRecord, Evaluation, ExperimentState, HeldOut,
+    Level, NightEnding,
 };
 use nocturne::store::{Begun, Constraint, Store, StoreError};
 use protocol::Budget;
@@ -34,10 +35,10 @@ async fn what_is_recorded_is_read_back() {
     assert_eq!(first.attempts[0], attempt(1, AttemptKind::Build, AttemptOutcome::Failed));
     let states: Vec<_> = store.experiments(&night).await.unwrap().iter().map(|e| e.state).collect();
     use ExperimentState::*;
-    assert_eq!(states, [Decided, Decided, Decided, Decided, Training, Training, Proposed]);
+    assert_eq!(states, [Decided, Decided, Decided, Decided, Training, Decided, Proposed]);
 
     let trials = store.trials(&id(0)).await.unwrap();
-    assert_eq!(trials.len(), 2);
+    assert_eq!(trials.len(), 3);
     assert_eq!(
         trials[0].trained.as_ref().unwrap().end,
         TrialEnd::MachineFault { message: "the disk is gone\0".to_owned() }
@@ -46,7 +47,27 @@ async fn what_is_recorded_is_read_back() {
     assert_eq!(trials[1].evaluation, Some(Evaluation::Verified(verified(2.101_010_101_010_1))));
     assert_eq!((&trials[0].certificate, &trials[1].certificate), (&None, &Some(certificate(None))));
     assert_eq!(trials[1].folder, "nights/2026-03-08-k4/0/trial-2");
-    assert_eq!(store.night_trials(&night).await.unwrap().len(), 7);
+    assert_eq!(store.night_trials(&night).await.unwrap().len(), 10);
+    let purposes: Vec<_> = store.trials(&id(0)).await.unwrap().iter().map(|trial| (trial.purpose, trial.era)).collect();
+    assert_eq!(purposes, [(Purpose::Search, 0), (Purpose::Search, 0), (Purpose::Morning, 1)]);
+
+    let fifth = store.experiment(&id(5)).await.unwrap().unwrap();
+    assert_eq!(fifth.proposal.confidence, Some(0.2 / 3.0));
+    assert_eq!(fifth.decision, Some(weighed(Verdict::Inconclusive)));
+    let trials = store.trials(&id(5)).await.unwrap();
+    assert!(
+        matches!(&trials[1].trained.as_ref().unwrap().end, TrialEnd::StoppedEarly { message } if message.starts_with("0.04"))
+    );
+    assert_eq!((trials[1].would_stop, trials[2].would_stop), (None, Some(2)));
+    let history = store.history("quickstart").await.unwrap();
+    assert_eq!(history[4].evidence, weighed(Verdict::Inconclusive).evidence);
+    // three trials of 20.1 / 3 seconds and 0.7 to start, one evaluated in 2.5
+    assert!((history[4].seconds - (20.1 + 2.1 + 2.5)).abs() < 1e-9, "{}", history[4].seconds);
+
+    assert_eq!(store.claim(&night).await.unwrap(), Some(claim()));
+    let looks = store.looks(&night).await.unwrap();
+    let looks: Vec<_> = looks.iter().map(|look| (look.part.name(), &*look.what_for, look.evaluations)).collect();
+    assert_eq!(looks, [("sealed", "the claim", 1), ("search", "decisions", 2)]);
 
     assert_eq!(store.champion(&night).await.unwrap().unwrap().experiment, 1);
     assert_eq!(store.skips(&night).await.unwrap()[0].key, "tie-weights");
@@ -71,7 +92,7 @@ async fn a_fact_may_be_recorded_twice() {
     let again = attempt(1, AttemptKind::Build, AttemptOutcome::Failed);
     store.record_attempt(&first, &AttemptRecord { seconds: 9.0, ..again }).await.unwrap();
     store.record_candidate(&first, before.experiments[1].candidate.as_ref().unwrap()).await.unwrap();
-    store.begin_trial(&first, 1, 1, tokens, "sha").await.unwrap();
+    store.begin_trial(&first, 1, 1, tokens, "sha", Purpose::Search, 0).await.unwrap();
     store.end_trial(&first, 1, &trained(TrialEnd::Finished, 1, tokens)).await.unwrap();
     store.record_evaluation(&first, 1, verified(2.1 - 0.012_3), None).await.unwrap();
     let start = experiment_id(NIGHT, 0);
@@ -84,6 +105,9 @@ async fn a_fact_may_be_recorded_twice() {
     store.end_effect(&night, "build/1/1", &json!(null)).await.unwrap();
     let begun = store.begin_effect(&night, "build/6/1", "build", &json!({"number": 6})).await.unwrap();
     assert!(matches!(begun, Begun::Again(effect) if effect.ordinal == 2));
+
+    store.record_claim(&night, &ClaimRecord { at: jiff::Timestamp::UNIX_EPOCH, ..claim() }).await.unwrap();
+    store.record_would_stop(&experiment_id(NIGHT, 5), 3, 4).await.unwrap();
 
     assert_eq!(everything(&store).await, before);
 }
@@ -108,7 +132,11 @@ async fn contradictions_are_errors_and_change_nothing() {
         store
             .record_artifact(&experiment_id(NIGHT, 0), &ArtifactRecord { sha256: "b".into(), build_seconds: 1.0 })
             .await,
-        store.begin_trial(&first, 1, 2, tokens, "sha").await,
+        store.begin_trial(&first, 1, 2, tokens, "sha", Purpose::Search, 0).await,
+        store.begin_trial(&first, 1, 1, tokens, "sha", Purpose::Morning, 0).await,
+        store.begin_trial(&first, 1, 1, tokens, "sha", Purpose::Search, 1).await,
+        store.record_claim(&night, &ClaimRecord { holds: false, ..claim() }).await,
+        store.count_look(&night, HeldOut::Sealed, "curiosity").await,
         store.end_trial(&first, 1, &trained(TrialEnd::TimedOut, 1, tokens)).await,
         store.end_trial(&experiment_id(NIGHT, 4), 1, &trained(TrialEnd::NotFinite, 7, Budget::Seconds(20.0))).await,
         store.record_evaluation(&first, 1, verified(1.0), None).await,
@@ -142,14 +170,24 @@ async fn rows_that_break_the_schema_are_typed_errors() {
     let negative = AttemptRecord { seconds: -1.0, ..attempt(7, AttemptKind::Edit, AttemptOutcome::Failed) };
     let negative = store.record_attempt(&experiment_id(NIGHT, 6), &negative).await;
     assert!(matches!(negative, Err(StoreError::Constraint { constraint: Constraint::Check, .. })), "{negative:?}");
-    let endless = store.begin_trial(&experiment_id(NIGHT, 6), 1, 1, Budget::Seconds(f64::INFINITY), "sha").await;
+    let endless = store
+        .begin_trial(&experiment_id(NIGHT, 6), 1, 1, Budget::Seconds(f64::INFINITY), "sha", Purpose::Search, 0)
+        .await;
     assert!(matches!(endless, Err(StoreError::NotFinite { what: "the budget", .. })), "{endless:?}");
     let unknown = store.record_decision(&experiment_id(NIGHT, 77), &decision(Verdict::Kept)).await;
     assert!(matches!(unknown, Err(StoreError::Unknown { .. })), "{unknown:?}");
-    let unfinished = store.begin_trial(&experiment_id(NIGHT, 6), 1, 5, Budget::Seconds(20.0), "sha").await;
+    let unfinished =
+        store.begin_trial(&experiment_id(NIGHT, 6), 1, 5, Budget::Seconds(20.0), "sha", Purpose::Search, 0).await;
     unfinished.unwrap();
     let early = store.record_evaluation(&experiment_id(NIGHT, 6), 1, verified(2.0), None).await;
     assert!(matches!(early, Err(StoreError::Unknown { .. })), "{early:?}");
+    let sure = nocturne::flow::Proposal { confidence: Some(1.5), ..proposal("sure") };
+    let sure = store.record_experiment(&experiment_id(NIGHT, 9), &sure, "sure", &commit(1)).await;
+    assert!(matches!(sure, Err(StoreError::Constraint { constraint: Constraint::Check, .. })), "{sure:?}");
+    let mut odd = weighed(Verdict::Kept);
+    odd.evidence.as_mut().unwrap().expected = f64::NAN;
+    let odd = store.record_decision(&experiment_id(NIGHT, 4), &odd).await;
+    assert!(matches!(odd, Err(StoreError::NotFinite { what: "the expected difference", .. })), "{odd:?}");
     let nowhere = store.event(&night_id("2026-01-01-xx"), Level::Info, "night", "text").await;
     assert!(matches!(nowhere, Err(StoreError::Constraint { constraint: Constraint::ForeignKey, .. })), "{nowhere:?}");
 
@@ -218,4 +256,48 @@ async fn a_revised_experiment_forgets_its_candidate() {
     assert_eq!((revised.state, revised.candidate, revised.artifact), (ExperimentState::Proposed, None, None));
     assert_eq!(revised.champion, commit(3));
     store.record_candidate(&id, &candidate(4, 3)).await.unwrap();
+}
+
+#[tokio::test]
+async fn earlier_nights_tell_of_their_noise_and_effects_where_they_compare() {
+    let (_folder, store) = store().await;
+    let seconds = Budget::Seconds(20.0);
+    for name in ["2026-03-05-aa", "2026-03-06-bb", "2026-03-08-k4", "2026-03-09-dd"] {
+        fill_and_end(&store, name).await;
+    }
+    let mut elsewhere = night_record("2026-03-07-cc");
+    elsewhere.machine.insert("cpu".to_owned(), "another".to_owned());
+    let mut other = night_record("2026-03-04-ee");
+    other.campaign = "h100".to_owned();
+    for night in [elsewhere, other] {
+        store.begin_night(&night).await.unwrap();
+        let id = experiment_id(night.id.as_str(), 0);
+        let start = nocturne::records::baseline_proposal();
+        store.record_experiment(&id, &start, "start", &commit(1)).await.unwrap();
+        store.begin_trial(&id, 1, 1, seconds, "sha", Purpose::Search, 0).await.unwrap();
+        store.end_trial(&id, 1, &trained(TrialEnd::Finished, 1, seconds)).await.unwrap();
+        store.record_evaluation(&id, 1, verified(9.0), None).await.unwrap();
+        store.record_decision(&id, &weighed(Verdict::Discarded)).await.unwrap();
+    }
+
+    let told = |runs: Vec<nocturne::records::EarlierRun>| -> Vec<(String, u32, u32, u32, f64)> {
+        runs.into_iter().map(|run| (run.night.to_string(), run.number, run.era, run.seed, run.val_bpb)).collect()
+    };
+    let of = |night: &str| [(night.to_owned(), 0, 0, 2, 2.101_010_101_010_1), (night.to_owned(), 5, 1, 1, 2.2)];
+    let runs = store.earlier_runs(&night_id(NIGHT), seconds).await.unwrap();
+    assert_eq!(told(runs), [of("2026-03-05-aa"), of("2026-03-06-bb")].concat());
+    let tokens = store.earlier_runs(&night_id(NIGHT), Budget::Tokens(u64::from(u32::MAX) * 2)).await.unwrap();
+    assert_eq!(told(tokens).iter().map(|run| run.1).collect::<Vec<_>>(), [1, 1]);
+    assert!(store.earlier_runs(&night_id("2026-03-05-aa"), seconds).await.unwrap().is_empty());
+
+    let found = store.earlier_estimates(&night_id("2026-03-06-bb"), seconds).await.unwrap();
+    let expected = nocturne::records::EarlierEstimate {
+        id: experiment_id("2026-03-05-aa", 5),
+        proposer: "playbook".to_owned(),
+        family: "schedule".to_owned(),
+        difference: -0.012_3,
+        standard_error: 0.001 / 3.0,
+    };
+    assert_eq!(found, [expected]);
+    assert!(store.earlier_estimates(&night_id(NIGHT), Budget::Seconds(21.0)).await.unwrap().is_empty());
 }

@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use nocturne::flow::{
-    Audit, Author, Certificate, Check, CommitId, Decision, Edit, ExperimentId, NightId, Proposal, Rejected, Trained,
-    TrialEnd, Verdict, Verified,
+    Audit, Author, Certificate, Check, CommitId, Decision, Edit, Evidence, ExperimentId, NightId, Proposal, Purpose,
+    Rejected, Trained, TrialEnd, Verdict, Verified,
 };
 use nocturne::records::{
-    ArtifactRecord, AttemptKind, AttemptOutcome, AttemptRecord, CandidateRecord, ChampionMove, EffectRecord,
-    EventRecord, ExperimentRecord, HistoryEntry, Level, NightEnding, NightRecord, SkipRecord, TrialRecord,
-    baseline_proposal,
+    ArtifactRecord, AttemptKind, AttemptOutcome, AttemptRecord, CandidateRecord, ChampionMove, ClaimRecord,
+    EffectRecord, EventRecord, ExperimentRecord, HeldOut, HistoryEntry, Level, LookRecord, NightEnding, NightRecord,
+    SkipRecord, TrialRecord, baseline_proposal,
 };
 use nocturne::store::{Reader, Store};
 use protocol::Budget;
@@ -55,7 +55,7 @@ pub fn proposal(key: &str) -> Proposal {
         source: "arXiv:2401.00001".to_owned(),
         family: "schedule".to_owned(),
         predicted_effect: Some(-0.1 - 0.2),
-        confidence: None,
+        confidence: Some(0.2 / 3.0),
         edits: vec![Edit {
             path: "trainer/src/candidate/recipe.rs".to_owned(),
             search: "0.04".to_owned(),
@@ -156,6 +156,41 @@ pub fn decision(verdict: Verdict) -> Decision {
     }
 }
 
+/// A decision of a rule that weighs evidence, the degrees of its standard error being known.
+pub fn weighed(verdict: Verdict) -> Decision {
+    Decision {
+        rule: "race/1".to_owned(),
+        trials: 2,
+        evidence: Some(Box::new(Evidence {
+            standard_error: 0.001 / 3.0,
+            degrees: f64::INFINITY,
+            probability: 0.75,
+            expected: -0.000_7,
+            expected_interval: (-0.002, 0.000_1),
+            least_effect: 0.000_5,
+            run_sd: 0.0015,
+            pair_sd: 0.0009,
+            near_miss: true,
+            story: vec!["seed 0: 0.0008 lower\0".to_owned(), "again: 'it may be luck'".to_owned()],
+        })),
+        ..decision(verdict)
+    }
+}
+
+pub fn claim() -> ClaimRecord {
+    ClaimRecord {
+        start: commit(0xaaaa),
+        champion: commit(1),
+        pairs: 4,
+        difference: Some(-0.012 / 3.0),
+        interval: Some((-0.006, -0.002)),
+        p_value: Some(0.001 / 3.0),
+        holds: true,
+        words: "lower by 0.004 on text that nothing was decided by".to_owned(),
+        at: "2026-03-09T06:00:00Z".parse().unwrap(),
+    }
+}
+
 /// Every kind of record at least once. The night is left running with an experiment and an effect under way.
 pub async fn fill(store: &Store, name: &str) {
     let night = night_id(name);
@@ -171,10 +206,10 @@ pub async fn fill(store: &Store, name: &str) {
         .await
         .unwrap();
     store.record_artifact(&id(0), &ArtifactRecord { sha256: "a".repeat(64), build_seconds: 61.5 }).await.unwrap();
-    store.begin_trial(&id(0), 1, u64::MAX, seconds, "sha").await.unwrap();
+    store.begin_trial(&id(0), 1, u64::MAX, seconds, "sha", Purpose::Search, 0).await.unwrap();
     let fault = TrialEnd::MachineFault { message: "the disk is gone\0".to_owned() };
     store.end_trial(&id(0), 1, &trained(fault, u64::MAX, seconds)).await.unwrap();
-    store.begin_trial(&id(0), 2, u64::MAX, seconds, "sha").await.unwrap();
+    store.begin_trial(&id(0), 2, u64::MAX, seconds, "sha", Purpose::Search, 0).await.unwrap();
     store.end_trial(&id(0), 2, &trained(TrialEnd::Finished, u64::MAX, seconds)).await.unwrap();
     store.record_evaluation(&id(0), 2, verified(2.101_010_101_010_1), Some(certificate(None))).await.unwrap();
     let bare = Decision { difference: None, interval: None, ..decision(Verdict::Kept) };
@@ -193,7 +228,7 @@ pub async fn fill(store: &Store, name: &str) {
         .record_candidate(&id(1), &CandidateRecord { branch: format!("{name}/1"), ..candidate(1, 0xaaaa) })
         .await
         .unwrap();
-    store.begin_trial(&id(1), 1, 1, Budget::Tokens(u64::from(u32::MAX) * 2), "sha").await.unwrap();
+    store.begin_trial(&id(1), 1, 1, Budget::Tokens(u64::from(u32::MAX) * 2), "sha", Purpose::Search, 0).await.unwrap();
     store.end_trial(&id(1), 1, &trained(TrialEnd::Finished, 1, Budget::Tokens(u64::from(u32::MAX) * 2))).await.unwrap();
     store.record_evaluation(&id(1), 1, verified(2.1 - 0.012_3), None).await.unwrap();
     store.record_decision(&id(1), &decision(Verdict::Kept)).await.unwrap();
@@ -208,7 +243,7 @@ pub async fn fill(store: &Store, name: &str) {
     ];
     for (number, end) in (2..).zip(ends) {
         store.record_experiment(&id(number), &proposal("more"), &format!("more-{number}"), &commit(1)).await.unwrap();
-        store.begin_trial(&id(number), 1, 1, seconds, "sha").await.unwrap();
+        store.begin_trial(&id(number), 1, 1, seconds, "sha", Purpose::Search, 0).await.unwrap();
         store.end_trial(&id(number), 1, &trained(end, 1, seconds)).await.unwrap();
     }
     let rejected = Rejected { check: "finite".to_owned(), evidence: "NaN at row 3".to_owned() };
@@ -218,6 +253,23 @@ pub async fn fill(store: &Store, name: &str) {
         .record_decision(&id(3), &Decision { difference: None, interval: None, ..decision(Verdict::Crashed) })
         .await
         .unwrap();
+
+    // 5 once more: stopped early under another seed, another left to finish though it looked hopeless, and the morning
+    store.begin_trial(&id(5), 2, 0, seconds, "sha", Purpose::Search, 1).await.unwrap();
+    let hopeless = TrialEnd::StoppedEarly { message: "0.04 behind at a quarter".to_owned() };
+    store.end_trial(&id(5), 2, &trained(hopeless, 0, seconds)).await.unwrap();
+    store.begin_trial(&id(5), 3, 1, seconds, "sha", Purpose::Search, 1).await.unwrap();
+    store.record_would_stop(&id(5), 3, 2).await.unwrap();
+    store.end_trial(&id(5), 3, &trained(TrialEnd::Finished, 1, seconds)).await.unwrap();
+    store.record_evaluation(&id(5), 3, verified(2.2), None).await.unwrap();
+    store.record_decision(&id(5), &weighed(Verdict::Inconclusive)).await.unwrap();
+    store.begin_trial(&id(0), 3, 0, seconds, "sha", Purpose::Morning, 1).await.unwrap();
+    for (part, what_for) in
+        [(HeldOut::Search, "decisions"), (HeldOut::Sealed, "the claim"), (HeldOut::Search, "decisions")]
+    {
+        store.count_look(&night, part, what_for).await.unwrap();
+    }
+    store.record_claim(&night, &claim()).await.unwrap();
 
     // 6: being built when the pen was put down
     store.record_experiment(&id(6), &proposal("six"), "six", &commit(1)).await.unwrap();
@@ -245,6 +297,8 @@ pub struct Everything {
     pub events: Vec<EventRecord>,
     pub history: Vec<HistoryEntry>,
     pub digests: BTreeSet<String>,
+    pub claims: Vec<Option<ClaimRecord>>,
+    pub looks: Vec<(NightId, LookRecord)>,
 }
 
 pub async fn everything(reader: &Reader) -> Everything {
@@ -258,11 +312,14 @@ pub async fn everything(reader: &Reader) -> Everything {
         events: Vec::new(),
         history: reader.history("quickstart").await.unwrap(),
         digests: reader.digests_seen("quickstart").await.unwrap().into_iter().collect(),
+        claims: Vec::new(),
+        looks: reader.campaign_looks("quickstart").await.unwrap(),
     };
     for night in &all.nights {
         all.experiments.extend(reader.experiments(&night.id).await.unwrap());
         all.trials.extend(reader.night_trials(&night.id).await.unwrap());
         all.champions.extend(reader.champion_moves(&night.id).await.unwrap());
+        all.claims.push(reader.claim(&night.id).await.unwrap());
         all.skips.extend(reader.skips(&night.id).await.unwrap());
         all.effects.extend(reader.effects(&night.id).await.unwrap());
         all.events.extend(reader.events(&night.id).await.unwrap());

@@ -42,7 +42,7 @@ async fn a_lost_database_is_equal_to_the_rebuilt_one() {
     fs::remove_file(layout.database()).unwrap();
 
     let rebuilt = rebuild(&layout).await.unwrap();
-    assert_eq!((rebuilt.nights, rebuilt.experiments, rebuilt.trials), (2, 14, 14));
+    assert_eq!((rebuilt.nights, rebuilt.experiments, rebuilt.trials), (2, 14, 20));
     assert!(rebuilt.problems.is_empty(), "{:?}", rebuilt.problems);
     assert_eq!(rebuilt.set_aside, None);
     assert_eq!(read(&layout).await, lost);
@@ -99,6 +99,8 @@ async fn damaged_files_are_reported_and_the_rest_is_rebuilt() {
             "2026-03-08-bb/3/trial-1/trial.json",
             "2026-03-08-bb/5/experiment.json",
             "2026-03-08-bb/5/trial-1/trial.json",
+            "2026-03-08-bb/5/trial-2/trial.json",
+            "2026-03-08-bb/5/trial-3/trial.json",
             "2026-03-08-bb/6/experiment.json",
             "2026-03-08-bb/events.jsonl",
             "Not a Night",

@@ -1,0 +1,118 @@
+//! What earlier nights can tell a night: reading SQL on their runs and settled experiments.
+
+use std::collections::BTreeMap;
+
+use protocol::Budget;
+use sqlx::SqliteConnection;
+
+use super::error::{Context, StoreError};
+use super::rows::{Decoder, to_signed};
+use super::select;
+use crate::flow::{Evidence, ExperimentId, NightId};
+use crate::records::{EarlierEstimate, EarlierRun, NightRecord};
+
+type Result<T> = std::result::Result<T, StoreError>;
+
+/// Facts of the machine that make runs of two nights comparable.
+const SAME: [&str; 4] = ["cpu", "gpus", "device", "precision"];
+
+/// Nights of the same campaign on the same kind of machine that began before `night`, the oldest first.
+async fn comparable(connection: &mut SqliteConnection, context: &Context, night: &NightId) -> Result<Vec<NightRecord>> {
+    let this = select::nights(connection, context, None, Some(night))
+        .await?
+        .pop()
+        .ok_or_else(|| context.unknown(format!("night {night}")))?;
+    let mut nights = select::nights(connection, context, Some(&this.campaign), None).await?;
+    let same =
+        |machine: &BTreeMap<String, String>| SAME.iter().all(|fact| machine.get(*fact) == this.machine.get(*fact));
+    nights.retain(|other| other.id != this.id && other.started_at < this.started_at && same(&other.machine));
+    Ok(nights)
+}
+
+/// The budget's two columns.
+fn columns(budget: Budget) -> (Option<f64>, Option<i64>) {
+    match budget {
+        Budget::Seconds(seconds) => (Some(seconds), None),
+        Budget::Tokens(tokens) => (None, Some(to_signed(tokens))),
+    }
+}
+
+/// Verified runs on the search text under `budget`.
+pub(super) async fn runs(
+    connection: &mut SqliteConnection,
+    context: &Context,
+    night: &NightId,
+    budget: Budget,
+) -> Result<Vec<EarlierRun>> {
+    let (seconds, tokens) = columns(budget);
+    let mut runs = Vec::new();
+    for other in comparable(connection, context, night).await? {
+        let id = other.id.as_str();
+        let rows = sqlx::query!(
+            r#"SELECT number, ordinal, era, seed, val_bpb AS "val_bpb!: f64" FROM trials
+               WHERE night = ?1 AND purpose = 'search' AND evaluation = 'verified'
+                     AND budget_seconds IS ?2 AND budget_tokens IS ?3
+               ORDER BY number, ordinal"#,
+            id,
+            seconds,
+            tokens
+        )
+        .fetch_all(&mut *connection)
+        .await
+        .map_err(context.sql("read the runs of earlier nights"))?;
+        for row in rows {
+            let decoder = Decoder::new(context, format!("trial {} of experiment {id}/{}", row.ordinal, row.number));
+            let seed: u64 = decoder.word("seed", &row.seed)?;
+            let place = other.seeds.iter().position(|listed| *listed == seed);
+            let place = decoder.present("its place in the night's list of seeds", place)?;
+            runs.push(EarlierRun {
+                night: other.id.clone(),
+                number: decoder.count("number", row.number)?,
+                era: decoder.count("era", row.era)?,
+                seed: u32::try_from(place).map_err(|problem| decoder.bad("seed", problem))?,
+                val_bpb: row.val_bpb,
+            });
+        }
+    }
+    Ok(runs)
+}
+
+/// Differences that a rule weighed, of experiments whose trials had `budget`.
+pub(super) async fn estimates(
+    connection: &mut SqliteConnection,
+    context: &Context,
+    night: &NightId,
+    budget: Budget,
+) -> Result<Vec<EarlierEstimate>> {
+    let (seconds, tokens) = columns(budget);
+    let mut estimates = Vec::new();
+    for other in comparable(connection, context, night).await? {
+        let id = other.id.as_str();
+        let rows = sqlx::query!(
+            r#"SELECT number, proposer, family, difference AS "difference!: f64", evidence_json AS "evidence_json!: String"
+               FROM experiments e
+               WHERE night = ?1 AND number > 0 AND difference IS NOT NULL AND evidence_json IS NOT NULL
+                     AND EXISTS (SELECT 1 FROM trials t WHERE t.night = e.night AND t.number = e.number
+                                 AND t.budget_seconds IS ?2 AND t.budget_tokens IS ?3)
+               ORDER BY number"#,
+            id,
+            seconds,
+            tokens
+        )
+        .fetch_all(&mut *connection)
+        .await
+        .map_err(context.sql("read the settled experiments of earlier nights"))?;
+        for row in rows {
+            let decoder = Decoder::new(context, format!("experiment {id}/{}", row.number));
+            let evidence: Evidence = decoder.json("evidence_json", &row.evidence_json)?;
+            estimates.push(EarlierEstimate {
+                id: ExperimentId { night: other.id.clone(), number: decoder.count("number", row.number)? },
+                proposer: row.proposer,
+                family: row.family,
+                difference: row.difference,
+                standard_error: evidence.standard_error,
+            });
+        }
+    }
+    Ok(estimates)
+}
