@@ -294,6 +294,33 @@ pub enum TrialEnd {
     },
 }
 
+impl TrialEnd {
+    /// The word used in the database, in files and on pages.
+    pub fn name(&self) -> &'static str {
+        match self {
+            TrialEnd::Finished => "finished",
+            TrialEnd::TimedOut => "timed-out",
+            TrialEnd::Crashed { .. } => "crashed",
+            TrialEnd::OutOfMemory { .. } => "out-of-memory",
+            TrialEnd::NotFinite => "not-finite",
+            TrialEnd::Stopped => "stopped",
+            TrialEnd::StoppedEarly { .. } => "stopped-early",
+            TrialEnd::MachineFault { .. } => "machine-fault",
+        }
+    }
+
+    /// What more is known of it.
+    pub fn message(&self) -> Option<&str> {
+        match self {
+            TrialEnd::Crashed { message }
+            | TrialEnd::OutOfMemory { message }
+            | TrialEnd::StoppedEarly { message }
+            | TrialEnd::MachineFault { message } => Some(message),
+            TrialEnd::Finished | TrialEnd::TimedOut | TrialEnd::NotFinite | TrialEnd::Stopped => None,
+        }
+    }
+}
+
 /// One training run, measured from outside.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Trained {

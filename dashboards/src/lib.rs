@@ -20,4 +20,7 @@ pub use picture::{Picture, PictureError};
 pub use plots::experiment::experiment;
 pub use plots::losses::losses;
 pub use plots::progress::progress;
-pub use view::{CurveAxis, CurvePoint, CurveView, ExperimentView, NightView, Verdict, VerificationView};
+pub use view::{
+    CalibrationView, ClaimView, CurveAxis, CurvePoint, CurveView, EarlyView, EvidenceView, ExperimentView, LeftOutView,
+    LooksView, NightView, NoiseView, TrialView, Verdict, VerificationView,
+};

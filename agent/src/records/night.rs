@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::words::{HeldOut, Level, NightEnding};
 use crate::flow::{CommitId, ExperimentId, NightId};
+use crate::stats::claim::Claim;
+use crate::stats::noise::Observation;
 
 /// The end of a night.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -138,6 +140,23 @@ pub struct ClaimRecord {
     pub at: Timestamp,
 }
 
+impl ClaimRecord {
+    /// A claim that has just been weighed.
+    pub fn new(start: CommitId, champion: CommitId, claim: &Claim, at: Timestamp) -> Self {
+        Self {
+            start,
+            champion,
+            pairs: claim.pairs,
+            difference: Some(claim.difference.estimate),
+            interval: Some(claim.difference.interval),
+            p_value: Some(claim.p_value),
+            holds: claim.holds,
+            words: claim.words.clone(),
+            at,
+        }
+    }
+}
+
 /// A line of the ledger: how often a part of the held-out text was looked at in a night.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LookRecord {
@@ -166,6 +185,27 @@ pub struct EarlierRun {
     pub seed: u32,
     /// Bits per byte.
     pub val_bpb: f64,
+}
+
+impl EarlierRun {
+    /// As the estimate of noise takes them. Nights, and eras within them, are numbered from `first` on: the machine changed between
+    /// them, and with it what the runs of one seed share.
+    pub fn observations(runs: &[EarlierRun], first: u64) -> Vec<Observation> {
+        let mut stretches: Vec<(&NightId, u32)> = runs.iter().map(|run| (&run.night, run.era)).collect();
+        stretches.sort_unstable();
+        stretches.dedup();
+        let place = |run: &EarlierRun| match stretches.binary_search(&(&run.night, run.era)) {
+            Ok(place) | Err(place) => place as u64,
+        };
+        runs.iter()
+            .map(|run| Observation {
+                group: u64::from(run.number),
+                night: first + place(run),
+                seed: run.seed,
+                val_bpb: run.val_bpb,
+            })
+            .collect()
+    }
 }
 
 /// What earlier nights can tell a night about true effects: a settled experiment's difference from its champion.

@@ -6,7 +6,6 @@ use sqlx::SqliteConnection;
 use super::error::{Context, StoreError};
 use super::put::json;
 use super::rows::to_signed;
-use super::trial_rows::trial_end_columns;
 use crate::flow::{Evidence, ExperimentId};
 use crate::records::{AttemptRecord, Evaluation, ExperimentRecord, TrialRecord};
 
@@ -189,7 +188,7 @@ pub(super) async fn trial(connection: &mut SqliteConnection, context: &Context, 
     let seed = trial.seed.to_string();
     let purpose = trial.purpose.name();
     let started_at = trial.started_at.to_string();
-    let (ending, message) = trained.map(|trained| trial_end_columns(&trained.end)).unzip();
+    let (ending, message) = trained.map(|trained| (trained.end.name(), trained.end.message())).unzip();
     let message = message.flatten();
     let steps = trained.map(|trained| to_signed(trained.steps));
     let tokens = trained.map(|trained| to_signed(trained.tokens));

@@ -7,20 +7,6 @@ use super::rows::{Decoder, to_unsigned};
 use crate::flow::{ExperimentId, Rejected, Trained, TrialEnd, Verified};
 use crate::records::{Evaluation, TrialRecord};
 
-/// The word of a trial's end and its message.
-pub(super) fn trial_end_columns(end: &TrialEnd) -> (&'static str, Option<&str>) {
-    match end {
-        TrialEnd::Finished => ("finished", None),
-        TrialEnd::TimedOut => ("timed-out", None),
-        TrialEnd::Crashed { message } => ("crashed", Some(message)),
-        TrialEnd::OutOfMemory { message } => ("out-of-memory", Some(message)),
-        TrialEnd::NotFinite => ("not-finite", None),
-        TrialEnd::Stopped => ("stopped", None),
-        TrialEnd::StoppedEarly { message } => ("stopped-early", Some(message)),
-        TrialEnd::MachineFault { message } => ("machine-fault", Some(message)),
-    }
-}
-
 pub(super) struct TrialRow {
     pub night: String,
     pub number: i64,

@@ -4,10 +4,14 @@
 //! title, a diff quotes whatever was edited): nothing needs to be escaped or shortened before it is put in, drawing code does
 //! that. Every number may be missing, NaN or infinite: it is then left out of the picture, never a panic.
 
+mod evidence;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+
+pub use evidence::{CalibrationView, ClaimView, EarlyView, EvidenceView, LeftOutView, LooksView, NoiseView, TrialView};
 
 /// How an experiment ended; the same words as in the database and in notes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -77,11 +81,14 @@ pub struct NightView {
     pub metric_unit: String,
     /// The budget of one trial in words, for example `20 s`.
     pub budget: String,
-    /// The metric of the night's start.
+    /// The metric of the night's start: the mean over its trials.
     pub baseline: Option<f64>,
+    /// How many trials that is a mean of.
+    pub baseline_trials: u32,
     /// Standard error of the evaluator's correction in it, in the metric's unit.
     pub baseline_error: Option<f64>,
-    /// The metric of the last champion; the baseline's where nothing was kept.
+    /// The metric of the last champion where equal seeds are compared: the baseline's plus the differences measured from champion
+    /// to champion. The baseline's where nothing was kept.
     pub champion: Option<f64>,
     /// Number of the experiment that is the last champion; 0 is the night's start.
     pub champion_number: u32,
@@ -91,6 +98,18 @@ pub struct NightView {
     pub champion_branch: String,
     /// All experiments, best in the order of their numbers (drawing sorts them); the night's start is not among them.
     pub experiments: Vec<ExperimentView>,
+    /// The morning's claim.
+    pub claim: Option<ClaimView>,
+    /// How much runs differ anyway.
+    pub noise: Option<NoiseView>,
+    /// What stopping hopeless trials early saved.
+    pub early: Option<EarlyView>,
+    /// What leaving one kept change out showed.
+    pub left_out: Vec<LeftOutView>,
+    /// How often held-out text has been looked at.
+    pub looks: Vec<LooksView>,
+    /// How good each proposer was at predicting.
+    pub calibration: Vec<CalibrationView>,
     /// How the figures were verified.
     pub verification: VerificationView,
     /// Faults of the machine during the night, one line each.
@@ -135,16 +154,29 @@ pub struct ExperimentView {
     pub verdict: Option<Verdict>,
     /// The decision in words; for failures what went wrong.
     pub reason: String,
-    /// The metric, where one was measured.
+    /// The metric, where one was measured: the mean over its trials.
     pub val_bpb: Option<f64>,
+    /// How many trials that is a mean of.
+    pub trials_measured: u32,
+    /// Where it stands when equal seeds are compared: its champion's place plus the difference from it. Pictures show this; of an
+    /// experiment with one trial under its champion's seed it is the metric itself.
+    pub level: Option<f64>,
     /// Standard error of the evaluator's correction in it, in the metric's unit.
     pub standard_error: Option<f64>,
     /// Metric minus that of the champion it was measured against; negative is better.
     pub difference: Option<f64>,
     /// 95 % interval of the difference, where the rule gives one.
     pub interval: Option<(f64, f64)>,
+    /// What the decision rests on, where the rule weighed anything.
+    pub evidence: Option<EvidenceView>,
+    /// Its trials in order.
+    pub trials: Vec<TrialView>,
+    /// Whether its last trial was ended early as hopeless.
+    pub stopped_early: bool,
     /// Predicted difference; negative is better.
     pub predicted_effect: Option<f64>,
+    /// How probable its proposer called an improvement, 0 to 1.
+    pub confidence: Option<f64>,
     /// Number of the experiment that was the champion then; 0 is the night's start.
     pub champion_number: u32,
     /// Who proposed it: `playbook`, `tuner`, `model`, `agent`, `person`.

@@ -1,0 +1,347 @@
+//! A whole night's figures: its noise, the way of its champion, what leaving one out showed, the ledger of held-out text, early
+//! stops, and how good proposers were at predicting.
+
+use jiff::Timestamp;
+use protocol::Budget;
+use serde::Serialize;
+
+use super::experiment::{came_to, leaves_one_out};
+use super::{NightRecords, PartLooks, ReportError, ledger};
+use crate::campaign::{Campaign, CampaignName};
+use crate::flow::{CommitId, NightId, Purpose, Trained, TrialEnd, Verdict};
+use crate::records::{ClaimRecord, EarlierRun, LookRecord, TrialRecord};
+use crate::stats::Rules;
+use crate::stats::calibration::{Calibration, Prediction, calibration};
+use crate::stats::early::{Early, FalseStops};
+use crate::stats::noise::{Noise, Observation};
+use crate::store::Reader;
+
+/// Eras of the night itself are told from earlier nights by smaller numbers.
+const ERAS: u64 = 1 << 32;
+
+/// What a night's records add up to.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Account {
+    /// How much runs differ anyway; `None` before a commit had two runs in this night or a comparable earlier one.
+    pub noise: Option<NoiseAccount>,
+    /// The champions in order, the night's start first.
+    pub champions: Vec<ChampionStep>,
+    /// What is to be expected of all kept changes together, each corrected for having been picked; bits per byte.
+    pub expected_gain: Option<f64>,
+    /// The morning's claim.
+    pub claim: Option<ClaimRecord>,
+    /// What leaving one kept change out showed.
+    pub left_out: Vec<LeftOut>,
+    /// How often held-out text has been looked at.
+    pub looks: Vec<PartLooks>,
+    /// Trials that were stopped early; `None` where none was, nor would have been.
+    pub early: Option<EarlyStops>,
+    /// How good each proposer was at predicting.
+    pub calibration: Vec<Calibration>,
+}
+
+/// The noise of runs, in bits per byte.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct NoiseAccount {
+    /// sd of one run over seeds.
+    pub run_sd: f64,
+    /// sd of the difference of two runs under the same seed.
+    pub pair_sd: f64,
+    /// Correlation of two runs under the same seed.
+    pub correlation: f64,
+    /// Degrees of freedom of the variance of one run.
+    pub run_degrees: f64,
+    /// Degrees of freedom of the variance of a pair.
+    pub pair_degrees: f64,
+    /// Runs that told something: those of commits with two or more.
+    pub runs: u32,
+    /// Commits that these are of.
+    pub commits: u32,
+    /// Runs of comparable earlier nights that were taken into account, those of single-run commits included.
+    pub earlier_runs: usize,
+}
+
+/// One champion.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ChampionStep {
+    /// Its experiment; 0 is the night's start.
+    pub number: u32,
+    /// What it changed.
+    pub title: String,
+    /// Its commit.
+    pub commit: CommitId,
+    /// Its difference from the champion before it, as measured.
+    pub difference: Option<f64>,
+    /// The difference's 95 % interval.
+    pub interval: Option<(f64, f64)>,
+    /// The difference to be expected when it is measured again.
+    pub expected: Option<f64>,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// The champion without one of the changes that it is made of.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct LeftOut {
+    /// The experiment that measured it.
+    pub number: u32,
+    /// Which kept change was taken out, as its proposer names it: an experiment, or a part of one.
+    pub without: String,
+    /// Its title.
+    pub title: String,
+    /// The champion without it less the champion, bits per byte: positive says that it is needed.
+    pub difference: Option<f64>,
+    /// The difference's 95 % interval.
+    pub interval: Option<(f64, f64)>,
+    /// What that says.
+    pub words: &'static str,
+}
+
+/// What ending hopeless trials early saved, and how often it would have been wrong.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct EarlyStops {
+    /// Trials that were stopped.
+    pub stopped: u32,
+    /// Seconds of training that they would have taken on top.
+    pub seconds_saved: f64,
+    /// Share of the training time that trials of experiments which came to nothing would have taken without it.
+    pub share_saved: Option<f64>,
+    /// Of the trials that would have been stopped and were left to finish as a sample: how many, and how many of them were worth
+    /// going on with after all (a further trial followed, or the experiment was kept).
+    pub false_stops: Option<FalseStops>,
+}
+
+impl Account {
+    /// Reads what other nights of the campaign know besides, and works a night's account out.
+    ///
+    /// # Errors
+    /// When the records cannot be read.
+    pub async fn read(reader: &Reader, records: &NightRecords) -> Result<Self, ReportError> {
+        let night = &records.night;
+        let ledger = reader.campaign_looks(&night.campaign).await?;
+        let earlier = match records.trials.first() {
+            Some(trial) => reader.earlier_runs(&night.id, trial.budget).await?,
+            None => Vec::new(),
+        };
+        Ok(Self::of(records, &earlier, &ledger))
+    }
+
+    /// The account of a night, given runs of comparable earlier nights and the campaign's ledger. Pure.
+    pub fn of(records: &NightRecords, earlier: &[EarlierRun], ledger: &[(NightId, LookRecord)]) -> Self {
+        let champions = champions(records);
+        let expected: Vec<f64> = champions.iter().filter_map(|champion| champion.expected).collect();
+        Self {
+            noise: noise(records, earlier),
+            expected_gain: (!expected.is_empty()).then(|| expected.iter().sum()),
+            champions,
+            claim: records.claim.clone(),
+            left_out: left_out(records),
+            looks: ledger::looks(&records.night.id, ledger),
+            early: early(records),
+            calibration: calibration(&predictions(records)),
+        }
+    }
+}
+
+fn noise(records: &NightRecords, earlier: &[EarlierRun]) -> Option<NoiseAccount> {
+    let mut observations = EarlierRun::observations(earlier, ERAS);
+    let own = records.trials.iter().filter(|trial| trial.purpose == Purpose::Search);
+    observations.extend(own.filter_map(|trial| {
+        // An era is to the noise what a night is: the machine changed, and with it what the runs of one seed share.
+        Some(Observation {
+            group: u64::from(trial.experiment.number),
+            night: u64::from(trial.era),
+            seed: records.seed_index(trial)?,
+            val_bpb: trial.val_bpb()?,
+        })
+    }));
+    let noise = Noise::estimate(&observations, &rules(records));
+    (noise.contrasts > 0).then(|| NoiseAccount {
+        run_sd: noise.run_sd(),
+        pair_sd: noise.pair_sd(),
+        correlation: noise.correlation(),
+        run_degrees: noise.run_degrees,
+        pair_degrees: noise.pair_degrees,
+        runs: noise.runs,
+        commits: noise.commits,
+        earlier_runs: earlier.len(),
+    })
+}
+
+fn champions(records: &NightRecords) -> Vec<ChampionStep> {
+    let step = |moved: &crate::records::ChampionMove| {
+        let experiment = records.experiments.iter().find(|experiment| experiment.id.number == moved.experiment);
+        let decision = experiment.and_then(|experiment| experiment.decision.as_ref());
+        ChampionStep {
+            number: moved.experiment,
+            title: experiment.map(|experiment| experiment.proposal.title.clone()).unwrap_or_default(),
+            commit: moved.commit.clone(),
+            difference: decision.and_then(|decision| decision.difference),
+            interval: decision.and_then(|decision| decision.interval),
+            expected: decision.and_then(|decision| decision.evidence.as_ref()).map(|evidence| evidence.expected),
+            at: moved.at,
+        }
+    };
+    records.champions.iter().map(step).collect()
+}
+
+fn left_out(records: &NightRecords) -> Vec<LeftOut> {
+    let of = |experiment: &crate::records::ExperimentRecord| {
+        let decision = experiment.decision.as_ref();
+        let interval = decision.and_then(|decision| decision.interval);
+        LeftOut {
+            number: experiment.id.number,
+            without: experiment.proposal.key.clone(),
+            title: experiment.proposal.title.clone(),
+            difference: decision.and_then(|decision| decision.difference),
+            interval,
+            words: match interval {
+                Some((low, _)) if low > 0.0 => "it is needed: the champion is worse without it",
+                Some((_, high)) if high < 0.0 => "a passenger: the champion is better without it",
+                Some(_) => "not shown to matter: the champion may be as good without it",
+                None => "not measured",
+            },
+        }
+    };
+    records.experiments.iter().filter(|experiment| leaves_one_out(experiment)).map(of).collect()
+}
+
+fn early(records: &NightRecords) -> Option<EarlyStops> {
+    let verdict = |number: u32, verdict: Verdict| {
+        records.experiments.iter().any(|experiment| experiment.id.number == number && came_to(experiment, verdict))
+    };
+    let measures = |number: u32| {
+        records.experiments.iter().any(|experiment| experiment.id.number == number && leaves_one_out(experiment))
+    };
+    let mut counted = Early::new();
+    let (mut stopped, mut saved, mut spent) = (0, 0.0, 0.0);
+    for trial in records.trials.iter().filter(|trial| trial.purpose == Purpose::Search) {
+        let number = trial.experiment.number;
+        if trial.would_stop.is_some() && trial.val_bpb().is_some() {
+            let follows = |other: &TrialRecord| {
+                let of_it = other.experiment == trial.experiment && other.purpose == Purpose::Search;
+                of_it && other.ordinal > trial.ordinal
+            };
+            counted.count_spared(verdict(number, Verdict::Kept) || records.trials.iter().any(follows));
+        }
+        let Some(trained) = &trial.trained else { continue };
+        if matches!(trained.end, TrialEnd::StoppedEarly { .. }) {
+            stopped += 1;
+            saved += left(trained);
+        }
+        if number > 0 && verdict(number, Verdict::Discarded) && !measures(number) {
+            spent += trained.training_seconds;
+        }
+    }
+    let false_stops = counted.false_stops();
+    (stopped > 0 || false_stops.is_some()).then(|| EarlyStops {
+        stopped,
+        seconds_saved: saved,
+        share_saved: (saved + spent > 0.0).then(|| saved / (saved + spent)),
+        false_stops,
+    })
+}
+
+/// Seconds of training that a trial had left of its budget.
+fn left(trained: &Trained) -> f64 {
+    let seconds = match trained.budget {
+        Budget::Seconds(seconds) => seconds - trained.training_seconds,
+        Budget::Tokens(tokens) if trained.tokens > 0 => {
+            trained.training_seconds * (tokens as f64 / trained.tokens as f64 - 1.0)
+        }
+        Budget::Tokens(_) => 0.0,
+    };
+    seconds.max(0.0)
+}
+
+/// What was predicted of settled experiments, and found. Experiments that leave one out are no ideas.
+fn predictions(records: &NightRecords) -> Vec<Prediction> {
+    let ideas = records.experiments.iter().filter(|experiment| experiment.id.number > 0 && !leaves_one_out(experiment));
+    ideas
+        .filter_map(|experiment| {
+            let evidence = experiment.decision.as_ref()?.evidence.as_ref()?;
+            Some(Prediction {
+                proposer: experiment.proposal.author.proposer.clone(),
+                predicted: experiment.proposal.predicted_effect,
+                confidence: experiment.proposal.confidence,
+                expected: evidence.expected,
+                probability: evidence.probability,
+            })
+        })
+        .collect()
+}
+
+/// The rules that the night was started with. The noise needs no more of them than what a run's sd was expected to be, so where a
+/// text of another version cannot be read, what is expected without one is as good.
+fn rules(records: &NightRecords) -> Rules {
+    let night = &records.night;
+    let name = CampaignName::like(&night.campaign);
+    let campaign = name.map(|name| Campaign::parse_recorded(name, &night.campaign_text, "", "campaign.toml"));
+    campaign.and_then(Result::ok).map(|campaign| campaign.rules).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::fixture;
+
+    #[test]
+    fn a_night_adds_up() {
+        let records = fixture::night();
+        let account = Account::of(&records, &[], &fixture::ledger());
+        let noise = account.noise.unwrap();
+        assert_eq!((noise.runs, noise.commits, noise.earlier_runs), (8, 3, 0));
+        assert!(noise.run_sd > 0.0005 && noise.run_sd < 0.004, "{}", noise.run_sd);
+        let path: Vec<(u32, Option<f64>)> = account.champions.iter().map(|step| (step.number, step.expected)).collect();
+        assert_eq!(path, [(0, None), (1, Some(-0.003))]);
+        assert_eq!(account.expected_gain, Some(-0.003));
+        assert_eq!(account.left_out.len(), 1);
+        assert!(account.left_out[0].words.contains("needed"), "{:?}", account.left_out);
+        let looks: Vec<(u64, u64, u32)> =
+            account.looks.iter().map(|looks| (looks.this_night, looks.all_nights, looks.nights)).collect();
+        assert_eq!(looks, [(11, 51, 2), (4, 4, 1)]);
+        // Leaving one out is no idea, and what was stopped early has no effect to compare.
+        let predictions: Vec<(&str, u32)> =
+            account.calibration.iter().map(|of| (of.proposer.as_str(), of.predictions)).collect();
+        assert_eq!(predictions, [("playbook", 3)]);
+    }
+
+    #[test]
+    fn early_stops_are_counted_with_what_they_would_have_missed() {
+        let mut records = fixture::night();
+        let early = Account::of(&records, &[], &[]).early.unwrap();
+        assert_eq!((early.stopped, early.seconds_saved), (1, 12.0));
+        // Saved 12 s; trials of discarded ideas (2, 3 and 4) took 20 + 8 + 20.
+        assert_eq!(early.share_saved, Some(0.2));
+        let sample = early.false_stops.unwrap();
+        assert_eq!((sample.spared, sample.wrong), (1, 0));
+        let again = TrialRecord { ordinal: 2, would_stop: None, ..records.trials[12].clone() };
+        records.trials.push(again);
+        let sample = Account::of(&records, &[], &[]).early.unwrap().false_stops.unwrap();
+        assert_eq!((sample.spared, sample.wrong), (1, 1), "it was worth going on with");
+        records.trials.retain(|trial| trial.would_stop.is_none() && trial.experiment.number != 3);
+        assert_eq!(Account::of(&records, &[], &[]).early, None);
+    }
+
+    #[test]
+    fn tokens_that_were_left_are_worth_their_time() {
+        let mut trained = fixture::night().trials.remove(0).trained.unwrap();
+        (trained.budget, trained.tokens, trained.training_seconds) = (Budget::Tokens(1_000), 250, 10.0);
+        assert_eq!(left(&trained), 30.0);
+        trained.tokens = 0;
+        assert_eq!(left(&trained), 0.0);
+    }
+
+    #[test]
+    fn earlier_nights_sharpen_the_noise() {
+        let records = fixture::night();
+        let run = |number, seed, val_bpb| EarlierRun { night: "m".parse().unwrap(), number, era: 0, seed, val_bpb };
+        let earlier: Vec<EarlierRun> = (0..10)
+            .flat_map(|n| (0..4).map(move |seed| run(n, seed, 2.0 + 0.001 * f64::from((n * 7 + seed * 3) % 5))))
+            .collect();
+        let alone = Account::of(&records, &[], &[]).noise.unwrap();
+        let pooled = Account::of(&records, &earlier, &[]).noise.unwrap();
+        assert_eq!((pooled.earlier_runs, pooled.runs), (40, alone.runs + 40));
+        assert!(pooled.run_degrees > alone.run_degrees);
+    }
+}

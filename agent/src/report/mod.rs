@@ -1,0 +1,189 @@
+//! What a night's records add up to, for people: figures per experiment and per night, plots, the page and tables.
+//!
+//! Can be done at any time, also while the night runs; nothing here changes a record or decides anything. What was decided is
+//! told as it was recorded then; what is worked out here (noise, calibration, how many stops were wrong) is by the same pure
+//! functions of [`crate::stats`] that the night uses.
+
+mod account;
+mod curves;
+mod experiment;
+mod files;
+#[cfg(test)]
+mod fixture;
+mod ledger;
+mod view;
+
+use crate::files::FileError;
+use crate::flow::{CommitId, ExperimentId, NightId, Purpose};
+use crate::records::{ChampionMove, ClaimRecord, EventRecord, ExperimentRecord, Level, NightRecord, TrialRecord};
+use crate::repo::RepoError;
+use crate::store::{Reader, StoreError};
+
+pub use account::{Account, ChampionStep, EarlyStops, LeftOut, NoiseAccount};
+pub use experiment::{ExperimentAccount, TrialAccount};
+pub use files::write;
+pub use ledger::PartLooks;
+
+/// Why a report could not be written.
+#[derive(Debug, thiserror::Error)]
+pub enum ReportError {
+    /// There is no such night.
+    #[error("there is no night {0}; `nocturne list` shows those that there are")]
+    NoSuchNight(NightId),
+    /// The records cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A file cannot be read or written.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The repository cannot be read.
+    #[error(transparent)]
+    Repo(#[from] RepoError),
+    /// A picture could not be drawn.
+    #[error("cannot draw a picture: {0}")]
+    Picture(#[from] dashboards::PictureError),
+    /// A thread of this program was lost.
+    #[error("internal error: {0}")]
+    Internal(#[from] tokio::task::JoinError),
+}
+
+/// Everything the records know of one night.
+#[derive(Debug, Clone)]
+pub struct NightRecords {
+    /// The night.
+    pub night: NightRecord,
+    /// Its experiments by number, the night's start first.
+    pub experiments: Vec<ExperimentRecord>,
+    /// Its trials, by experiment and ordinal.
+    pub trials: Vec<TrialRecord>,
+    /// Its champions in order, the night's start first.
+    pub champions: Vec<ChampionMove>,
+    /// The morning's claim.
+    pub claim: Option<ClaimRecord>,
+    /// What was concluded after trials that settled nothing, by experiment, in order.
+    pub concluded: Vec<(u32, String)>,
+    /// Warnings and errors, one line each.
+    pub faults: Vec<String>,
+}
+
+impl NightRecords {
+    /// Reads a night.
+    ///
+    /// # Errors
+    /// See [`ReportError`].
+    pub async fn read(reader: &Reader, id: &NightId) -> Result<Self, ReportError> {
+        let night = reader.night(id).await?.ok_or_else(|| ReportError::NoSuchNight(id.clone()))?;
+        let events = reader.events(id).await?;
+        Ok(Self {
+            night,
+            experiments: reader.experiments(id).await?,
+            trials: reader.night_trials(id).await?,
+            champions: reader.champion_moves(id).await?,
+            claim: reader.claim(id).await?,
+            concluded: events.iter().filter_map(concluded).collect(),
+            faults: events
+                .into_iter()
+                .filter(|event| matches!(event.level, Level::Warning | Level::Error))
+                .map(|event| format!("{}: {}", event.stage, event.text))
+                .collect(),
+        })
+    }
+
+    /// Runs of an experiment that tell its metric: its verified trials on the search text, of the newest era that it has any of,
+    /// because the machine changed between eras.
+    pub fn runs(&self, number: u32) -> Vec<&TrialRecord> {
+        let of_it = |trial: &&TrialRecord| {
+            trial.experiment.number == number && trial.purpose == Purpose::Search && trial.val_bpb().is_some()
+        };
+        let era = self.trials.iter().filter(of_it).map(|trial| trial.era).max();
+        self.trials.iter().filter(of_it).filter(|trial| Some(trial.era) == era).collect()
+    }
+
+    /// The newest trial of an experiment that was measured on the search text, or else the newest of all.
+    pub fn trial(&self, number: u32) -> Option<&TrialRecord> {
+        let newest = || self.trials.iter().rfind(|trial| trial.experiment.number == number);
+        self.runs(number).pop().or_else(newest)
+    }
+
+    /// An experiment's metric in bits per byte: the mean over its [`Self::runs`], whichever seeds they had.
+    pub fn val_bpb(&self, number: u32) -> Option<f64> {
+        mean(self.runs(number).iter().filter_map(|trial| trial.val_bpb()))
+    }
+
+    /// Standard error of the evaluator's correction in [`Self::val_bpb`], each run being audited by itself; `None` where nothing was
+    /// audited. It says nothing of the noise between seeds.
+    pub fn standard_error(&self, number: u32) -> Option<f64> {
+        let runs = self.runs(number);
+        let errors: Option<Vec<f64>> = runs.iter().map(|trial| trial.standard_error()).collect();
+        let errors = errors.filter(|errors| !errors.is_empty())?;
+        Some(errors.iter().map(|error| error * error).sum::<f64>().sqrt() / errors.len() as f64)
+    }
+
+    /// Where an experiment stands when equal seeds are compared: the mean of the night's start, and the differences that were
+    /// measured from champion to champion on the way. The means of two experiments may be of different seeds; these compare.
+    pub fn level(&self, number: u32) -> Option<f64> {
+        let mut level = 0.0;
+        let mut at = number;
+        while at > 0 {
+            let experiment = self.experiments.iter().find(|experiment| experiment.id.number == at)?;
+            let difference = experiment.decision.as_ref().and_then(|decision| decision.difference);
+            let champion = self.number_of(&experiment.champion);
+            // A champion is older than what is compared with it: this ends.
+            let (Some(difference), true) = (difference, champion < at) else {
+                return self.val_bpb(at).map(|mean| mean + level);
+            };
+            level += difference;
+            at = champion;
+        }
+        self.val_bpb(0).map(|start| start + level)
+    }
+
+    /// Number of the last champion.
+    pub fn champion(&self) -> u32 {
+        self.champions.last().map_or(0, |champion| champion.experiment)
+    }
+
+    /// Seconds from the night's beginning to its end, or to the newest record of one that has not ended.
+    pub fn seconds(&self) -> f64 {
+        let last = self
+            .night
+            .end
+            .as_ref()
+            .map(|end| end.at)
+            .or_else(|| self.trials.iter().filter_map(|trial| trial.evaluated_at.or(trial.ended_at)).max());
+        last.map_or(0.0, |last| seconds_between(self.night.started_at, last))
+    }
+
+    /// Seconds in which a trial was training.
+    pub fn training_seconds(&self) -> f64 {
+        self.trials.iter().filter_map(|trial| trial.trained.as_ref()).map(|trained| trained.training_seconds).sum()
+    }
+
+    fn number_of(&self, commit: &CommitId) -> u32 {
+        let has_it = |experiment: &&ExperimentRecord| {
+            experiment.candidate.as_ref().is_some_and(|candidate| candidate.commit == *commit)
+        };
+        self.experiments.iter().find(has_it).map_or(0, |experiment| experiment.id.number)
+    }
+}
+
+/// A line on an experiment that goes on, as the driver records it: `experiment 3: promising, another trial`.
+fn concluded(event: &EventRecord) -> Option<(u32, String)> {
+    let told = event.text.strip_prefix("experiment ").filter(|_| event.stage == "decision")?;
+    let (number, words) = told.split_once(": ")?;
+    Some((number.parse().ok()?, words.to_owned()))
+}
+
+fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
+    let values: Vec<f64> = values.collect();
+    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+}
+
+fn seconds_between(from: jiff::Timestamp, to: jiff::Timestamp) -> f64 {
+    to.duration_since(from).as_secs_f64()
+}
+
+/// An experiment named on the command line: `NIGHT/NUMBER`, or a number of the given night.
+pub fn named(text: &str, latest: Option<&NightId>) -> Option<ExperimentId> {
+    text.parse().ok().or_else(|| Some(ExperimentId { night: latest?.clone(), number: text.parse().ok()? }))
+}
