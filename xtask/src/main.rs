@@ -2,6 +2,7 @@
 
 mod ci;
 mod night;
+mod quickstart;
 mod sqlx;
 mod steps;
 
@@ -19,6 +20,9 @@ Usage: cargo xtask <chore>
   evaluator              the evaluator's figures: every cheat, forty evaluations of each honest architecture, what a verification
                          costs; half an hour, with tables
   night                  the short real night alone, in a fresh clone of the last commit, with its results checked
+  identical [N]          a real quickstart night of N (12) candidates that change nothing: none may be kept
+  planted [N]            a real quickstart night of at most N (40) experiments on a baseline made worse in one constant: a way back
+                         must be found and kept
   prepare-sql [--check]  write .sqlx after a change of SQL or schema; with --check only say whether it is up to date
   help                   this text
 ";
@@ -33,6 +37,10 @@ fn main() -> ExitCode {
         ["ci"] => ci::all(),
         ["evaluator"] => ci::evaluator(),
         ["night"] => night::short(),
+        ["identical"] => quickstart::identical("12"),
+        ["identical", experiments] => quickstart::identical(experiments),
+        ["planted"] => quickstart::planted("40"),
+        ["planted", experiments] => quickstart::planted(experiments),
         ["prepare-sql"] => sqlx::prepare(false),
         ["prepare-sql", "--check"] => sqlx::prepare(true),
         [] | ["help" | "--help" | "-h"] => {

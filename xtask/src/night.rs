@@ -19,7 +19,7 @@ const CUTS: u64 = 200;
 /// Runs the night and checks it.
 pub fn short() -> Result<(), String> {
     let agent = steps::agent()?;
-    let clone = Clone::new(steps::root()?)?;
+    let clone = Clone::new(steps::root()?, "ci-night")?;
     let before = clone.state()?;
     let began = Instant::now();
     let count = EXPERIMENTS.to_string();
@@ -52,11 +52,11 @@ pub fn short() -> Result<(), String> {
 
 /// A clone of the last commit. It stays in the target folder until the next run, for a look; its build slots, half a gigabyte,
 /// do not.
-struct Clone(PathBuf);
+pub struct Clone(PathBuf);
 
 impl Clone {
-    fn new(root: &Path) -> Result<Self, String> {
-        let folder = root.join("target").join("ci-night");
+    pub fn new(root: &Path, name: &str) -> Result<Self, String> {
+        let folder = root.join("target").join(name);
         if folder.exists() {
             fs::remove_dir_all(&folder).map_err(|error| format!("cannot remove {}: {error}", folder.display()))?;
         }
@@ -80,6 +80,10 @@ impl Clone {
             return Err(format!("{} sets no most_foreign_load", path.display()));
         }
         fs::write(&path, changed).map_err(|error| format!("cannot write {}: {error}", path.display()))
+    }
+
+    pub fn folder(&self) -> &Path {
+        &self.0
     }
 
     /// What of the person's a night must not touch: HEAD, the current branch, the index and the files.
