@@ -149,11 +149,14 @@ pub enum ProposerName {
     Tuner,
     /// Near misses once more: together, or on a champion that has moved.
     Combine,
+    /// Programs that are the champion's: an A/A test.
+    Identical,
 }
 
 impl ProposerName {
     /// All proposers.
-    pub const ALL: [ProposerName; 3] = [ProposerName::Playbook, ProposerName::Tuner, ProposerName::Combine];
+    pub const ALL: [ProposerName; 4] =
+        [ProposerName::Playbook, ProposerName::Tuner, ProposerName::Combine, ProposerName::Identical];
 
     /// The word used in `campaign.toml`, on the command line and in [`crate::flow::Author`].
     pub fn name(self) -> &'static str {
@@ -161,6 +164,7 @@ impl ProposerName {
             ProposerName::Playbook => "playbook",
             ProposerName::Tuner => "tuner",
             ProposerName::Combine => "combine",
+            ProposerName::Identical => "identical",
         }
     }
 }

@@ -14,7 +14,7 @@ use super::resume;
 use crate::campaign::{self, Campaign, ProposerName};
 use crate::layout::Layout;
 use crate::prepare;
-use crate::propose::{Combine, Mix, Playbook, Proposer, Tuner};
+use crate::propose::{Combine, Identical, Mix, Playbook, Proposer, Tuner};
 use crate::records::{NightEnding, NightRecord};
 use crate::replay;
 use crate::repo::Repo;
@@ -200,6 +200,7 @@ fn proposer(campaign: &Campaign, wishes: &Wishes) -> Result<Box<dyn Proposer>, O
             ProposerName::Playbook => Box::new(Playbook::load()?),
             ProposerName::Tuner => Box::new(Tuner),
             ProposerName::Combine => Box::new(Combine),
+            ProposerName::Identical => Box::new(Identical),
         });
     }
     Ok(Box::new(Mix::new(proposers)))
