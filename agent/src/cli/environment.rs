@@ -48,7 +48,9 @@ pub(super) async fn doctor(args: ReadArgs) -> Result<(), Fault> {
         .map_err(|error| Fault::environment(format!("cannot tell where this program lies: {error}")))?;
     // It starts confined processes and waits for them.
     let offer = tokio::task::spawn_blocking(move || sandbox::probe(&helper)).await.map_err(Fault::failed)?;
-    let findings = setup::doctor(&root, &setup::Options::of_process(), &offer).await;
+    let options = setup::Options::of_process();
+    let mut findings = setup::doctor(&root, &options, &offer).await;
+    findings.extend(crate::conditions::present(&options.surroundings).await);
     let fit = findings.iter().all(|finding| finding.state != State::Fail);
     let printed = if args.json {
         super::print_json(&serde_json::json!({ "fit": fit, "findings": findings, "sandbox": offer }))

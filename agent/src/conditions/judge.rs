@@ -161,15 +161,21 @@ fn short_memory(before: &Reading, after: &Reading, limits: &Limits) -> Option<Di
     })
 }
 
-fn hot_processor(before: &Reading, after: &Reading) -> Option<Disturbance> {
+/// The share of the time between two readings for which heat held a processor's clock down, the worst of them; `None` where they do not
+/// count it.
+pub fn throttled(before: &Reading, after: &Reading) -> Option<f64> {
     let seconds = window(before, after)?;
     let counters = before.throttled_millis.iter().zip(&after.throttled_millis);
     let most = counters.map(|(from, to)| to.saturating_sub(*from)).max()?;
-    let share = most as f64 / 1e3 / seconds;
+    Some((most as f64 / 1e3 / seconds).min(1.0))
+}
+
+fn hot_processor(before: &Reading, after: &Reading) -> Option<Disturbance> {
+    let share = throttled(before, after)?;
     (share > MOST_THROTTLED).then(|| {
         let words = format!(
             "heat held a processor's clock down {:.0} % of the time; cool the machine, or lower `threads` under [machine]",
-            share.min(1.0) * 100.0
+            share * 100.0
         );
         Disturbance { cause: Cause::HotProcessor, words }
     })

@@ -10,14 +10,16 @@ pub mod cpu;
 pub mod gpu;
 pub mod judge;
 pub mod memory;
+pub mod present;
 pub mod read;
 mod slower;
 pub mod watch;
 pub mod xid;
 
 pub use judge::{Cause, Disturbance, Limits};
+pub use present::present;
 pub use slower::{LEAST_SPEED, slower, speed};
-pub use watch::{Conditions, Judged, Settled, Watch};
+pub use watch::{Conditions, Judged, Patience, Settled, Watch};
 
 use cpu::Cores;
 use gpu::{Computing, Gpu};

@@ -39,11 +39,11 @@ pub struct Finding {
 }
 
 impl Finding {
-    pub(super) fn ok(name: &'static str, detail: impl Into<String>) -> Self {
+    pub(crate) fn ok(name: &'static str, detail: impl Into<String>) -> Self {
         Self { name, state: State::Ok, detail: detail.into(), remedy: None }
     }
 
-    pub(super) fn warn(name: &'static str, detail: impl Into<String>, remedy: impl Into<String>) -> Self {
+    pub(crate) fn warn(name: &'static str, detail: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self { name, state: State::Warn, detail: detail.into(), remedy: Some(remedy.into()) }
     }
 

@@ -73,6 +73,8 @@ pub enum Stage {
     Starting,
     /// The budget is running.
     Training,
+    /// Something else disturbs the machine, and the trial begins when that is over.
+    Waiting,
     /// The evaluator checks what the trained model claims of itself on held-out text.
     Verifying,
 }
@@ -85,6 +87,7 @@ impl Stage {
             Stage::Building => "building",
             Stage::Starting => "starting",
             Stage::Training => "training",
+            Stage::Waiting => "waiting",
             Stage::Verifying => "verifying",
         }
     }
