@@ -37,6 +37,7 @@ async fn run(folder: &Path, budget: Budget, script: &str) -> Trained {
                 threads: 1,
             },
             seed: 1,
+            data_seed: None,
             resume_from: None,
         },
         go: Go { budget, checkpoint: output.join("checkpoint.safetensors"), stop_after_steps: None },

@@ -20,7 +20,12 @@ fn setting() -> Setting {
 /// Trains that many steps of 4,096 tokens, from a checkpoint where there is one.
 fn train(dir: &Path, from: Option<&str>, steps: u64, to: &str) -> (Vec<Event>, bool) {
     let mut trainer = Trainer::start("train");
-    trainer.ask(&TrainRequest { setting: setting(), seed: 11, resume_from: from.map(|name| dir.join(name)) });
+    trainer.ask(&TrainRequest {
+        setting: setting(),
+        seed: 11,
+        data_seed: None,
+        resume_from: from.map(|name| dir.join(name)),
+    });
     match trainer.event() {
         Event::Ready { version: protocol::VERSION, rows_per_step: 128, parameters } => assert!(parameters > 3_000_000),
         other => return (vec![other], trainer.rest().1),
@@ -126,7 +131,7 @@ fn end_of_file_on_standard_input_ends_it() {
     common::write_data(dir.path(), VOCABULARY);
     for trains in [false, true] {
         let mut trainer = Trainer::start("train");
-        trainer.ask(&TrainRequest { setting: setting(), seed: 11, resume_from: None });
+        trainer.ask(&TrainRequest { setting: setting(), seed: 11, data_seed: None, resume_from: None });
         assert!(matches!(trainer.event(), Event::Ready { .. }));
         if trains {
             let checkpoint = dir.path().join("never.safetensors");
@@ -145,7 +150,7 @@ fn end_of_file_on_standard_input_ends_it() {
 fn bad_requests_are_answered() {
     let dir = tempfile::tempdir().unwrap();
     common::write_data(dir.path(), VOCABULARY);
-    let request = |setting: Setting| TrainRequest { setting, seed: 1, resume_from: None };
+    let request = |setting: Setting| TrainRequest { setting, seed: 1, data_seed: None, resume_from: None };
     for (setting, words) in [
         (Setting { device: "tpu".to_owned(), ..setting() }, "neither cpu nor cuda:N"),
         (Setting { device: "cuda:64".to_owned(), ..setting() }, "cuda:64"),
@@ -166,9 +171,21 @@ fn bad_requests_are_answered() {
     assert!(train(dir.path(), None, 0, "start.safetensors").1);
     let resume_from = Some(dir.path().join("start.safetensors"));
     for (request, words) in [
-        (TrainRequest { setting: setting(), seed: 12, resume_from: resume_from.clone() }, "another seed"),
         (
-            TrainRequest { setting: Setting { precision: Precision::Fp32, ..setting() }, seed: 11, resume_from },
+            TrainRequest { setting: setting(), seed: 12, data_seed: None, resume_from: resume_from.clone() },
+            "another seed",
+        ),
+        (
+            TrainRequest { setting: setting(), seed: 11, data_seed: Some(12), resume_from: resume_from.clone() },
+            "another data seed",
+        ),
+        (
+            TrainRequest {
+                setting: Setting { precision: Precision::Fp32, ..setting() },
+                seed: 11,
+                data_seed: None,
+                resume_from,
+            },
             "another precision",
         ),
     ] {
@@ -179,6 +196,53 @@ fn bad_requests_are_answered() {
         assert!(!content && message.contains(words), "{message}");
     }
     assert_eq!(Command::new(env!("CARGO_BIN_EXE_trainer")).stderr(Stdio::null()).status().unwrap().code(), Some(2));
+}
+
+/// The two seeds change what they are meant for and nothing else; a data seed that is the run's own changes not a bit.
+#[test]
+fn initial_values_and_data_order_have_seeds_that_can_be_taken_apart() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    common::write_data(dir, VOCABULARY);
+    // The losses of two steps and all trained weights, as bits.
+    let trained = |seed: u64, data_seed: Option<u64>, steps: u64| {
+        let mut trainer = Trainer::start("train");
+        trainer.ask(&TrainRequest { setting: setting(), seed, data_seed, resume_from: None });
+        assert!(matches!(trainer.event(), Event::Ready { .. }));
+        let checkpoint = dir.join("checkpoint.safetensors");
+        let budget = Budget::Tokens(2 * 4_096);
+        trainer.go(dir, &Go { budget, checkpoint: checkpoint.clone(), stop_after_steps: Some(steps) });
+        let (events, content) = trainer.rest();
+        assert!(content);
+        let losses: Vec<u64> = events
+            .iter()
+            .filter_map(
+                |event| if let Event::Step { loss: Some(loss), .. } = event { Some(loss.to_bits()) } else { None },
+            )
+            .collect();
+        (losses, weights(&checkpoint))
+    };
+    let one_seed = trained(11, None, 2);
+    assert_eq!(trained(11, Some(11), 2), one_seed);
+    let other_order = trained(11, Some(12), 2);
+    assert!(other_order.0 != one_seed.0 && other_order.1 != one_seed.1);
+    assert_eq!(trained(11, Some(12), 0).1, trained(11, None, 0).1, "the data seed changed initial values");
+    let other_values = trained(12, Some(11), 2);
+    assert!(other_values.0 != one_seed.0 && other_values.0 != trained(12, None, 2).0);
+}
+
+/// The bytes of every trained tensor, by name.
+fn weights(checkpoint: &Path) -> Vec<(String, Vec<u8>)> {
+    let bytes = fs::read(checkpoint).unwrap();
+    let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let mut weights: Vec<(String, Vec<u8>)> = file
+        .tensors()
+        .into_iter()
+        .filter(|(name, _)| name.starts_with("model."))
+        .map(|(name, tensor)| (name, tensor.data().to_vec()))
+        .collect();
+    weights.sort();
+    weights
 }
 
 /// Talked to through a pipe it must say what it needs, and not wait for what can never come.

@@ -36,7 +36,7 @@ fn rows(count: usize, width: usize, first: usize) -> Vec<u16> {
 fn train(folder: &Path, kind: u64) -> PathBuf {
     let checkpoint = folder.join(format!("{kind}.safetensors"));
     let mut trainer = Trainer::start_as(REDTEAM, "train");
-    trainer.ask(&TrainRequest { setting: setting(), seed: 1_000 * KINDS + kind, resume_from: None });
+    trainer.ask(&TrainRequest { setting: setting(), seed: 1_000 * KINDS + kind, data_seed: None, resume_from: None });
     assert!(matches!(trainer.event(), Event::Ready { version: protocol::VERSION, .. }));
     let go = Go { budget: Budget::Tokens(1), checkpoint: checkpoint.clone(), stop_after_steps: None };
     trainer.go(folder, &go);

@@ -153,7 +153,7 @@ impl Workbench {
     ) -> TrialSpec {
         TrialSpec {
             job: self.train_job(subject),
-            request: TrainRequest { setting: self.setting.clone(), seed, resume_from: None },
+            request: TrainRequest { setting: self.setting.clone(), seed, data_seed: None, resume_from: None },
             go: Go { budget, checkpoint: subject.output().join("checkpoint.safetensors"), stop_after_steps: None },
             data: self.shards.clone(),
             checkpoint: subject.checkpoint(),

@@ -107,7 +107,12 @@ impl<'a> Bench<'a> {
                 log: log.clone(),
                 policy: self.confined.then_some(policy),
             },
-            request: TrainRequest { setting: self.workshop.setting(self.precision), seed: 5, resume_from: None },
+            request: TrainRequest {
+                setting: self.workshop.setting(self.precision),
+                seed: 5,
+                data_seed: None,
+                resume_from: None,
+            },
             go: Go {
                 budget: Budget::Tokens(1 << 20),
                 checkpoint: output.join("checkpoint.safetensors"),

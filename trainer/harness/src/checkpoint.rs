@@ -27,6 +27,9 @@ pub struct Checkpoint {
     pub setting: Setting,
     /// The run's seed.
     pub seed: u64,
+    /// The seed of the data order, where that is another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data_seed: Option<u64>,
     /// Optimizer steps done.
     pub step: u64,
     /// Tokens trained on.
@@ -48,7 +51,13 @@ fn named<C: Candidate>(candidate: &C) -> Result<Vec<(String, Tensor)>, Stop> {
 impl Checkpoint {
     /// The beginning of a run.
     pub fn start(setting: &Setting, seed: u64) -> Checkpoint {
-        Checkpoint { setting: setting.clone(), seed, step: 0, tokens: 0, seconds: 0.0, place: None }
+        let setting = setting.clone();
+        Checkpoint { setting, seed, data_seed: None, step: 0, tokens: 0, seconds: 0.0, place: None }
+    }
+
+    /// What the data order follows from.
+    pub fn order_seed(&self) -> u64 {
+        self.data_seed.unwrap_or(self.seed)
     }
 
     /// Writes the candidate and this metadata.

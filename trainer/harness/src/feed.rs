@@ -21,7 +21,7 @@ pub struct Feed<'a> {
 }
 
 impl<'a> Feed<'a> {
-    /// Starts at the run's place in the data, or at the beginning of an order that follows from the run's seed.
+    /// Starts at the run's place in the data, or at the beginning of an order that follows from the run's data seed.
     ///
     /// # Errors
     /// When the run's place is not one in this data.
@@ -37,7 +37,7 @@ impl<'a> Feed<'a> {
                     "the checkpoint's rows have context {was}, asked for {context}"
                 )));
             }
-            None => Packer::new(shards, context, run.seed),
+            None => Packer::new(shards, context, run.order_seed()),
         };
         Ok(Feed { packer, rows, context, vocabulary, device, row: Vec::new() })
     }

@@ -23,11 +23,12 @@ pub fn train<C: Candidate>(wire: &mut Wire) -> Result<(), Stop> {
     machine::prepare(&request.setting)?;
     let mut candidate = guarded("building the model", || C::build(&request.setting, request.seed))??;
     let (rows, parameters) = model::describe(&candidate)?;
-    let mut run = Checkpoint::start(&request.setting, request.seed);
+    let mut run = Checkpoint { data_seed: request.data_seed, ..Checkpoint::start(&request.setting, request.seed) };
     if let Some(path) = &request.resume_from {
         let before = Checkpoint::load(path, &request.setting, &candidate)?;
         let other = match () {
             _ if before.seed != request.seed => Some("seed"),
+            _ if before.order_seed() != run.order_seed() => Some("data seed"),
             _ if before.setting.precision != request.setting.precision => Some("precision"),
             _ => None,
         };

@@ -30,7 +30,7 @@ use serde::{Deserialize, Serialize};
 pub use serve::{Ask, ServeRequest, WeightsDigest};
 
 /// Raised whenever a message changes its meaning; the agent refuses a trainer of another version.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// A line longer than this is an error, not a message: edited code must not be able to fill the agent's memory.
 pub const MAX_LINE_BYTES: usize = 1 << 20;
@@ -126,9 +126,13 @@ pub enum Budget {
 pub struct TrainRequest {
     /// The campaign's setting.
     pub setting: Setting,
-    /// Drawn by the agent; initial values and data order follow from it.
+    /// Drawn by the agent; initial values, draws during training and, where `data_seed` is `None`, the data order follow from it.
     pub seed: u64,
-    /// A checkpoint to go on from, with its optimizer state and place in the data; of the same seed and precision.
+    /// Gives the data order a seed of its own, so that what initial values and what the order contribute to the noise can be told
+    /// apart. `None` is how trials run: one seed for both.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data_seed: Option<u64>,
+    /// A checkpoint to go on from, with its optimizer state and place in the data; of the same seeds and precision.
     pub resume_from: Option<PathBuf>,
 }
 

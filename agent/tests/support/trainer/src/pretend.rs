@@ -9,7 +9,7 @@ use crate::model::{Model, Serving, mix, nats, read_tokens};
 use crate::wire;
 
 /// Of the protocol.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// Serves one command. `loss` is what a model made now pretends to have, `kind` what one built from a seed does wrong,
 /// `misbehave` is called when the budget has begun.
