@@ -1,6 +1,7 @@
 //! Nocturne's trusted half: everything that decides, records and shows. It never links libtorch; edited code runs in
 //! processes of its own and reaches this crate only as data (see ARCHITECTURE.md).
 
+pub mod bench;
 pub mod build;
 pub mod campaign;
 pub mod cli;

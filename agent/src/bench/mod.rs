@@ -1,0 +1,12 @@
+//! Measurements outside of nights: the same commit, or a few edits of it, trained and evaluated many times under chosen seeds.
+//!
+//! Every run is confined and verified like a night's trial ([`Workbench`](crate::night::workbench::Workbench)), but nothing is
+//! recorded in the database: rows, curves and claims lie in a folder of their own under `.nocturne/bench/`, one JSON document a
+//! line, and a measurement that was cut off goes on where it stopped. [`noise`] is pure.
+//!
+//! Seeds here are no secret: they follow from small numbers, so that anybody can repeat a measurement bit for bit.
+
+pub mod noise;
+mod runner;
+
+pub use runner::{BenchError, Options, Place, Row, Runner, Variant, seed};
