@@ -72,8 +72,7 @@ fn arguments() -> Result<Arguments, String> {
 async fn run() -> Result<(), String> {
     let arguments = arguments()?;
     let here = std::env::current_dir().map_err(|error| error.to_string())?;
-    let options =
-        Options { commit: None, tokens: Some(arguments.tokens), threads: Some(arguments.threads) };
+    let options = Options { commit: None, tokens: Some(arguments.tokens), threads: Some(arguments.threads) };
     let mut display = Display::new();
     let mut runner =
         Runner::open(&here, &arguments.campaign, &options, &mut display).await.map_err(|error| error.to_string())?;

@@ -221,7 +221,8 @@ impl Runner {
         let lock = Lock::take(&layout.lock())?;
         let environment = prepare::environment(layout.root(), &campaign, watcher).await?;
         let launcher = ready::launcher(layout.state().join("bench"), &campaign)?;
-        let Ready { workbench, builder, .. } = ready::ready(&layout, &campaign, &environment, launcher, watcher).await?;
+        let Ready { workbench, builder, .. } =
+            ready::ready(&layout, &campaign, &environment, launcher, watcher).await?;
         let budget = options.tokens.map_or(campaign.budget(), Budget::Tokens);
         let header = Header {
             campaign: campaign.name.to_string(),
@@ -286,12 +287,7 @@ impl Runner {
     ///
     /// # Errors
     /// See [`BenchError`]; a run that ends badly is a row without a figure, not an error.
-    pub async fn run(
-        &mut self,
-        variant: &Variant,
-        place: Place,
-        watcher: &mut dyn Watcher,
-    ) -> Result<Row, BenchError> {
+    pub async fn run(&mut self, variant: &Variant, place: Place, watcher: &mut dyn Watcher) -> Result<Row, BenchError> {
         let files = self.candidate(variant)?;
         let digest = edit::content_digest(&files);
         if let Some(row) = self.rows.iter().find(|row| row.digest == digest && row.place == place) {

@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 failed, 2 wrong use or bad input, 3 the environment is not fit. Results go to standard output,
 //! everything else to standard error, so that `--json` can be piped. A pipe that is closed early ends a command quietly.
 
+mod bench;
 mod certificate;
 mod data;
 mod environment;
@@ -62,6 +63,9 @@ enum Command {
     Replay(ReplayArgs),
     /// Continue a text with a trained model
     Sample(SampleArgs),
+    /// Measure the machine and the campaign outside nights
+    #[command(subcommand)]
+    Bench(BenchCommand),
     /// Build the database again from git and the nights' files
     Rebuild(ReadArgs),
     /// Run a command and end everything it started when it, or the parent, ends
@@ -73,6 +77,44 @@ enum Command {
     /// Try what a sandbox must prevent
     #[command(hide = true)]
     Attempt(AttemptArgs),
+}
+
+#[derive(Debug, Subcommand)]
+enum BenchCommand {
+    /// How much a run's figure depends on its seeds: initial values crossed with data orders
+    ///
+    /// Trains and evaluates a commit under every pair of seeds, confined and verified like a night's trials, and prints the
+    /// standard deviation of a run and what it is made of. Nothing is recorded in the database; files lie under
+    /// .nocturne/bench/, and a measurement that was cut off goes on where it stopped.
+    Noise(NoiseArgs),
+}
+
+/// Options of `nocturne bench noise`.
+#[derive(Debug, Clone, Args)]
+struct NoiseArgs {
+    /// The campaign's folder, for example experiments/quickstart
+    campaign: PathBuf,
+    /// So many seeds of initial values
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(2..=64))]
+    seeds: u32,
+    /// So many seeds of the data order
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(2..=64))]
+    orders: u32,
+    /// So many runs once more, under the same seeds
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(..=64))]
+    repeats: u32,
+    /// Train on so many tokens instead of the campaign's budget: repeatable on a machine with other work
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    tokens: Option<u64>,
+    /// Threads of libtorch instead of the campaign's
+    #[arg(long)]
+    threads: Option<usize>,
+    /// Measure this commit (40 digits) instead of HEAD
+    #[arg(long)]
+    commit: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
 }
 
 /// Options of `nocturne night`.
@@ -316,6 +358,7 @@ async fn run(command: Command) -> Result<(), Fault> {
         Command::Replay(args) => history::replay(args).await,
         Command::Sample(args) => sample::sample(args).await,
         Command::Rebuild(args) => history::rebuild(args).await,
+        Command::Bench(BenchCommand::Noise(args)) => bench::noise(args).await,
         Command::Supervise(_) | Command::Confine(_) | Command::Attempt(_) => Ok(()),
     }
 }
