@@ -6,7 +6,9 @@
 //!
 //! Seeds here are no secret: they follow from small numbers, so that anybody can repeat a measurement bit for bit.
 
+mod error;
 pub mod noise;
 mod runner;
 
-pub use runner::{BenchError, Options, Place, Row, Runner, Variant, seed};
+pub use error::BenchError;
+pub use runner::{Options, Place, Row, Runner, Variant, seed};

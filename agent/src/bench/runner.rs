@@ -8,95 +8,22 @@ use protocol::{Budget, Setting};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use crate::build::{BuildError, Builder, Order};
-use crate::campaign::{self, Campaign, CampaignError};
-use crate::edit::{self, EditError, Policy};
-use crate::files::{self, FileError};
+use super::BenchError;
+use crate::build::{Builder, Order};
+use crate::campaign::{self, Campaign};
+use crate::edit::{self, Policy};
+use crate::files;
 use crate::flow::{CommitId, Edit, SourceFile, TrialEnd};
 use crate::hash::{sha256, sha256_file};
 use crate::layout::Layout;
-use crate::night::open::OpenError;
 use crate::night::ready::{self, Ready};
 use crate::night::workbench::{Subject, Workbench};
 use crate::night::{self, Lock, Watcher};
-use crate::prepare::{self, DataError};
-use crate::repo::{Repo, RepoError};
-use crate::run::{RunError, StopSignal, train};
-use crate::seeds::NoRandomness;
-use crate::setup::SetupError;
+use crate::prepare;
+use crate::repo::Repo;
+use crate::run::{StopSignal, train};
 use crate::terminal::Notice;
-use crate::verify::{self, EvaluationError};
-
-/// Why a measurement could not be made.
-#[derive(Debug, thiserror::Error)]
-pub enum BenchError {
-    /// The campaign cannot be read.
-    #[error(transparent)]
-    Campaign(#[from] CampaignError),
-    /// Something that a night needs as well.
-    #[error(transparent)]
-    Open(#[from] OpenError),
-    /// Set-up.
-    #[error(transparent)]
-    Setup(#[from] SetupError),
-    /// No data.
-    #[error(transparent)]
-    Data(#[from] DataError),
-    /// The repository cannot be read.
-    #[error(transparent)]
-    Repo(#[from] RepoError),
-    /// The build could not be done.
-    #[error(transparent)]
-    Build(#[from] BuildError),
-    /// Edits that do not fit the commit or break the policy.
-    #[error("variant {variant}: {source}")]
-    Edit {
-        /// Whose.
-        variant: String,
-        /// Why.
-        source: EditError,
-    },
-    /// A variant that is no program.
-    #[error("variant {variant} does not compile:\n{errors}")]
-    DoesNotCompile {
-        /// Which.
-        variant: String,
-        /// The compiler's first errors.
-        errors: String,
-    },
-    /// The run could not be done.
-    #[error(transparent)]
-    Run(#[from] RunError),
-    /// It could not be evaluated.
-    #[error(transparent)]
-    Evaluation(#[from] EvaluationError),
-    /// No secret seeds for the evaluator.
-    #[error(transparent)]
-    Lots(#[from] NoRandomness),
-    /// A file of the measurement.
-    #[error(transparent)]
-    File(#[from] FileError),
-    /// A file of the measurement, said with what was tried.
-    #[error("cannot {action} {}: {source}", path.display())]
-    Disk {
-        /// What was tried.
-        action: &'static str,
-        /// Where.
-        path: PathBuf,
-        /// The system's reason.
-        source: std::io::Error,
-    },
-    /// A line of an earlier measurement that is none.
-    #[error("line {line} of {} is no row of a measurement ({source}); remove the line, or the folder to begin anew", path.display())]
-    Row {
-        /// Where.
-        path: PathBuf,
-        /// Counted from 1.
-        line: usize,
-        /// The parser's words.
-        source: serde_json::Error,
-    },
-}
+use crate::verify;
 
 /// What to measure with.
 #[derive(Debug, Clone, Default)]
@@ -324,7 +251,8 @@ impl Runner {
             files: name,
         };
         if let (TrialEnd::Finished, Some(checkpoint)) = (&trained.end, trained.checkpoint_sha256) {
-            let spec = self.workbench.evaluation(&subject, checkpoint, self.reference()?)?;
+            let held_out = Arc::clone(&self.workbench.held_out);
+            let spec = self.workbench.evaluation(&subject, checkpoint, held_out, self.reference()?)?;
             let evaluated = verify::evaluate(&self.workbench.launcher, &spec, self.stop.clone(), |_, _| {}).await?;
             row.evaluation_seconds = evaluated.certificate.seconds;
             match evaluated.outcome {
