@@ -1,16 +1,17 @@
 //! A study of how noisy a campaign is and whether testing ideas in blocks pays; docs/noise.md has the procedure and its figures.
 //!
-//! `cargo run --example study -- singles|blocks CAMPAIGN --tokens T [--threads N] [--seeds N]`
+//! `cargo run --example study -- singles|blocks CAMPAIGN --tokens T [--threads N] [--seeds N] [--commit ID]`
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use nocturne::bench::{Options, Place, Runner, Variant};
+use nocturne::flow::CommitId;
 use nocturne::propose::Playbook;
 use nocturne::terminal::Display;
 
 /// Ideas of the playbook, spread over its families, whose edits apply together.
-const IDEAS: [&str; 11] = [
+const IDEAS: [&str; 14] = [
     "windows-quarter",
     "sharper-attention",
     "smaller-matrices",
@@ -22,6 +23,9 @@ const IDEAS: [&str; 11] = [
     "scalars-by-depth",
     "warmdown-longer",
     "leaky-squared-relu",
+    "skip-rate-lower",
+    "fewer-heads",
+    "no-momentum-rise",
 ];
 
 fn main() -> ExitCode {
@@ -49,20 +53,22 @@ struct Arguments {
     tokens: u64,
     threads: usize,
     seeds: u32,
+    commit: Option<CommitId>,
 }
 
 fn arguments() -> Result<Arguments, String> {
     let mut words = std::env::args().skip(1);
-    let usage = "usage: study singles|blocks CAMPAIGN --tokens T [--threads N] [--seeds N]";
+    let usage = "usage: study singles|blocks CAMPAIGN --tokens T [--threads N] [--seeds N] [--commit ID]";
     let what = words.next().ok_or(usage)?;
     let campaign = words.next().ok_or(usage)?.into();
-    let mut arguments = Arguments { what, campaign, tokens: 0, threads: 1, seeds: 4 };
+    let mut arguments = Arguments { what, campaign, tokens: 0, threads: 1, seeds: 4, commit: None };
     while let (Some(option), Some(value)) = (words.next(), words.next()) {
-        let number: u64 = value.parse().map_err(|_| usage)?;
+        let number = || value.parse::<u32>().map_err(|_| usage);
         match option.as_str() {
-            "--tokens" => arguments.tokens = number,
-            "--threads" => arguments.threads = number as usize,
-            "--seeds" => arguments.seeds = number as u32,
+            "--tokens" => arguments.tokens = number()?.into(),
+            "--threads" => arguments.threads = number()? as usize,
+            "--seeds" => arguments.seeds = number()?,
+            "--commit" => arguments.commit = Some(value.clone().try_into().map_err(|_| usage)?),
             _ => return Err(usage.to_owned()),
         }
     }
@@ -72,7 +78,8 @@ fn arguments() -> Result<Arguments, String> {
 async fn run() -> Result<(), String> {
     let arguments = arguments()?;
     let here = std::env::current_dir().map_err(|error| error.to_string())?;
-    let options = Options { commit: None, tokens: Some(arguments.tokens), threads: Some(arguments.threads) };
+    let options =
+        Options { commit: arguments.commit.clone(), tokens: Some(arguments.tokens), threads: Some(arguments.threads) };
     let mut display = Display::new();
     let mut runner =
         Runner::open(&here, &arguments.campaign, &options, &mut display).await.map_err(|error| error.to_string())?;

@@ -164,7 +164,7 @@ impl Runner {
         let name = format!("{}-{}-{}", campaign.name, commit.short(), digest.get(..8).unwrap_or_default());
         let folder = layout.state().join("bench").join(name);
         files::create_folder(&folder.join("runs"))?;
-        files::create_folder(&folder.join("trainers"))?;
+        files::create_folder(&layout.state().join("bench").join("trainers"))?;
         files::write_json_atomically(&folder.join("bench.json"), &header)?;
         let rows = read_rows(&folder.join("rows.jsonl"))?;
         // Never sent: Ctrl-C ends this program, and with it everything it started.
@@ -305,8 +305,8 @@ impl Runner {
         files: Vec<SourceFile>,
         watcher: &mut dyn Watcher,
     ) -> Result<(PathBuf, String), BenchError> {
-        let trainers = self.folder.join("trainers");
-        let executable = trainers.join(digest.get(..16).unwrap_or(digest));
+        let trainers = self.layout.state().join("bench").join("trainers");
+        let executable = trainers.join(format!("{}-{}", self.commit.short(), digest.get(..16).unwrap_or(digest)));
         if executable.exists() {
             let sha256 = sha256_file(&executable).map_err(disk("read", &executable))?;
             return Ok((executable, sha256));
