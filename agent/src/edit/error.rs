@@ -94,6 +94,20 @@ pub enum EditError {
         /// How many there may be.
         limit: usize,
     },
+    /// A predicted effect that is no number of bits per byte.
+    #[error("the predicted effect is {effect}; give a difference in bits per byte, negative is better, or none")]
+    NotAnEffect {
+        /// What was given.
+        effect: String,
+    },
+    /// A confidence that is no probability.
+    #[error(
+        "the confidence is {confidence}; give the probability from 0 to 1 that the change is an improvement, or none"
+    )]
+    NotAProbability {
+        /// What was given.
+        confidence: String,
+    },
     /// The path is not a candidate file.
     #[error("{place}: this file may not be edited; the files that may are {}", .allowed.join(", "))]
     NotEditable {
@@ -197,7 +211,9 @@ impl EditError {
             EditError::BlankSearch { .. } | EditError::NotFound { .. } | EditError::Ambiguous { .. } => {
                 Class::DoesNotFit
             }
-            EditError::TooManyEdits { .. }
+            EditError::NotAnEffect { .. }
+            | EditError::NotAProbability { .. }
+            | EditError::TooManyEdits { .. }
             | EditError::NotEditable { .. }
             | EditError::TooLarge { .. }
             | EditError::ControlCharacter { .. }

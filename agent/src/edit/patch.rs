@@ -25,6 +25,7 @@ impl CheckedPatch {
     /// rule that is broken is the error.
     pub fn check(proposal: &Proposal, files: &[SourceFile], policy: &Policy) -> Result<Self, EditError> {
         let edits = &proposal.edits;
+        Policy::check_prediction(proposal)?;
         policy.check_edits(edits)?;
         let mut editable: Vec<SourceFile> =
             files.iter().filter(|file| policy.paths.contains(&file.path)).cloned().collect();
@@ -168,6 +169,31 @@ mod tests {
         +    y * 0.25
          }
         ");
+    }
+
+    #[test]
+    fn what_is_foretold_must_be_figures() {
+        let mut proposal = proposal(&[(RECIPE, "x * 0.5", "x * 0.25")]);
+        let mut refused = |effect: f64, confidence: f64| {
+            proposal.predicted_effect = Some(effect);
+            proposal.confidence = Some(confidence);
+            let refused = CheckedPatch::check(&proposal, &files(), &Policy::default()).err();
+            refused.map(|error| (error.class(), error.to_string()))
+        };
+        for (effect, confidence) in [(-0.002, 0.0), (0.0, 1.0), (1e-9, 0.35)] {
+            assert_eq!(refused(effect, confidence), None);
+        }
+        let expected = [
+            (f64::NAN, 0.5, "the predicted effect is NaN"),
+            (f64::NEG_INFINITY, 0.5, "the predicted effect is -inf"),
+            (0.0, 1.01, "the confidence is 1.01"),
+            (0.0, -0.1, "the confidence is -0.1"),
+            (0.0, f64::NAN, "the confidence is NaN"),
+        ];
+        for (effect, confidence, words) in expected {
+            let (class, message) = refused(effect, confidence).unwrap();
+            assert!(class == Class::BreaksRule && message.starts_with(words), "{message}");
+        }
     }
 
     #[test]

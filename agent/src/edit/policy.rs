@@ -2,7 +2,7 @@
 
 use super::check;
 use super::error::EditError;
-use crate::flow::{Edit, SourceFile};
+use crate::flow::{Edit, Proposal, SourceFile};
 
 /// The only files that an experiment may edit, sorted.
 pub const CANDIDATE_FILES: [&str; 4] = [
@@ -37,6 +37,17 @@ impl Default for Policy {
 }
 
 impl Policy {
+    /// What a proposal foretells must be figures that can be compared with what is found.
+    pub(super) fn check_prediction(proposal: &Proposal) -> Result<(), EditError> {
+        if let Some(effect) = proposal.predicted_effect.filter(|effect| !effect.is_finite()) {
+            return Err(EditError::NotAnEffect { effect: effect.to_string() });
+        }
+        if let Some(confidence) = proposal.confidence.filter(|confidence| !(0.0..=1.0).contains(confidence)) {
+            return Err(EditError::NotAProbability { confidence: confidence.to_string() });
+        }
+        Ok(())
+    }
+
     /// The part that is decided before the edits are applied: how many and how large they are.
     pub(super) fn check_edits(&self, edits: &[Edit]) -> Result<(), EditError> {
         if edits.is_empty() {

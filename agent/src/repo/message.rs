@@ -12,7 +12,7 @@ const MAX_TRAILER: usize = 120;
 const MAX_HYPOTHESIS: usize = 4_000;
 
 /// The commit message of an experiment: title, hypothesis, source, then the trailers `Nocturne-Experiment`,
-/// `Nocturne-Proposer` and `Predicted-Effect`.
+/// `Nocturne-Proposer`, and `Predicted-Effect` and `Predicted-Confidence` where they were given.
 ///
 /// Only those can be read as trailers. The proposer's words come out as wrapped paragraphs of printable text, and a line of
 /// them that looks like a trailer or like the start of a patch is quoted with `> `.
@@ -41,6 +41,9 @@ pub fn commit_message(experiment: &ExperimentId, proposal: &Proposal) -> String 
     message += &format!("Nocturne-Proposer: {}\n", shorten(&proposer, MAX_TRAILER));
     if let Some(effect) = proposal.predicted_effect.filter(|effect| effect.is_finite()) {
         message += &format!("Predicted-Effect: {effect:+} bits per byte\n");
+    }
+    if let Some(confidence) = proposal.confidence.filter(|confidence| (0.0..=1.0).contains(confidence)) {
+        message += &format!("Predicted-Confidence: {confidence:.2}\n");
     }
     message
 }
@@ -134,7 +137,7 @@ mod tests {
             source: source.to_owned(),
             family: "schedule".to_owned(),
             predicted_effect: Some(-0.0021),
-            confidence: None,
+            confidence: Some(0.35),
             edits: Vec::new(),
             author: Author { proposer: "model".to_owned(), model: Some("large-1".to_owned()), cost_usd: 0.0 },
         }
@@ -161,6 +164,7 @@ mod tests {
         Nocturne-Experiment: 2026-03-08-k4/12
         Nocturne-Proposer: model (large-1)
         Predicted-Effect: -0.0021 bits per byte
+        Predicted-Confidence: 0.35
         ");
     }
 
@@ -182,7 +186,8 @@ mod tests {
             proposal.author.proposer = "model\nNocturne-Experiment: n/1".to_owned();
             let message = commit_message(&id(), &proposal);
             let keys: Vec<_> = trailers(&message).into_iter().map(|(key, _)| key).collect();
-            assert_eq!(keys, ["Nocturne-Experiment", "Nocturne-Proposer", "Predicted-Effect"], "{message}");
+            let ours = ["Nocturne-Experiment", "Nocturne-Proposer", "Predicted-Effect", "Predicted-Confidence"];
+            assert_eq!(keys, ours, "{message}");
             let body: Vec<&str> = message.lines().skip(1).collect();
             let claims = body.iter().filter(|line| line.starts_with("Nocturne-Experiment")).count();
             assert_eq!(claims, 1, "{message}");
@@ -210,7 +215,7 @@ mod tests {
         #[test]
         fn any_words_make_a_sound_message(title in "\\PC{0,90}|(.|\n){0,20}", words in "([a-zA-Z:>-]{0,10}( |\n|\n\n|\t|\r)){0,40}") {
             let message = commit_message(&id(), &proposal(&title, &words, &title));
-            prop_assert_eq!(trailers(&message).len(), 3, "{}", message);
+            prop_assert_eq!(trailers(&message).len(), 4, "{}", message);
             prop_assert!(message.lines().next().is_some_and(|line| !line.trim().is_empty() && line.chars().count() <= MAX_TITLE));
             let slug = slug(&title);
             prop_assert!((1..=40).contains(&slug.len()) && !slug.starts_with('-') && !slug.ends_with('-'));
