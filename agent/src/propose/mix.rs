@@ -1,13 +1,14 @@
-//! Several proposers as one. Who is asked first in a turn is drawn from the belief on what each one's ideas gain
+//! Several proposers as one. Who is asked first in a turn is drawn from the belief on what each one's ideas gain per hour
 //! (Thompson sampling, see [`bandit`](super::bandit)); when it has nothing, the next is asked.
 
-use super::bandit::{self, Arm};
+use super::bandit::{self, Arm, Record};
+use super::breadth::Breadth;
 use super::{Failure, ProposeError, Proposer, Skipped};
 use crate::flow::{Brief, Proposal};
 
-/// Bits per byte that an untried proposer's idea is expected to gain, as firmly as after [`PRIOR_WEIGHT`] tries.
+/// Bits per byte that an untried proposer's idea is expected to gain, as firmly as after [`PRIOR_TRIES`] tries.
 const PRIOR_GAIN: f64 = 0.001;
-const PRIOR_WEIGHT: f64 = 3.0;
+const PRIOR_TRIES: f64 = 3.0;
 
 /// Asks the proposer whose ideas seem to pay most.
 pub struct Mix {
@@ -25,18 +26,11 @@ impl Mix {
 
     /// The proposers' indices in the order in which they are asked this turn.
     fn order(&self, brief: &Brief) -> Vec<usize> {
-        let spread = bandit::spread(brief);
-        let mut random = bandit::random(brief, 0);
-        let draws = self.proposers.iter().map(|proposer| {
-            let mut arm = Arm::new(PRIOR_GAIN, PRIOR_WEIGHT);
-            for past in brief.history.iter().filter(|past| past.proposal.author.proposer == proposer.name()) {
-                arm.observe(bandit::gain(past), 1.0);
-            }
-            arm.draw(spread, &mut random)
-        });
-        let mut draws: Vec<(usize, f64)> = draws.enumerate().collect();
-        draws.sort_by(|a, b| b.1.total_cmp(&a.1));
-        draws.into_iter().map(|(index, _)| index).collect()
+        let record = Record::of(brief);
+        let of =
+            |name: &str| record.arm(Arm::new(PRIOR_GAIN, PRIOR_TRIES), |past| past.proposal.author.proposer == name);
+        let arms: Vec<Arm> = self.proposers.iter().map(|proposer| of(proposer.name())).collect();
+        bandit::ranked(&arms, record.spread, Breadth::of(brief), &mut bandit::random(brief, 0))
     }
 }
 

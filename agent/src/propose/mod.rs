@@ -6,6 +6,7 @@
 
 mod ablation;
 mod bandit;
+mod breadth;
 mod combine;
 #[cfg(test)]
 mod fixture;
@@ -13,6 +14,7 @@ mod identical;
 mod mix;
 mod playbook;
 mod recipe;
+mod slopes;
 mod steps;
 mod tried;
 mod tuner;

@@ -1,21 +1,24 @@
-//! Curated research ideas, embedded from `agent/playbook/*.toml`. The most promising idea goes first: the belief on each
-//! is its own predicted effect, corrected by what the ideas of its family have gained so far.
-
-use std::collections::HashMap;
+//! Curated research ideas, embedded from `agent/playbook/*.toml`. The most promising family goes first: the belief on each is the
+//! best predicted effect among its untried ideas, corrected by what its ideas have gained per hour so far. Inside a family the
+//! predicted effects decide, and chance a little. When the search broadens, families that were never tried come first.
 
 use protocol::Scale;
 use serde::Deserialize;
 
-use super::bandit::{self, Arm};
+use super::bandit::{self, Arm, Record};
+use super::breadth::Breadth;
 use super::tried::Tried;
 use super::{CANDIDATE_FOLDER, Failure, ProposeError, Proposer, Skipped};
-use crate::flow::{Author, Brief, Edit, Proposal};
+use crate::flow::{Author, Brief, Edit, PastExperiment, Proposal};
 
 /// The word that stands in its proposals' author.
 pub(super) const NAME: &str = "playbook";
 
 /// A prediction weighs as much as two tries of its family.
-const PREDICTION_WEIGHT: f64 = 2.0;
+const PREDICTION_TRIES: f64 = 2.0;
+
+/// A confidence given beforehand weighs as much as four tries of its family.
+const CONFIDENCE_TRIES: f64 = 4.0;
 
 macro_rules! embedded {
     ($($file:literal),* $(,)?) => {
@@ -52,6 +55,8 @@ pub struct Idea {
     pub family: String,
     /// Predicted change in bits per byte; negative is better.
     pub predicted_effect: f64,
+    /// How probable it is that it is an improvement at all, before anything of its family was tried.
+    pub confidence: f64,
     /// The scales at which it makes sense.
     pub scales: Vec<Scale>,
     /// Its change of the candidate.
@@ -68,7 +73,7 @@ impl Idea {
             source: self.source.clone(),
             family: self.family.clone(),
             predicted_effect: Some(self.predicted_effect),
-            confidence: None,
+            confidence: Some(self.confidence),
             edits: self.edits.clone(),
             author: Author { proposer: NAME.to_owned(), model: None, cost_usd: 0.0 },
         }
@@ -105,6 +110,33 @@ impl Playbook {
         &self.ideas
     }
 
+    /// The ideas that may still be tried at this scale, by family, in the files' order.
+    fn families(&self, brief: &Brief, tried: &Tried<'_>) -> Vec<Vec<&Idea>> {
+        let mut families: Vec<Vec<&Idea>> = Vec::new();
+        let open = |idea: &&Idea| idea.scales.contains(&brief.scale) && tried.key(NAME, &idea.id).is_none();
+        for idea in self.ideas.iter().filter(open) {
+            match families.iter_mut().find(|ideas| ideas[0].family == idea.family) {
+                Some(ideas) => ideas.push(idea),
+                None => families.push(vec![idea]),
+            }
+        }
+        families
+    }
+
+    /// The belief on a family, given its ideas that may still be tried.
+    fn arm(ideas: &[&Idea], record: &Record<'_>) -> Arm {
+        let best = ideas.iter().map(|idea| -idea.predicted_effect).fold(f64::NEG_INFINITY, f64::max);
+        record.arm(Arm::new(best, PREDICTION_TRIES), |past| is_of(past, ideas[0]))
+    }
+
+    /// How probable it is that the idea is an improvement: its own confidence, corrected by how its family has fared.
+    fn confidence(idea: &Idea, brief: &Brief) -> f64 {
+        let fared = || brief.history.iter().filter(|past| is_of(past, idea)).filter_map(bandit::improved);
+        let tries = CONFIDENCE_TRIES + fared().count() as f64;
+        let confidence = (idea.confidence * CONFIDENCE_TRIES + fared().sum::<f64>()) / tries;
+        (confidence * 100.0).round() / 100.0
+    }
+
     /// What speaks against an idea for this brief.
     fn objection(idea: &Idea, brief: &Brief, tried: &Tried<'_>) -> Option<String> {
         if !idea.scales.contains(&brief.scale) {
@@ -120,26 +152,34 @@ impl Proposer for Playbook {
     }
 
     fn propose(&mut self, brief: &Brief) -> Result<Option<Proposal>, ProposeError> {
-        let mut families: HashMap<&str, (f64, f64)> = HashMap::new();
-        for past in brief.history.iter().filter(|past| past.proposal.author.proposer == NAME) {
-            let (tries, gain) = families.entry(&past.proposal.family).or_default();
-            *tries += 1.0;
-            *gain += bandit::gain(past);
-        }
-        let spread = bandit::spread(brief);
-        let mut random = bandit::random(brief, 1);
-        let draws = self.ideas.iter().map(|idea| {
-            let mut arm = Arm::new(-idea.predicted_effect, PREDICTION_WEIGHT);
-            if let Some(&(tries, gain)) = families.get(idea.family.as_str()) {
-                arm.observe(gain / tries, tries);
-            }
-            (arm.draw(spread, &mut random), idea)
-        });
-        let mut draws: Vec<(f64, &Idea)> = draws.collect();
-        draws.sort_by(|a, b| b.0.total_cmp(&a.0));
         let tried = Tried::of(brief);
-        let first = draws.into_iter().find(|(_, idea)| Self::objection(idea, brief, &tried).is_none());
-        Ok(first.map(|(_, idea)| idea.proposal()))
+        let record = Record::of(brief);
+        let breadth = Breadth::of(brief);
+        let mut random = bandit::random(brief, 1);
+        let families = self.families(brief, &tried);
+        let arms: Vec<Arm> = families.iter().map(|ideas| Self::arm(ideas, &record)).collect();
+        let mut order = bandit::ranked(&arms, record.spread, breadth, &mut random);
+        let is_new = |ideas: &[&Idea]| !brief.history.iter().any(|past| is_of(past, ideas[0]));
+        if breadth > Breadth::Usual {
+            order.sort_by_key(|index| !is_new(&families[*index]));
+        }
+        for index in order {
+            let ideas = &families[index];
+            let alone = |idea: &&Idea| Arm::new(-idea.predicted_effect, PREDICTION_TRIES);
+            let arms: Vec<Arm> = ideas.iter().map(alone).collect();
+            let order = bandit::ranked(&arms, record.spread, breadth, &mut random);
+            let mut ideas_in_order = order.into_iter().map(|index| ideas[index]);
+            if let Some(idea) = ideas_in_order.find(|idea| Self::objection(idea, brief, &tried).is_none()) {
+                let mut proposal = idea.proposal();
+                proposal.confidence = Some(Self::confidence(idea, brief));
+                if is_new(ideas) {
+                    let so = "a family of ideas that was never tried comes first";
+                    proposal.hypothesis = breadth.tell(brief, &proposal.hypothesis, so);
+                }
+                return Ok(Some(proposal));
+            }
+        }
+        Ok(None)
     }
 
     /// A curated idea that does not build is given up: there is nothing to learn from in its place.
@@ -155,6 +195,17 @@ impl Proposer for Playbook {
             .filter_map(|idea| Some(Skipped { key: idea.id.clone(), reason: Self::objection(idea, brief, &tried)? }));
         skipped.collect()
     }
+}
+
+/// Whether a past experiment was this playbook's, of the idea's family.
+fn is_of(past: &PastExperiment, idea: &Idea) -> bool {
+    past.proposal.author.proposer == NAME && past.proposal.family == idea.family
+}
+
+/// What to think of an idea before anything was tried, where its entry does not say: of those that are predicted to change
+/// nothing one in four helps, of those that are predicted to gain 0.002 bits per byte, half.
+fn usual_confidence(predicted_effect: f64) -> f64 {
+    1.0 / (1.0 + (1.1 + predicted_effect / 0.0018).exp())
 }
 
 #[derive(Deserialize)]
@@ -174,6 +225,8 @@ struct IdeaText {
     /// Where it differs from the file's.
     family: Option<String>,
     predicted_effect: f64,
+    /// Where [`usual_confidence`] does not fit.
+    confidence: Option<f64>,
     #[serde(default = "all_scales")]
     scales: Vec<Scale>,
     edit: Vec<EditText>,
@@ -210,6 +263,7 @@ fn parse(text: &str) -> Result<Vec<Idea>, String> {
             title: idea.title,
             source: idea.source,
             predicted_effect: idea.predicted_effect,
+            confidence: idea.confidence.unwrap_or_else(|| usual_confidence(idea.predicted_effect)),
             scales: idea.scales,
         }
     });

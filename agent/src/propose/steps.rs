@@ -3,10 +3,23 @@
 
 use protocol::Scale;
 
+use super::breadth::Breadth;
 use super::recipe::Constant;
 
+/// The first size of a step in the usual case.
+const USUAL: f64 = 1.5;
+
+/// A change of a model's or a step's size by more than this makes another machine necessary.
+const MOST_OF_A_SIZE: f64 = 3.0;
+
 /// Sizes of a step, in the order in which they are tried.
-pub(super) const STEPS: [f64; 5] = [1.5, 1.25, 2.0, 1.1, 3.0];
+pub(super) fn sizes(breadth: Breadth) -> &'static [f64] {
+    match breadth {
+        Breadth::Usual => &[USUAL, 1.25, 2.0, 1.1, 3.0],
+        Breadth::Wide => &[2.0, 3.0, USUAL, 1.25],
+        Breadth::Widest => &[4.0, 2.0, 3.0, USUAL],
+    }
+}
 
 /// Which way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,14 +101,16 @@ pub(super) fn step(
         Kind::Fixed => return None,
         Kind::Positive => scaled(value, up),
         Kind::Magnitude => two_digits(value * if up { factor.powi(3) } else { factor.powi(-3) }),
-        Kind::Start(start) if up => two_digits(start * factor / STEPS[0]),
+        Kind::Start(start) if up => two_digits(start * factor / USUAL),
         Kind::Start(_) => return None,
         Kind::Fraction => scaled(value, up).min(1.0),
         // Rounded, because 1 - 0.08 is not 0.92.
         Kind::Decay => ((1.0 - scaled(1.0 - value, !up)) * 1e9).round() / 1e9,
         Kind::Multiple(unit) => {
             let least = if up { value + unit } else { value - unit };
-            let to = (scaled(value, up) / unit).round() * unit;
+            let factor = factor.min(MOST_OF_A_SIZE);
+            let to = two_digits(if up { value * factor } else { value / factor });
+            let to = (to / unit).round() * unit;
             if up { to.max(least) } else { to.min(least) }
         }
         Kind::Count(most) => if up { value + 1.0 } else { value - 1.0 }.min(most),
