@@ -170,6 +170,8 @@ pub struct PastExperiment {
     pub id: ExperimentId,
     /// What was proposed.
     pub proposal: Proposal,
+    /// [`content_digest`](crate::edit::content_digest) of the candidate files that were tested: equal exactly for the same code.
+    pub digest: String,
     /// How it ended; `None` while it is being built or trained.
     pub verdict: Option<Verdict>,
     /// Bits per byte against its champion, negative is better.

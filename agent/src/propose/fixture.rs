@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::edit::CANDIDATE_FILES;
+use crate::edit::{CANDIDATE_FILES, apply, content_digest};
 use crate::flow::{
     Author, Brief, CommitId, Edit, Evidence, ExperimentId, NightId, PastExperiment, Proposal, SourceFile, Verdict,
 };
@@ -38,8 +38,10 @@ pub fn id(number: usize) -> ExperimentId {
 /// Goes on to the next turn with this proposal in the history.
 pub fn remember(brief: &mut Brief, proposal: Proposal, verdict: Option<Verdict>, difference: Option<f64>) {
     brief.turn += 1;
+    let digest = apply(&brief.champion_files, &proposal.edits).map(|files| content_digest(&files));
     brief.history.push(PastExperiment {
         id: id(brief.history.len() + 1),
+        digest: digest.unwrap_or_default(),
         proposal,
         verdict,
         difference,
@@ -60,6 +62,7 @@ pub fn past(
     PastExperiment {
         id: id(1),
         proposal: proposal(proposer, family, Vec::new()),
+        digest: String::new(),
         verdict,
         difference: Some(difference),
         evidence: expected.map(|expected| Box::new(evidence(expected, 0.5, false))),

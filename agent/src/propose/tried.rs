@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::edit::{CheckedPatch, Policy, apply, content_digest};
+use crate::edit::{CheckedPatch, Policy};
 use crate::flow::{Brief, Edit, PastExperiment, Proposal, SourceFile};
 
 /// The history, looked at by key, by edits and by result.
@@ -10,7 +10,7 @@ pub(super) struct Tried<'a> {
     files: &'a [SourceFile],
     keys: HashMap<(&'a str, &'a str), &'a PastExperiment>,
     edits: HashMap<&'a [Edit], &'a PastExperiment>,
-    results: HashMap<String, &'a PastExperiment>,
+    results: HashMap<&'a str, &'a PastExperiment>,
     policy: Policy,
 }
 
@@ -27,12 +27,8 @@ impl<'a> Tried<'a> {
             let proposal = &past.proposal;
             tried.keys.insert((&proposal.author.proposer, &proposal.key), past);
             tried.edits.insert(&proposal.edits, past);
-            // Other edits to the same champion may make the same files.
-            if past.same_champion
-                && let Ok(files) = apply(tried.files, &proposal.edits)
-            {
-                tried.results.insert(content_digest(&files), past);
-            }
+            // Other edits may make the same files.
+            tried.results.insert(&past.digest, past);
         }
         tried
     }
@@ -50,6 +46,11 @@ impl<'a> Tried<'a> {
         if let Some(past) = self.edits.get(proposal.edits.as_slice()) {
             return Some(format!("the same edits were tried in experiment {}: {}", past.id, outcome(past)));
         }
+        self.misfit(proposal)
+    }
+
+    /// Why this proposal cannot be made, though the same edits may have been tried on another champion.
+    pub fn misfit(&self, proposal: &Proposal) -> Option<String> {
         let patch = match CheckedPatch::check(proposal, self.files, &self.policy) {
             Ok(patch) => patch,
             Err(error) => return Some(format!("does not fit the champion: {error}")),

@@ -87,8 +87,6 @@ fn five_hundred_turns_never_repeat_a_value() {
         let difference = f64::from(turn % 5) * 0.001 - 0.002;
         let verdict = if kept { Verdict::Kept } else { Verdict::Discarded };
         remember(&mut brief, proposal, Some(verdict), Some(difference));
-        // Applying the whole history at every turn is for real nights; here it would take minutes.
-        brief.history.iter_mut().for_each(|past| past.same_champion = false);
     }
     assert!(seen.len() > 100, "only {} steps", seen.len());
 }
@@ -100,6 +98,61 @@ fn an_unreadable_recipe_is_said_and_not_guessed() {
     assert!(Tuner.skipped(&brief)[0].reason.contains("no plain numbers"));
     brief.champion_files.clear();
     assert!(Tuner.skipped(&brief)[0].reason.contains("has no trainer/src/candidate/recipe.rs"));
+}
+
+#[test]
+fn when_nothing_works_steps_are_wider_and_two_numbers_move() {
+    let factors = |stagnation: u32| {
+        let mut brief = tiny("matrix_rate: 0.04,");
+        brief.stagnation = stagnation;
+        let proposal = next(&brief).unwrap();
+        let to: f64 = proposal.key.rsplit('/').next().unwrap().parse().unwrap();
+        assert_eq!(proposal.hypothesis.contains("so steps are wider"), stagnation > 0, "{}", proposal.hypothesis);
+        (to / 0.04).max(0.04 / to)
+    };
+    for (stagnation, factor) in [(0, 1.5), (12, 2.0), (24, 4.0)] {
+        assert!((factors(stagnation) - factor).abs() < 0.05, "{stagnation}: {}", factors(stagnation));
+    }
+
+    let mut brief = tiny("matrix_rate: 0.04, head_rate: 0.004,");
+    brief.stagnation = 30;
+    let both = (0..20).find_map(|turn| {
+        brief.turn = turn;
+        next(&brief).filter(|proposal| proposal.edits.len() == 2)
+    });
+    let both = both.unwrap();
+    assert!(both.hypothesis.contains("two numbers move at once"), "{}", both.hypothesis);
+    CheckedPatch::check(&both, &brief.champion_files, &Policy::default()).unwrap();
+    let text = &edited(&brief, &both)[0].text;
+    assert!(!text.contains("0.04,") && !text.contains("0.004,"), "{text}");
+    // Each number answers for its half, and neither value is tried again.
+    remember(&mut brief, both.clone(), Some(Verdict::Discarded), Some(0.01));
+    brief.stagnation = 0;
+    let record = Record::of(&brief);
+    let slopes = Slopes::of(&brief, &record);
+    for part in both.key.split('&') {
+        let words: Vec<&str> = part.split('/').collect();
+        let to: f64 = words[3].parse().unwrap();
+        assert!(slopes.tried(words[1], to), "{part}");
+        let direction = slopes.of_number(words[1]).next().unwrap().direction();
+        // Two prior tries of 0.001, and half of one that lost 0.005.
+        assert!((slopes.belief(words[1], direction).mean() + 0.0002).abs() < 1e-12);
+    }
+}
+
+#[test]
+fn confidence_is_the_share_of_steps_that_helped() {
+    let mut brief = tiny("matrix_rate: 0.04, head_rate: 0.004,");
+    let first = next(&brief).unwrap();
+    assert_eq!(first.confidence, Some(0.25));
+    remember(&mut brief, first.clone(), Some(Verdict::Discarded), Some(0.01));
+    let name = first.key.split('/').nth(1).unwrap();
+    let record = Record::of(&brief);
+    let slopes = Slopes::of(&brief, &record);
+    let direction = slopes.of_number(name).next().unwrap().direction();
+    // One of five, where four are prior: for others; once more corrected for the same number and direction.
+    assert!((slopes.confidence("other", direction) - 0.2).abs() < 1e-12);
+    assert!((slopes.confidence(name, direction) - 0.16).abs() < 1e-12);
 }
 
 proptest! {

@@ -108,6 +108,7 @@ impl HistoryEntry {
             same_champion: self.champion == *champion,
             id: self.id,
             proposal: self.proposal,
+            digest: self.patch_digest,
             verdict: self.verdict,
             difference: self.difference,
             evidence: self.evidence,

@@ -69,6 +69,7 @@ fn words_move_no_proposer() {
         history: vec![PastExperiment {
             id: ExperimentId { night: NightId::try_from("2026-03-08-k4".to_owned()).unwrap(), number: 1 },
             proposal: past,
+            digest: String::new(),
             verdict: Some(Verdict::Discarded),
             difference: Some(0.01),
             evidence: None,
