@@ -94,7 +94,6 @@ pub(super) fn limits(campaign: &Campaign, night: &NightRecord) -> Limits {
         experiments: night.experiment_limit,
         seconds: night.deadline.map(|at| at.duration_since(night.started_at).as_secs_f64()),
         expected_trial_seconds: budget * 1.2 + 2.0,
-        repair_rounds: campaign.rules.repair_rounds,
     }
 }
 

@@ -21,8 +21,6 @@ pub struct Limits {
     pub seconds: Option<f64>,
     /// What one trial is expected to take before the first was measured, in seconds.
     pub expected_trial_seconds: f64,
-    /// How often a proposer may repair one proposal.
-    pub repair_rounds: u32,
 }
 
 /// Why a proposal did not become a candidate.

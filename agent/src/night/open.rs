@@ -158,7 +158,8 @@ pub async fn open(
         false => None,
     };
     let done = start.settled;
-    let machine = Machine::new(limits, start);
+    let rules = context.campaign.rules.clone();
+    let machine = Machine::new(limits, rules, start);
     let view =
         LiveView { done, limit: limits.experiments, baseline, best: machine.champion().val_bpb, ..LiveView::default() };
     let began = context.night.started_at;

@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 pub use rules::{Method, Rules};
 
-use crate::flow::{Decision, DocumentLoss, Rejected, Verdict, Verified};
+use crate::flow::{Decision, DocumentLoss, Rejected, Verdict};
 use race::RULE;
 
 /// One verified trial of one commit under one seed.
@@ -58,15 +58,15 @@ pub fn lower_is_kept(val_bpb: f64, champion: f64) -> Decision {
     }
 }
 
-/// The night's start is its first champion.
-pub fn night_start(verified: &Verified) -> Decision {
+/// The night's start is its first champion, with so many bits per byte.
+pub fn night_start(val_bpb: f64) -> Decision {
     Decision {
         verdict: Verdict::Kept,
         difference: None,
         interval: None,
         trials: 1,
         rule: RULE.to_owned(),
-        reason: format!("the night's start: {:.6} bits per byte", verified.val_bpb),
+        reason: format!("the night's start: {val_bpb:.6} bits per byte"),
         evidence: None,
     }
 }

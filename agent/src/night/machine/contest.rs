@@ -1,0 +1,307 @@
+//! An experiment's trials, one after the other, until it is settled: as [`race`] says, under the seeds that it names, each of
+//! which the champion has run under first. The morning's experiments, which leave a kept one out, go the same way under a rule of
+//! their own, [`super::morning`]'s.
+
+use std::sync::Arc;
+
+use super::Machine;
+use super::making::Making;
+use super::reign::Reign;
+use super::testing::{Executable, Role, Testing, Trial};
+use crate::flow::{BuildFailure, Decision, Evidence, Verdict};
+use crate::night::messages::{
+    Attempt, Champion, Effect, Finding, Launch, Lines, Measured, Setback, Settled, Unsettled,
+};
+use crate::stats;
+use crate::stats::Run;
+use crate::stats::difference::difference;
+use crate::stats::race::{self, Change, SEARCH_SEEDS, Step};
+
+/// Left undecided, but this probable to be an improvement: worth another look later.
+const NEAR_MISS: f64 = 0.25;
+
+/// The experiment in the testing lane.
+#[derive(Debug, Clone)]
+pub(super) struct Contest {
+    pub executable: Executable,
+    pub number: u32,
+    /// The kept experiment that it leaves out, for one of the morning's.
+    pub without: Option<u32>,
+    pub change: Change,
+    /// Its verified runs of this era.
+    pub runs: Vec<Run>,
+    /// Steps of each, by the trainer's word.
+    pub steps: Vec<u64>,
+    /// What was said after each.
+    pub story: Vec<String>,
+    /// Whether the rule has seen the last run.
+    pub judged: bool,
+    /// Whether it has had a trial; it is on record then.
+    pub begun: bool,
+    /// What an earlier part of the night had still to record.
+    pub verdict: Option<Decision>,
+}
+
+impl Contest {
+    /// A candidate that has just been built.
+    pub fn new(launch: Arc<Launch>) -> Self {
+        let (number, without) = (launch.number, launch.without);
+        let change = change(launch.lines, Executable::Built(Arc::clone(&launch)).proposal());
+        Self::of(Executable::Built(launch), number, without, change)
+    }
+
+    /// One that an earlier part of the night had begun.
+    pub fn resumed(unsettled: Unsettled) -> Self {
+        let Unsettled { standing, without, story } = unsettled;
+        let change = change(standing.lines, standing.proposal.as_ref());
+        let number = standing.number;
+        Self { story, begun: true, ..Self::of(Executable::of(standing, without), number, without, change) }
+    }
+
+    fn of(executable: Executable, number: u32, without: Option<u32>, change: Change) -> Self {
+        Self {
+            executable,
+            number,
+            without,
+            change,
+            runs: Vec::new(),
+            steps: Vec::new(),
+            story: Vec::new(),
+            judged: true,
+            begun: false,
+            verdict: None,
+        }
+    }
+
+    fn trials(&self) -> u32 {
+        u32::try_from(self.runs.len()).unwrap_or(u32::MAX)
+    }
+}
+
+fn change(lines: Lines, proposal: Option<&crate::flow::Proposal>) -> Change {
+    Change {
+        lines_added: lines.added,
+        lines_removed: lines.removed,
+        predicted: proposal.and_then(|proposal| proposal.predicted_effect),
+        confidence: proposal.and_then(|proposal| proposal.confidence),
+    }
+}
+
+impl Machine {
+    /// Judges what was measured last, then begins the next trial: the champion's, where it has none under the seed.
+    pub(super) fn go_on_with_contest(&mut self, now: f64, effects: &mut Vec<Effect>) {
+        if let Some(decision) = self.contest.as_mut().and_then(|contest| contest.verdict.take()) {
+            return self.settle(decision, Vec::new(), effects);
+        }
+        if let Some(decision) = self.judge(effects) {
+            return self.settle(decision, Vec::new(), effects);
+        }
+        let why_not = if self.stopping {
+            Some("the night was stopped before it was told")
+        } else if !self.time_for(1, now) {
+            Some("the time for it was over before it was told")
+        } else {
+            None
+        };
+        if let Some(why) = why_not {
+            return self.break_off(why, effects);
+        }
+        let Some(contest) = &self.contest else { return };
+        // The first trial is screening, for which one run of the champion under the same seed will do.
+        if !contest.runs.is_empty()
+            && self.reign.runs.len() < self.rules.champion_seeds as usize
+            && let Some(seed) = self.reign.next_seed(&contest.runs)
+        {
+            return self.try_out(Role::Champion, seed, now, effects);
+        }
+        let Some(seed) = self.seed_for(contest) else {
+            return self.break_off("there is no seed left that it could be told by", effects);
+        };
+        let role = if self.reign.has_run(seed) { Role::Candidate } else { Role::Champion };
+        self.try_out(role, seed, now, effects);
+    }
+
+    /// The seed of the next trial: as the rule says, unless the champion fails under that seed.
+    fn seed_for(&self, contest: &Contest) -> Option<u32> {
+        let usable = |seed: u32| {
+            seed < SEARCH_SEEDS
+                && !contest.runs.iter().any(|run| run.seed == seed)
+                && (self.reign.has_run(seed) || !self.reign.fails_under(seed))
+        };
+        let named = race::next_seed(&self.rules, contest.number, &contest.runs, &self.reign.runs);
+        let known = self.reign.runs.iter().map(|run| run.seed);
+        std::iter::once(named).chain(known).chain(0..SEARCH_SEEDS).find(|seed| usable(*seed))
+    }
+
+    /// What the rule says of the runs so far; `None`: it goes on.
+    fn judge(&mut self, effects: &mut Vec<Effect>) -> Option<Decision> {
+        let contest = self.contest.as_mut().filter(|contest| !contest.judged)?;
+        contest.judged = true;
+        let (rules, noise, champion) = (&self.rules, &self.knowledge.noise, &self.reign.runs);
+        let step = match contest.without {
+            Some(without) => super::morning::judge(rules, noise, without, contest, champion),
+            None => race::next(
+                rules,
+                &self.knowledge.belief,
+                noise,
+                &contest.change,
+                &contest.runs,
+                champion,
+                &contest.story,
+            ),
+        };
+        match step {
+            Step::Settle(decision) => Some(*decision),
+            Step::Again { words } => {
+                effects.push(Effect::Conclude { number: contest.number, words: words.clone() });
+                contest.story.push(words);
+                None
+            }
+        }
+    }
+
+    /// A trial of the experiment was vouched for.
+    pub(super) fn candidate_ran(&mut self, trial: Trial, measured: Measured) {
+        let (number, seed, val_bpb) = (trial.launch.number, trial.seed, measured.verified.val_bpb);
+        self.knowledge.ran(&self.rules, number, self.era, seed, val_bpb);
+        let Some(contest) = &mut self.contest else { return };
+        contest.runs.push(Run { seed, val_bpb, era: self.era, documents: measured.documents });
+        contest.steps.push(trial.steps);
+        contest.judged = false;
+        let Some(champion) = self.reign.runs.iter().find(|run| run.seed == seed) else { return };
+        let found = val_bpb - champion.val_bpb;
+        for (look, curve_difference) in trial.looks {
+            self.knowledge.early.observe(look, curve_difference, found);
+        }
+        if let Some(worth) = trial.spared {
+            self.knowledge.early.count_spared(found <= worth);
+        }
+    }
+
+    /// Ends an experiment undecided; one that was never begun leaves no trace.
+    fn break_off(&mut self, why: &str, effects: &mut Vec<Effect>) {
+        if self.contest.take_if(|contest| !contest.begun).is_none() {
+            let decision = self.undecided(why);
+            self.settle(decision, Vec::new(), effects);
+        }
+    }
+
+    /// The decision on an experiment that has to be left as it is.
+    fn undecided(&self, why: &str) -> Decision {
+        let mut decision = stats::untested(Verdict::Inconclusive, why.to_owned());
+        let Some(contest) = &self.contest else { return decision };
+        decision.trials = contest.trials();
+        let noise = &self.knowledge.noise;
+        let Some(found) = difference(&contest.runs, &self.reign.runs, noise) else { return decision };
+        let posterior = race::posterior(&self.knowledge.belief, &found);
+        decision.reason = format!(
+            "{why}; so far {:+.5} bits per byte against the champion after {} trials, an improvement with {:.0} %",
+            found.estimate,
+            found.candidate_runs,
+            100.0 * posterior.probability
+        );
+        decision.difference = Some(found.estimate);
+        decision.interval = Some(found.interval);
+        let mut story = contest.story.clone();
+        story.push(decision.reason.clone());
+        decision.evidence = Some(Box::new(Evidence {
+            standard_error: found.standard_error,
+            degrees: found.degrees,
+            probability: posterior.probability,
+            expected: posterior.expected,
+            expected_interval: posterior.interval,
+            least_effect: self.rules.least_effect_of(contest.change.lines_added, contest.change.lines_removed),
+            run_sd: noise.run_sd(),
+            pair_sd: noise.pair_sd(),
+            near_miss: contest.without.is_none() && posterior.probability > NEAR_MISS,
+            story,
+        }));
+        decision
+    }
+
+    /// The experiment was stopped early.
+    pub(super) fn settle_hopeless(&mut self, message: &str, effects: &mut Vec<Effect>) {
+        self.settle_failed(Verdict::Discarded, format!("stopped early as hopeless: {message}"), effects);
+    }
+
+    /// A trial of the experiment failed: that settles it, however others went.
+    pub(super) fn settle_failed(&mut self, verdict: Verdict, words: String, effects: &mut Vec<Effect>) {
+        let trials = self.contest.as_ref().map_or(0, |contest| contest.trials());
+        let words = match trials {
+            0 => words,
+            1 => format!("{words} (after 1 trial that was vouched for)"),
+            _ => format!("{words} (after {trials} trials that were vouched for)"),
+        };
+        let decision = Decision { trials: trials + 1, ..stats::untested(verdict, words) };
+        self.settle(decision, Vec::new(), effects);
+    }
+
+    /// The machine fails with it again and again.
+    pub(super) fn settle_left_alone(&mut self, why: String, effects: &mut Vec<Effect>) {
+        let decision = self.undecided(&why);
+        self.settle(decision, Vec::new(), effects);
+    }
+
+    /// It was to go on after a restart, and does not build any more.
+    pub(super) fn settle_unbuildable(&mut self, failure: BuildFailure, words: String, effects: &mut Vec<Effect>) {
+        let Some(contest) = &self.contest else { return };
+        let attempt = contest.executable.proposal().map(|proposal| Attempt {
+            proposal: proposal.clone(),
+            candidate: Some(contest.executable.candidate().clone()),
+            setback: Some(Setback::Build(failure)),
+        });
+        self.settle(stats::untested(Verdict::Unbuildable, words), attempt.into_iter().collect(), effects);
+    }
+
+    /// Has the decision recorded. `attempts` stand for those of the launch where it has none.
+    fn settle(&mut self, decision: Decision, attempts: Vec<Attempt>, effects: &mut Vec<Effect>) {
+        let Some(contest) = &self.contest else { return };
+        let attempts = match &contest.executable {
+            Executable::Built(launch) if attempts.is_empty() => launch.attempts.clone(),
+            Executable::Built(_) | Executable::Unbuilt(_) => attempts,
+        };
+        // What the morning leaves out was chosen for having been kept: it says nothing of what ideas are like.
+        let learnt = decision.difference.filter(|_| contest.without.is_none()).zip(decision.evidence.as_ref());
+        let finding = learnt.map(|(estimate, evidence)| Finding { estimate, standard_error: evidence.standard_error });
+        self.testing = Testing::Settling { number: contest.number, verdict: decision.verdict, finding };
+        effects.push(Effect::Settle {
+            settled: Box::new(Settled {
+                number: contest.number,
+                proposal: contest.executable.proposal().cloned(),
+                candidate: Some(contest.executable.candidate().clone()),
+                attempts,
+                decision,
+                val_bpb: super::reign::mean(&contest.runs),
+                without: contest.without,
+            }),
+        });
+    }
+
+    /// The decision is recorded.
+    pub(super) fn contest_settled(&mut self, contest: Contest, verdict: Verdict, finding: Option<Finding>) {
+        if contest.without.is_some() {
+            self.ordinals.remove(&contest.number);
+            return;
+        }
+        self.settled += 1;
+        if let Some(finding) = finding {
+            self.knowledge.belief.learn(finding.estimate, finding.standard_error);
+        }
+        if verdict != Verdict::Kept {
+            self.ordinals.remove(&contest.number);
+            return;
+        }
+        self.champion = Champion {
+            number: contest.number,
+            commit: contest.executable.candidate().commit.clone(),
+            val_bpb: super::reign::mean(&contest.runs),
+        };
+        self.kept.push(contest.number);
+        self.reign = Reign::new(contest.runs, contest.steps);
+        self.crowned = Some(contest.executable);
+        self.fruitless = 0;
+        if matches!(self.making, Making::Resting) {
+            self.making = Making::Idle;
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! What the night has learnt: of noise, of what effects are like, of what curves tell, of how long trials take.
+
+use std::collections::HashMap;
+
+use crate::night::messages::Start;
+use crate::stats::Rules;
+use crate::stats::belief::Belief;
+use crate::stats::early::Early;
+use crate::stats::noise::{Noise, Observation};
+
+#[derive(Debug, Clone)]
+pub(super) struct Knowledge {
+    pub noise: Noise,
+    pub belief: Belief,
+    pub early: Early,
+    /// Seconds of the longest trial that was vouched for.
+    pub longest_trial: Option<f64>,
+    seconds: f64,
+    trials: u32,
+    observations: Vec<Observation>,
+    /// Runs of this night per commit and era: one alone says nothing of noise.
+    runs_of: HashMap<(u64, u64), u32>,
+}
+
+impl Knowledge {
+    /// What earlier nights taught, and what settled experiments were found to do.
+    pub fn new(rules: &Rules, start: &Start) -> Self {
+        let mut belief = Belief::new(rules);
+        for finding in &start.findings {
+            belief.learn(finding.estimate, finding.standard_error);
+        }
+        let mut early = Early::new();
+        for look in &start.looks {
+            early.observe(look.look, look.curve_difference, look.final_difference);
+        }
+        Self {
+            noise: Noise::estimate(&start.observations, rules),
+            belief,
+            early,
+            longest_trial: None,
+            seconds: 0.0,
+            trials: 0,
+            observations: start.observations.clone(),
+            runs_of: HashMap::new(),
+        }
+    }
+
+    /// Learns from a run of this night.
+    pub fn ran(&mut self, rules: &Rules, number: u32, era: u32, seed: u32, val_bpb: f64) {
+        if self.note(number, era, seed, val_bpb) {
+            self.estimate_noise(rules);
+        }
+    }
+
+    /// Notes a run of this night; whether the noise is to be estimated again.
+    pub fn note(&mut self, number: u32, era: u32, seed: u32, val_bpb: f64) -> bool {
+        let (group, night) = (u64::from(number), u64::from(era));
+        self.observations.push(Observation { group, night, seed, val_bpb });
+        let runs = self.runs_of.entry((group, night)).or_default();
+        *runs += 1;
+        *runs > 1
+    }
+
+    pub fn estimate_noise(&mut self, rules: &Rules) {
+        self.noise = Noise::estimate(&self.observations, rules);
+    }
+
+    /// Learns how long trials take; seconds of training and evaluation.
+    pub fn took(&mut self, seconds: f64) {
+        self.longest_trial = Some(self.longest_trial.map_or(seconds, |longest| longest.max(seconds)));
+        self.seconds += seconds;
+        self.trials += 1;
+    }
+
+    /// Seconds of a trial, on average.
+    pub fn mean_trial(&self) -> Option<f64> {
+        (self.trials > 0).then(|| self.seconds / f64::from(self.trials))
+    }
+}

@@ -1,0 +1,246 @@
+//! The state machine of a night. No IO, no clock, no randomness: [`Machine::step`] takes an event and the time, and says
+//! what to do.
+//!
+//! Two lanes run side by side. The *making* lane turns a proposal into a built candidate; the *testing* lane runs one trial at
+//! a time. While one experiment is tested, the next is made. When a test ends with a new champion, a candidate made from the old
+//! one is made again from the new one before it is tested, so that every experiment is one change away from the champion it is
+//! compared with.
+//!
+//! The testing lane plans one trial after the other and never more than one ahead: what is planned follows from what has been
+//! measured alone, so that a trial which a fault of the machine spoilt is simply planned again, under the same seed, and a night
+//! that is gone on with plans what it would have planned. The parts:
+//!
+//! - `making` from proposals to executables;
+//! - `testing` one trial, from its beginning to what came of it;
+//! - `contest` an experiment's trials, one after the other, until it is settled;
+//! - `reign` the champion's own runs: under the seeds that candidates need, and again, to watch for drift;
+//! - `morning` what follows when the search has ended: the claim, then the champion without each kept experiment;
+//! - `knowledge` what the night has learnt of noise, effects, curves and durations;
+//! - `restore` the state of a night that is gone on with.
+
+mod contest;
+mod knowledge;
+mod making;
+mod morning;
+mod reign;
+mod restore;
+mod testing;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+
+use contest::Contest;
+use knowledge::Knowledge;
+use making::Making;
+use morning::Morning;
+use reign::Reign;
+use testing::{Executable, Testing, Trial};
+
+use super::messages::{Champion, Effect, Ending, Event, Limits};
+use crate::stats::Rules;
+use crate::stats::noise::Noise;
+
+/// What the night is at.
+#[derive(Debug, Clone)]
+enum Phase {
+    /// Looking for something better.
+    Search,
+    /// Confirming what was found.
+    Morning(Box<Morning>),
+}
+
+/// The state of a night.
+#[derive(Debug, Clone)]
+pub struct Machine {
+    limits: Limits,
+    rules: Rules,
+    /// The night's random number, from which the sample of trials follows that are not stopped early.
+    lot: u64,
+    /// The night's start.
+    baseline: Executable,
+    baseline_settled: bool,
+    /// The champion's executable, where it is not the night's start.
+    crowned: Option<Executable>,
+    champion: Champion,
+    reign: Reign,
+    /// Numbers of the kept experiments, in order.
+    kept: Vec<u32>,
+    /// Stretches of the night between which the machine changed.
+    era: u32,
+    /// Trials since the champion last repeated one of its seeds.
+    since_drift_watch: u32,
+    knowledge: Knowledge,
+    /// The last trial's ordinal, per experiment that may have another.
+    ordinals: HashMap<u32, u32>,
+    next_number: u32,
+    turn: u64,
+    settled: u32,
+    fruitless: u32,
+    faults: u32,
+    left_alone: u32,
+    making_faults: u32,
+    making: Making,
+    testing: Testing,
+    contest: Option<Box<Contest>>,
+    phase: Phase,
+    /// What an earlier part of the night left to be done first.
+    left_over: Option<LeftOver>,
+    stopping: bool,
+    finished: bool,
+}
+
+/// The last trial of an earlier part of the night, where something of it is still to be done.
+#[derive(Debug, Clone)]
+enum LeftOver {
+    /// It waits for its evaluation.
+    Evaluation(Box<Trial>),
+    /// The champion had repeated this seed; whether that was drift is to be judged.
+    Repetition { seed: u32, val_bpb: f64, steps: u64 },
+}
+
+impl Machine {
+    /// The best commit so far.
+    pub fn champion(&self) -> &Champion {
+        &self.champion
+    }
+
+    /// What is known of the noise.
+    pub fn noise(&self) -> &Noise {
+        &self.knowledge.noise
+    }
+
+    /// Numbers of the experiments kept so far, in order.
+    pub fn kept(&self) -> &[u32] {
+        &self.kept
+    }
+
+    /// Whether [`Effect::Finish`] was asked for.
+    pub fn is_finished(&self) -> bool {
+        self.finished
+    }
+
+    /// Takes an event at `now` seconds after the night's beginning and says what to do. Events that no effect asked for
+    /// (answers that come after the end) are ignored.
+    pub fn step(&mut self, event: Event, now: f64) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        if self.finished {
+            return effects;
+        }
+        match event {
+            Event::Begin => self.begin(&mut effects),
+            Event::Proposed(proposal) => self.proposed(proposal.map(|p| *p), &mut effects),
+            Event::Committed { candidate, lines } => self.committed(candidate, lines, &mut effects),
+            Event::Refused(refusal) => self.refused(refusal, &mut effects),
+            Event::Built { number, result } => self.built(number, result, &mut effects),
+            Event::Look { number, trial, look, curve_difference } => {
+                self.looked(number, trial, look, curve_difference, &mut effects);
+            }
+            Event::Trained(trained) => self.trained(&trained, &mut effects),
+            Event::Evaluated(result) => self.evaluated(result, now, &mut effects),
+            Event::Settled { number } => self.settled(number),
+            Event::Claimed => self.claim_recorded(),
+            Event::TrialFault(what) => self.trial_fault(&what, &mut effects),
+            Event::MakingFault { number, what } => self.making_fault(number, &what, &mut effects),
+            Event::Tick => {}
+            Event::Fault(what) => self.finish(Ending::MachineFaults(what), &mut effects),
+            Event::Stop { at_once: true } => self.finish(Ending::Stopped, &mut effects),
+            Event::Stop { at_once: false } => self.stopping = true,
+        }
+        self.advance(now, &mut effects);
+        effects
+    }
+
+    fn begin(&mut self, effects: &mut Vec<Effect>) {
+        match self.left_over.take() {
+            Some(LeftOver::Evaluation(trial)) => self.evaluate(*trial, effects),
+            Some(LeftOver::Repetition { seed, val_bpb, steps }) => self.watch_drift(seed, val_bpb, steps, effects),
+            None => {}
+        }
+    }
+
+    /// Starts whatever can be started.
+    fn advance(&mut self, now: f64, effects: &mut Vec<Effect>) {
+        if self.finished {
+            return;
+        }
+        self.remake_if_outdated(effects);
+        if matches!(self.testing, Testing::Idle) {
+            self.test_next(now, effects);
+        }
+        if !self.finished {
+            self.make_next(now, effects);
+        }
+    }
+
+    /// Begins the next trial, or settles, or ends.
+    fn test_next(&mut self, now: f64, effects: &mut Vec<Effect>) {
+        if self.contest.is_some() {
+            self.go_on_with_contest(now, effects);
+            // What was never begun is dropped, and something else is next.
+            if self.contest.is_some() || !matches!(self.testing, Testing::Idle) {
+                return;
+            }
+        }
+        if self.stopping {
+            return self.finish(Ending::Stopped, effects);
+        }
+        match self.phase {
+            Phase::Search => self.search_next(now, effects),
+            Phase::Morning(_) => self.morning_next(now, effects),
+        }
+    }
+
+    fn search_next(&mut self, now: f64, effects: &mut Vec<Effect>) {
+        if !self.baseline_settled {
+            if self.limits.seconds.is_some_and(|most| now >= most) {
+                return self.finish(Ending::Deadline, effects);
+            }
+            return self.measure_baseline(now, effects);
+        }
+        if let Some(ending) = self.limit_reached(now) {
+            return self.wind_up(ending, now, effects);
+        }
+        if matches!(self.making, Making::Resting) {
+            return self.wind_up(Ending::NothingLeft, now, effects);
+        }
+        if self.watch_champion(now, effects) {
+            return;
+        }
+        if let Some(launch) = self.making.take_ready() {
+            self.next_number += 1;
+            self.contest = Some(Box::new(Contest::new(launch)));
+            self.test_next(now, effects);
+        }
+    }
+
+    /// Seconds that a trial is expected to take at most.
+    fn expected_seconds(&self) -> f64 {
+        self.knowledge.longest_trial.unwrap_or(self.limits.expected_trial_seconds)
+    }
+
+    /// Whether so many trials are expected to end before the time that the night, or its search, has.
+    fn time_for(&self, trials: u32, now: f64) -> bool {
+        let end = now + f64::from(trials) * self.expected_seconds();
+        self.limits.seconds.is_none_or(|most| end <= most - self.reserve(most))
+    }
+
+    fn limit_reached(&self, now: f64) -> Option<Ending> {
+        if self.limits.experiments.is_some_and(|most| self.settled >= most) {
+            return Some(Ending::ExperimentsDone);
+        }
+        (!self.time_for(1, now)).then_some(Ending::Deadline)
+    }
+
+    fn take_turn(&mut self) -> u64 {
+        let turn = self.turn;
+        self.turn += 1;
+        turn
+    }
+
+    fn finish(&mut self, ending: Ending, effects: &mut Vec<Effect>) {
+        self.finished = true;
+        effects.push(Effect::Finish(ending));
+    }
+}

@@ -1,0 +1,262 @@
+//! What follows when the search has ended and something was kept. First the claim: start and champion, in pairs on seeds by which
+//! nothing was decided, measured on the sealed text. Then, while there is time, the champion without each kept experiment, so
+//! that a passenger is found: a change that was kept by luck, or that later ones have made superfluous.
+
+use std::collections::VecDeque;
+
+use super::contest::Contest;
+use super::making::Making;
+use super::testing::{Role, Side, Testing, Trial};
+use super::{Machine, Phase};
+use crate::flow::{Decision, Evidence, Verdict};
+use crate::night::messages::{Effect, Ending, Measured};
+use crate::stats::difference::difference;
+use crate::stats::noise::Noise;
+use crate::stats::race::{RULE, SEARCH_SEEDS, Step};
+use crate::stats::{Rules, Run, claim, untested};
+
+/// Seeds from the first fresh one on, of which there are as many as the search has.
+const FRESH_SEEDS: std::ops::Range<u32> = SEARCH_SEEDS..2 * SEARCH_SEEDS;
+
+/// Failures in a row after which the morning makes do with the pairs that it has.
+const FAILURES_BEFORE_GOING_ON: u32 = 2;
+
+/// The morning never takes more than this share of a night from its search.
+const LARGEST_RESERVE: f64 = 1.0 / 3.0;
+
+/// Trials that leaving one out needs at least to say anything.
+const LEAST_TRIALS_WITHOUT: u32 = 2;
+
+/// How far the morning is.
+#[derive(Debug, Clone)]
+pub(super) struct Morning {
+    /// Why the search ended.
+    pub ending: Ending,
+    pub start: Vec<Run>,
+    pub champion: Vec<Run>,
+    /// Fresh seeds under which one of them failed.
+    pub failed: Vec<u32>,
+    pub failures: u32,
+    /// Whether the claim has been made, or cannot be.
+    pub claimed: bool,
+    /// Kept experiments that are still to be left out.
+    pub to_leave_out: VecDeque<u32>,
+}
+
+impl Morning {
+    pub fn new(ending: Ending, kept: &[u32], tested: &[u32]) -> Self {
+        // The champion without the only one is the night's start, which the claim compares it with.
+        let several = kept.len() > 1;
+        Self {
+            ending,
+            start: Vec::new(),
+            champion: Vec::new(),
+            failed: Vec::new(),
+            failures: 0,
+            claimed: false,
+            to_leave_out: kept.iter().copied().filter(|number| several && !tested.contains(number)).collect(),
+        }
+    }
+
+    fn runs(&self, side: Side) -> &[Run] {
+        match side {
+            Side::Start => &self.start,
+            Side::Champion => &self.champion,
+        }
+    }
+
+    fn has(&self, side: Side, seed: u32) -> bool {
+        self.runs(side).iter().any(|run| run.seed == seed)
+    }
+
+    /// The next trial of the claim and how many trials its pair still needs; `None` when there are pairs enough, or no seeds.
+    fn next(&self, pairs: u32) -> Option<(Side, u32, u32)> {
+        if self.failures >= FAILURES_BEFORE_GOING_ON {
+            return None;
+        }
+        let mut complete = 0;
+        for seed in FRESH_SEEDS.filter(|seed| !self.failed.contains(seed)) {
+            // Which of the two goes first alternates, so that what changes steadily hits both alike.
+            let order = if seed % 2 == 0 { [Side::Start, Side::Champion] } else { [Side::Champion, Side::Start] };
+            let mut missing = order.into_iter().filter(|side| !self.has(*side, seed));
+            if complete == pairs {
+                return None;
+            }
+            match (missing.next(), missing.next()) {
+                (None, _) => complete += 1,
+                (Some(side), other) => return Some((side, seed, 1 + u32::from(other.is_some()))),
+            }
+        }
+        None
+    }
+
+    /// Runs of one side that the other has a partner for.
+    fn paired(&self, side: Side, other: Side) -> Vec<Run> {
+        self.runs(side).iter().filter(|run| self.has(other, run.seed)).cloned().collect()
+    }
+}
+
+impl Machine {
+    /// Seconds that the search leaves to the morning: what its trials take on average. Nothing while there is nothing to confirm:
+    /// what is kept late is confirmed by as many pairs as there is time for.
+    pub(super) fn reserve(&self, most: f64) -> f64 {
+        if self.champion.number == 0 || matches!(self.phase, Phase::Morning(_)) {
+            return 0.0;
+        }
+        let trial = self.knowledge.mean_trial().unwrap_or(self.limits.expected_trial_seconds);
+        let trials = 2.0 * f64::from(self.rules.morning_pairs.min(FRESH_SEEDS.end - FRESH_SEEDS.start));
+        (trials * trial).min(LARGEST_RESERVE * most)
+    }
+
+    /// The search has ended: the morning follows, if there is anything to confirm.
+    pub(super) fn wind_up(&mut self, ending: Ending, now: f64, effects: &mut Vec<Effect>) {
+        if self.champion.number == 0 {
+            return self.finish(ending, effects);
+        }
+        // What is being made is not tested any more; answers that are still to come are dropped.
+        if matches!(self.making, Making::Ready(_) | Making::Resting) {
+            self.making = Making::Idle;
+        }
+        self.phase = Phase::Morning(Box::new(Morning::new(ending, &self.kept, &[])));
+        self.morning_next(now, effects);
+    }
+
+    pub(super) fn morning_next(&mut self, now: f64, effects: &mut Vec<Effect>) {
+        let Phase::Morning(morning) = &self.phase else { return };
+        if !morning.claimed {
+            if let Some((side, seed, trials)) = morning.next(self.rules.morning_pairs)
+                && self.time_for(trials, now)
+            {
+                return self.try_out(Role::Morning(side), seed, now, effects);
+            }
+            if self.claim(effects) {
+                return;
+            }
+        }
+        if !self.time_for(1, now) {
+            return self.good_morning(effects);
+        }
+        if let Some(launch) = self.making.take_ready() {
+            self.next_number += 1;
+            self.contest = Some(Box::new(Contest::new(launch)));
+            return self.go_on_with_contest(now, effects);
+        }
+        if !self.leaves_out_another(now) && !self.making.leaves_one_out() {
+            self.good_morning(effects);
+        }
+    }
+
+    /// Makes the claim; `false` when there is nothing that it could rest on.
+    fn claim(&mut self, effects: &mut Vec<Effect>) -> bool {
+        let Phase::Morning(morning) = &mut self.phase else { return false };
+        morning.claimed = true;
+        let start = morning.paired(Side::Start, Side::Champion);
+        let champion = morning.paired(Side::Champion, Side::Start);
+        let Some(claim) = claim::claim(&start, &champion, &self.knowledge.noise, &self.rules) else { return false };
+        effects.push(Effect::Claim {
+            claim: Box::new(claim),
+            start: self.baseline.candidate().commit.clone(),
+            champion: self.champion.clone(),
+        });
+        self.testing = Testing::Claiming;
+        true
+    }
+
+    pub(super) fn claim_recorded(&mut self) {
+        if matches!(self.testing, Testing::Claiming) {
+            self.testing = Testing::Idle;
+        }
+    }
+
+    fn good_morning(&mut self, effects: &mut Vec<Effect>) {
+        let Phase::Morning(morning) = &self.phase else { return };
+        let ending = morning.ending.clone();
+        self.finish(ending, effects);
+    }
+
+    /// Whether there is another kept experiment to leave out, and time to learn something by it.
+    pub(super) fn leaves_out_another(&self, now: f64) -> bool {
+        let Phase::Morning(morning) = &self.phase else { return false };
+        morning.claimed && !morning.to_leave_out.is_empty() && self.time_for(LEAST_TRIALS_WITHOUT, now)
+    }
+
+    /// The next kept experiment to leave out.
+    pub(super) fn take_one_to_leave_out(&mut self) -> Option<u32> {
+        let Phase::Morning(morning) = &mut self.phase else { return None };
+        morning.to_leave_out.pop_front()
+    }
+
+    pub(super) fn morning_ran(&mut self, side: Side, trial: &Trial, measured: Measured) {
+        let Phase::Morning(morning) = &mut self.phase else { return };
+        let (seed, val_bpb) = (trial.seed, measured.verified.val_bpb);
+        let run = Run { seed, val_bpb, era: self.era, documents: measured.documents };
+        morning.failures = 0;
+        match side {
+            Side::Start => morning.start.push(run),
+            Side::Champion => morning.champion.push(run),
+        }
+    }
+
+    /// A pair that cannot be had says something too: the claim is made without it, and the warning stands beside it.
+    pub(super) fn morning_failed(&mut self, trial: &Trial, words: &str, effects: &mut Vec<Effect>) {
+        let Phase::Morning(morning) = &mut self.phase else { return };
+        morning.failed.push(trial.seed);
+        morning.failures += 1;
+        let who = match trial.role {
+            Role::Morning(Side::Start) => "the night's start".to_owned(),
+            _ => format!("the champion, experiment {},", trial.launch.number),
+        };
+        let go_on = if morning.failures < FAILURES_BEFORE_GOING_ON {
+            "another seed is taken"
+        } else {
+            "the claim makes do with the pairs that there are"
+        };
+        effects.push(Effect::Warn { text: format!("{who} failed under a fresh seed, {words}; {go_on}") });
+    }
+}
+
+/// What is said of a kept experiment after another trial of the champion without it. It is looked at when it has had the champion's
+/// number of seeds, then after each trial. Whatever is found, nothing is crowned: that is for a person, or the next night.
+pub(super) fn judge(rules: &Rules, noise: &Noise, without: u32, contest: &Contest, champion: &[Run]) -> Step {
+    let found = difference(&contest.runs, champion, noise);
+    let Some(found) = found.filter(|found| found.candidate_runs >= LEAST_TRIALS_WITHOUT) else {
+        return Step::Again { words: format!("without experiment {without}: not enough trials yet") };
+    };
+    let (low, high) = found.interval;
+    let seen = format!(
+        "without experiment {without}: {:+.5} bits per byte (95 % interval {low:+.5} to {high:+.5}) after {} trials",
+        found.estimate, found.candidate_runs
+    );
+    let looked_at = found.candidate_runs >= rules.champion_seeds.min(rules.most_trials);
+    let (verdict, words) = if looked_at && low > 0.0 {
+        (Verdict::Discarded, "it contributes")
+    } else if looked_at && high < rules.margin {
+        (Verdict::Inconclusive, "a passenger, as far as can be seen")
+    } else if found.candidate_runs >= rules.most_trials.max(LEAST_TRIALS_WITHOUT) {
+        (Verdict::Inconclusive, "not told")
+    } else {
+        return Step::Again { words: format!("{seen}: not told yet") };
+    };
+    let reason = format!("{seen}: {words}");
+    let mut story = contest.story.clone();
+    story.push(reason.clone());
+    Step::Settle(Box::new(Decision {
+        difference: Some(found.estimate),
+        interval: Some(found.interval),
+        trials: found.candidate_runs,
+        rule: RULE.to_owned(),
+        evidence: Some(Box::new(Evidence {
+            standard_error: found.standard_error,
+            degrees: found.degrees,
+            probability: 0.0,
+            expected: found.estimate,
+            expected_interval: found.interval,
+            least_effect: rules.margin,
+            run_sd: noise.run_sd(),
+            pair_sd: noise.pair_sd(),
+            near_miss: false,
+            story,
+        })),
+        ..untested(verdict, reason)
+    }))
+}

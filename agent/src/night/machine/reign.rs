@@ -1,0 +1,203 @@
+//! The champion's own runs: under the seeds that candidates are to be compared under, and one of them again now and then, to see
+//! whether the machine is still the same. When it is not, a new *era* begins, whose runs are not compared with older ones.
+
+use super::Machine;
+use super::testing::{Role, Testing, Trial};
+use crate::night::messages::{Effect, Ending, Measured, Settled};
+use crate::stats;
+use crate::stats::Run;
+use crate::stats::noise::Noise;
+use crate::stats::race::SEARCH_SEEDS;
+
+/// Trials of the champion in a row that may fail before it is no measure any more.
+const FAILURES_BEFORE_GIVING_UP: u32 = 2;
+
+/// A repetition is off when it differs by more than so many standard deviations of a paired difference. Two runs of one commit
+/// under one seed differ by less than those of two commits, so this is seen by chance less than once in ten thousand times.
+const FAR_OFF: f64 = 4.0;
+
+/// A repetition is off when it did fewer steps than this share of the first, or the first fewer than this share of it. Under a
+/// budget of tokens they are always the same.
+const LEAST_SHARE_OF_STEPS: f64 = 0.85;
+
+/// What the champion has shown in this era.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Reign {
+    /// One run a seed, on the search text.
+    pub runs: Vec<Run>,
+    /// Steps of each, by the trainer's word; they decide no verdict, only whether the champion is measured again.
+    pub steps: Vec<u64>,
+    /// Seeds under which it failed.
+    pub failed: Vec<u32>,
+    /// Failures in a row.
+    pub failures: u32,
+    /// How often it was repeated.
+    pub repetitions: usize,
+}
+
+impl Reign {
+    pub fn new(runs: Vec<Run>, steps: Vec<u64>) -> Self {
+        Self { runs, steps, ..Self::default() }
+    }
+
+    pub fn has_run(&self, seed: u32) -> bool {
+        self.runs.iter().any(|run| run.seed == seed)
+    }
+
+    pub fn fails_under(&self, seed: u32) -> bool {
+        self.failed.contains(&seed)
+    }
+
+    /// A seed that it has not had: one of the candidate's where there is one, so that the two are paired.
+    pub fn next_seed(&self, candidate: &[Run]) -> Option<u32> {
+        let theirs = candidate.iter().map(|run| run.seed);
+        theirs.chain(0..SEARCH_SEEDS).find(|seed| !self.has_run(*seed) && !self.fails_under(*seed))
+    }
+
+    /// A seed that it has had, another each time.
+    fn seed_to_repeat(&self) -> Option<u32> {
+        let usable: Vec<u32> = self.runs.iter().map(|run| run.seed).filter(|seed| !self.fails_under(*seed)).collect();
+        (!usable.is_empty()).then(|| usable[self.repetitions % usable.len()])
+    }
+}
+
+/// Mean of runs, bits per byte.
+pub(super) fn mean(runs: &[Run]) -> Option<f64> {
+    (!runs.is_empty()).then(|| runs.iter().map(|run| run.val_bpb).sum::<f64>() / runs.len() as f64)
+}
+
+/// Why a repetition under one seed shows that the machine has changed; `None`: it does not. Values in bits per byte.
+fn drift(first: (f64, u64), again: (f64, u64), noise: &Noise) -> Option<String> {
+    let (difference, bound) = (again.0 - first.0, FAR_OFF * noise.pair_sd());
+    let (steps_first, steps_again) = (first.1 as f64, again.1 as f64);
+    if difference.abs() > bound {
+        Some(format!("{difference:+.5} bits per byte from what it had been, beyond {bound:.5}"))
+    } else if steps_again.min(steps_first) < LEAST_SHARE_OF_STEPS * steps_again.max(steps_first) {
+        Some(format!("{} steps of training in the time in which it had done {}", again.1, first.1))
+    } else {
+        None
+    }
+}
+
+impl Machine {
+    /// The night's first trial; settles it where an earlier part of the night had measured it and not recorded that.
+    pub(super) fn measure_baseline(&mut self, now: f64, effects: &mut Vec<Effect>) {
+        if self.reign.runs.is_empty() {
+            self.try_out(Role::Champion, 0, now, effects);
+        } else {
+            self.settle_baseline(effects);
+        }
+    }
+
+    fn settle_baseline(&mut self, effects: &mut Vec<Effect>) {
+        let Some(val_bpb) = self.champion.val_bpb else { return };
+        self.testing = Testing::Settling { number: 0, verdict: crate::flow::Verdict::Kept, finding: None };
+        effects.push(Effect::Settle {
+            settled: Box::new(Settled {
+                number: 0,
+                proposal: None,
+                candidate: Some(self.baseline.candidate().clone()),
+                attempts: Vec::new(),
+                decision: stats::night_start(val_bpb),
+                val_bpb: Some(val_bpb),
+                without: None,
+            }),
+        });
+    }
+
+    /// Begins a trial of the champion's that the night wants between experiments; whether one has begun.
+    pub(super) fn watch_champion(&mut self, now: f64, effects: &mut Vec<Effect>) -> bool {
+        // Noise first: the night's start runs under its seeds before anything is compared with it.
+        let first = self.champion.number == 0 && self.era == 0;
+        if first
+            && self.reign.runs.len() < self.rules.champion_seeds as usize
+            && let Some(seed) = self.reign.next_seed(&[])
+        {
+            self.try_out(Role::Champion, seed, now, effects);
+            return true;
+        }
+        let due = self.rules.drift_every > 0 && self.since_drift_watch >= self.rules.drift_every;
+        if due && let Some(seed) = self.reign.seed_to_repeat() {
+            self.try_out(Role::DriftWatch, seed, now, effects);
+            return true;
+        }
+        false
+    }
+
+    /// The champion was measured under a seed that it had not had.
+    pub(super) fn champion_ran(&mut self, trial: &Trial, measured: Measured, effects: &mut Vec<Effect>) {
+        let (seed, val_bpb) = (trial.seed, measured.verified.val_bpb);
+        self.knowledge.ran(&self.rules, self.champion.number, self.era, seed, val_bpb);
+        self.reign.runs.push(Run { seed, val_bpb, era: self.era, documents: measured.documents });
+        self.reign.steps.push(trial.steps);
+        self.reign.failures = 0;
+        self.champion.val_bpb = mean(&self.reign.runs);
+        if !self.baseline_settled {
+            self.settle_baseline(effects);
+        }
+    }
+
+    /// The champion has repeated a seed. The repetition itself is no run: what training does anew under one seed is not what it
+    /// would do under another.
+    pub(super) fn watch_drift(&mut self, seed: u32, val_bpb: f64, steps: u64, effects: &mut Vec<Effect>) {
+        self.since_drift_watch = 0;
+        self.reign.failures = 0;
+        self.reign.repetitions += 1;
+        let Some(at) = self.reign.runs.iter().position(|run| run.seed == seed) else { return };
+        let first = (self.reign.runs[at].val_bpb, self.reign.steps.get(at).copied().unwrap_or(steps));
+        let Some(why) = drift(first, (val_bpb, steps), &self.knowledge.noise) else { return };
+        self.era += 1;
+        self.reign = Reign::default();
+        effects.push(Effect::Warn {
+            text: format!(
+                "the machine seems to have changed: the champion, run again under a seed that it had had, came out with {why}; \
+                 it is measured anew and earlier runs are not compared with later ones"
+            ),
+        });
+    }
+
+    /// The champion, which had been vouched for, failed under another seed.
+    pub(super) fn champion_failed(&mut self, trial: &Trial, words: &str, effects: &mut Vec<Effect>) {
+        let number = self.champion.number;
+        if trial.role == Role::DriftWatch {
+            self.since_drift_watch = 0;
+        }
+        self.reign.failed.push(trial.seed);
+        self.reign.failures += 1;
+        let who =
+            if number == 0 { "the night's start".to_owned() } else { format!("the champion, experiment {number},") };
+        if self.reign.failures < FAILURES_BEFORE_GIVING_UP {
+            let text = format!("{who} failed in trial {} under another seed: {words}", trial.ordinal);
+            effects.push(Effect::Warn { text });
+            return;
+        }
+        let why = format!("{who} failed under {} seeds in a row, the last time: {words}", self.reign.failures);
+        let ending = if number == 0 { Ending::BadStart(why) } else { Ending::MachineFaults(why) };
+        self.finish(ending, effects);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stats::Rules;
+
+    #[test]
+    fn only_what_noise_does_not_explain_is_drift() {
+        let noise = Noise::expected(&Rules { expected_run_sd: 0.001, ..Rules::default() });
+        let far = FAR_OFF * noise.pair_sd();
+        for (first, again, drifted) in [
+            ((1.0, 100), (1.0, 100), false),
+            ((1.0, 100), (1.0 + 0.9 * far, 100), false),
+            ((1.0, 100), (1.0 + 1.1 * far, 100), true),
+            ((1.0, 100), (1.0 - 1.1 * far, 100), true),
+            ((1.0, 100), (1.0, 90), false),
+            ((1.0, 100), (1.0, 80), true),
+            ((1.0, 80), (1.0, 100), true),
+            // A trainer that counts no steps.
+            ((1.0, 0), (1.0, 0), false),
+        ] {
+            assert_eq!(drift(first, again, &noise).is_some(), drifted, "{first:?} {again:?}");
+        }
+    }
+}

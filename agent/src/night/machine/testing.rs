@@ -1,0 +1,362 @@
+//! The testing lane: one trial at a time, from its beginning to what came of it.
+
+use std::sync::Arc;
+
+use super::Machine;
+use super::making::Making;
+use crate::flow::{BuildFailure, Candidate, Proposal, Purpose, Rejected, Trained, TrialEnd, Verdict};
+use crate::night::messages::{Effect, Ending, Finding, Launch, Measured, Standing};
+use crate::stats;
+use crate::stats::early::Early;
+use crate::stats::race;
+
+/// Trials in a row that may end in a fault of the machine before the experiment is left alone.
+const FAULTS_BEFORE_LEAVING_IT: u32 = 3;
+
+/// Experiments in a row that may be left alone for that reason before the night gives up. One alone may be to blame itself,
+/// whatever it looks like from outside.
+const LEFT_ALONE_BEFORE_GIVING_UP: u32 = 2;
+
+/// A commit that may have trials.
+#[derive(Debug, Clone)]
+pub(super) enum Executable {
+    /// Built.
+    Built(Arc<Launch>),
+    /// To be built before its next trial: the night's start, or after a restart.
+    Unbuilt(Box<Standing>),
+}
+
+impl Executable {
+    /// What an earlier part of the night had; `without` for one of the morning's experiments.
+    pub fn of(standing: Standing, without: Option<u32>) -> Self {
+        match standing {
+            Standing { number, proposal, candidate, lines, artifact: Some(artifact) } => {
+                let attempts = Vec::new();
+                Self::Built(Arc::new(Launch { number, proposal, candidate, lines, artifact, attempts, without }))
+            }
+            unbuilt => Self::Unbuilt(Box::new(unbuilt)),
+        }
+    }
+
+    pub fn number(&self) -> u32 {
+        match self {
+            Self::Built(launch) => launch.number,
+            Self::Unbuilt(standing) => standing.number,
+        }
+    }
+
+    pub fn candidate(&self) -> &Candidate {
+        match self {
+            Self::Built(launch) => &launch.candidate,
+            Self::Unbuilt(standing) => &standing.candidate,
+        }
+    }
+
+    pub fn proposal(&self) -> Option<&Proposal> {
+        match self {
+            Self::Built(launch) => launch.proposal.as_ref(),
+            Self::Unbuilt(standing) => standing.proposal.as_ref(),
+        }
+    }
+}
+
+/// What a trial is run for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    /// To decide on the experiment in the testing lane.
+    Candidate,
+    /// To have the champion's value under a seed.
+    Champion,
+    /// To see whether the champion's value under a seed is still the same.
+    DriftWatch,
+    /// For the morning's claim.
+    Morning(Side),
+}
+
+/// Which of the two that the morning compares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Side {
+    Start,
+    Champion,
+}
+
+/// The trial in flight.
+#[derive(Debug, Clone)]
+pub(super) struct Trial {
+    pub launch: Arc<Launch>,
+    pub ordinal: u32,
+    pub seed: u32,
+    pub role: Role,
+    /// When it began; `None` for one that an earlier part of the night had trained.
+    pub began: Option<f64>,
+    /// By the trainer's word.
+    pub steps: u64,
+    /// Looks at its curve: which, and the difference seen.
+    pub looks: Vec<(usize, f64)>,
+    /// Asked to be stopped early.
+    pub stopping: bool,
+    /// Left to finish though it looked hopeless: the largest final difference that would show that to have been wrong.
+    pub spared: Option<f64>,
+}
+
+impl Trial {
+    pub fn purpose(&self) -> Purpose {
+        match self.role {
+            Role::Morning(_) => Purpose::Morning,
+            Role::Candidate | Role::Champion | Role::DriftWatch => Purpose::Search,
+        }
+    }
+}
+
+/// What the testing lane is at.
+#[derive(Debug, Clone)]
+pub(super) enum Testing {
+    Idle,
+    /// What is to have this trial is being built, for the night's start and after a restart.
+    Rebuilding(Role),
+    Training(Trial),
+    Evaluating(Trial),
+    /// A decision is being recorded.
+    Settling {
+        number: u32,
+        verdict: Verdict,
+        finding: Option<Finding>,
+    },
+    /// The morning's claim is being recorded.
+    Claiming,
+}
+
+impl Machine {
+    fn executable(&mut self, role: Role) -> Option<&mut Executable> {
+        match role {
+            Role::Candidate => self.contest.as_mut().map(|contest| &mut contest.executable),
+            Role::Morning(Side::Start) => Some(&mut self.baseline),
+            Role::Champion | Role::DriftWatch | Role::Morning(Side::Champion) => {
+                Some(self.crowned.as_mut().unwrap_or(&mut self.baseline))
+            }
+        }
+    }
+
+    /// Begins a trial. Where the executable is missing it is built first, and the trial planned again.
+    pub(super) fn try_out(&mut self, role: Role, seed: u32, now: f64, effects: &mut Vec<Effect>) {
+        // One compiler at a time: what is being made is waited for.
+        let compiling = matches!(self.making, Making::Building { .. });
+        let launch = match self.executable(role) {
+            Some(Executable::Built(launch)) => Arc::clone(launch),
+            Some(Executable::Unbuilt(standing)) if !compiling => {
+                effects.push(Effect::Build { number: standing.number, candidate: standing.candidate.clone() });
+                self.testing = Testing::Rebuilding(role);
+                return;
+            }
+            Some(Executable::Unbuilt(_)) | None => return,
+        };
+        let ordinal = self.ordinals.entry(launch.number).or_default();
+        *ordinal += 1;
+        let trial = Trial {
+            launch: Arc::clone(&launch),
+            ordinal: *ordinal,
+            seed,
+            role,
+            began: Some(now),
+            steps: 0,
+            looks: Vec::new(),
+            stopping: false,
+            spared: None,
+        };
+        if let (Role::Candidate, Some(contest)) = (role, &mut self.contest) {
+            contest.begun = true;
+        }
+        effects.push(Effect::Train { launch, trial: trial.ordinal, seed, purpose: trial.purpose(), era: self.era });
+        self.testing = Testing::Training(trial);
+    }
+
+    /// The compiler's answer where an executable was missing.
+    pub(super) fn rebuilt(
+        &mut self,
+        role: Role,
+        result: Result<crate::flow::Artifact, BuildFailure>,
+        effects: &mut Vec<Effect>,
+    ) {
+        let without = self.contest.as_ref().filter(|_| role == Role::Candidate).and_then(|contest| contest.without);
+        self.testing = Testing::Idle;
+        let Some(executable) = self.executable(role) else { return };
+        let number = executable.number();
+        let failure = match (result, &*executable) {
+            (Ok(artifact), Executable::Unbuilt(standing)) => {
+                let standing = Standing { artifact: Some(artifact), ..(**standing).clone() };
+                *executable = Executable::of(standing, without);
+                return;
+            }
+            (Ok(_), Executable::Built(_)) => return,
+            (Err(failure), _) => failure,
+        };
+        let first = failure.errors.first().cloned().unwrap_or_default();
+        if role == Role::Candidate {
+            let words = format!("{} compiler errors", failure.error_count);
+            self.settle_unbuildable(failure, words, effects);
+        } else if number == 0 {
+            self.finish(Ending::BadStart(format!("it does not build: {first}")), effects);
+        } else {
+            let why = format!("the champion, experiment {number}, no longer builds: {first}");
+            self.finish(Ending::MachineFaults(why), effects);
+        }
+    }
+
+    /// A look at the curve of the trial in flight: hopeless ones are stopped, but for a random sample.
+    pub(super) fn looked(
+        &mut self,
+        number: u32,
+        ordinal: u32,
+        look: usize,
+        curve_difference: f64,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Testing::Training(trial) = &mut self.testing else { return };
+        let Some(contest) = self.contest.as_ref().filter(|contest| contest.without.is_none()) else { return };
+        if trial.role != Role::Candidate || trial.launch.number != number || trial.ordinal != ordinal {
+            return;
+        }
+        trial.looks.push((look, curve_difference));
+        if !self.rules.early_stop || trial.stopping || trial.spared.is_some() {
+            return;
+        }
+        let (knowledge, champion) = (&self.knowledge, &self.reign.runs);
+        let worth = race::worth_going_on(
+            &self.rules,
+            &knowledge.belief,
+            &knowledge.noise,
+            &contest.change,
+            &contest.runs,
+            champion,
+            trial.seed,
+        );
+        let Some(worth) = worth else { return };
+        let Some(reason) = knowledge.early.judge(look, curve_difference, worth) else { return };
+        if Early::spared(&self.rules, self.lot.wrapping_add(u64::from(number))) {
+            trial.spared = Some(worth);
+            effects.push(Effect::Spare { number, trial: ordinal, look });
+        } else {
+            trial.stopping = true;
+            effects.push(Effect::StopEarly { number, trial: ordinal, reason });
+        }
+    }
+
+    /// A training run has ended.
+    pub(super) fn trained(&mut self, trained: &Trained, effects: &mut Vec<Effect>) {
+        let mut trial = match std::mem::replace(&mut self.testing, Testing::Idle) {
+            Testing::Training(trial) => trial,
+            other => return self.testing = other,
+        };
+        trial.steps = trained.steps;
+        let failure = match &trained.end {
+            TrialEnd::Finished => return self.evaluate(trial, effects),
+            TrialEnd::Stopped => return self.finish(Ending::Stopped, effects),
+            TrialEnd::MachineFault { message } => return self.spoilt(&trial, message, effects),
+            TrialEnd::StoppedEarly { message } if trial.role == Role::Candidate => {
+                self.since_drift_watch += 1;
+                return self.settle_hopeless(message, effects);
+            }
+            TrialEnd::StoppedEarly { message } => format!("it was stopped: {message}"),
+            TrialEnd::TimedOut => "it was still running after its budget and what is allowed beyond it".to_owned(),
+            TrialEnd::NotFinite => "its loss was not finite".to_owned(),
+            TrialEnd::OutOfMemory { message } => format!("out of memory: {message}"),
+            TrialEnd::Crashed { message } => format!("it crashed: {message}"),
+        };
+        self.failed(&trial, Verdict::Crashed, failure, effects);
+    }
+
+    pub(super) fn evaluate(&mut self, trial: Trial, effects: &mut Vec<Effect>) {
+        let (number, purpose) = (trial.launch.number, trial.purpose());
+        effects.push(Effect::Evaluate { number, trial: trial.ordinal, purpose });
+        self.testing = Testing::Evaluating(trial);
+    }
+
+    /// The evaluator has answered.
+    pub(super) fn evaluated(&mut self, result: Result<Measured, Rejected>, now: f64, effects: &mut Vec<Effect>) {
+        let trial = match std::mem::replace(&mut self.testing, Testing::Idle) {
+            Testing::Evaluating(trial) => trial,
+            other => return self.testing = other,
+        };
+        self.left_alone = 0;
+        let measured = match result {
+            Ok(measured) => measured,
+            Err(rejected) => {
+                let decision = stats::rejected(&rejected);
+                return self.failed(&trial, decision.verdict, decision.reason, effects);
+            }
+        };
+        self.faults = 0;
+        self.since_drift_watch += 1;
+        // What a rejected trial took says nothing of the next: a model that hangs must not end the night early.
+        if let Some(began) = trial.began {
+            self.knowledge.took(now - began);
+        }
+        match trial.role {
+            Role::Candidate => self.candidate_ran(trial, measured),
+            Role::Champion => self.champion_ran(&trial, measured, effects),
+            Role::DriftWatch => self.watch_drift(trial.seed, measured.verified.val_bpb, trial.steps, effects),
+            Role::Morning(side) => self.morning_ran(side, &trial, measured),
+        }
+    }
+
+    /// The trial itself has failed; the machine has not.
+    fn failed(&mut self, trial: &Trial, verdict: Verdict, words: String, effects: &mut Vec<Effect>) {
+        self.faults = 0;
+        self.since_drift_watch += 1;
+        match trial.role {
+            Role::Candidate => self.settle_failed(verdict, words, effects),
+            Role::Champion | Role::DriftWatch if !self.baseline_settled => {
+                self.finish(Ending::BadStart(words), effects);
+            }
+            Role::Champion | Role::DriftWatch => self.champion_failed(trial, &words, effects),
+            Role::Morning(_) => self.morning_failed(trial, &words, effects),
+        }
+    }
+
+    /// The trial in flight could not be trained or evaluated.
+    pub(super) fn trial_fault(&mut self, message: &str, effects: &mut Vec<Effect>) {
+        match std::mem::replace(&mut self.testing, Testing::Idle) {
+            Testing::Training(trial) | Testing::Evaluating(trial) => self.spoilt(&trial, message, effects),
+            other => self.testing = other,
+        }
+    }
+
+    /// A fault of the machine is no verdict: the trial is planned again, and nothing has been learnt that could plan another. An
+    /// experiment with which the machine fails again and again is left alone, and a machine that does so with the next one as well
+    /// is not fit for a night.
+    fn spoilt(&mut self, trial: &Trial, message: &str, effects: &mut Vec<Effect>) {
+        self.faults += 1;
+        if self.faults < FAULTS_BEFORE_LEAVING_IT {
+            return;
+        }
+        let why = format!("{} trials in a row ended in a fault of the machine, the last: {message}", self.faults);
+        self.faults = 0;
+        if trial.role != Role::Candidate {
+            return self.finish(Ending::MachineFaults(why), effects);
+        }
+        self.left_alone += 1;
+        if self.left_alone >= LEFT_ALONE_BEFORE_GIVING_UP {
+            self.finish(Ending::MachineFaults(why), effects);
+        } else {
+            self.settle_left_alone(why, effects);
+        }
+    }
+
+    /// A decision is recorded.
+    pub(super) fn settled(&mut self, settled: u32) {
+        if matches!(self.making, Making::Settling(number) if number == settled) {
+            self.making = Making::Idle;
+            return;
+        }
+        let Testing::Settling { number, verdict, finding } = self.testing else { return };
+        if number != settled {
+            return;
+        }
+        self.testing = Testing::Idle;
+        if number == 0 {
+            self.baseline_settled = true;
+        } else if let Some(contest) = self.contest.take() {
+            self.contest_settled(*contest, verdict, finding);
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! The morning.
+
+use super::*;
+use crate::flow::Verdict;
+
+fn value(number: u32, seed: u32, _: Purpose) -> f64 {
+    let own = match number {
+        0 => 2.0,
+        1 => 1.9,
+        // The second experiment is on top of the first; 3 and 4 leave them out.
+        2 => 1.8,
+        3 => 1.9,
+        _ => 1.8,
+    };
+    own + 0.001 * jitter(9, seed) + 0.0005 * jitter(number, seed)
+}
+
+fn rules() -> Rules {
+    Rules { morning_pairs: 3, ..super::rules() }
+}
+
+fn make_on(night: &mut Script, number: u32, parent: u64) -> Vec<Effect> {
+    night.step(proposed());
+    let candidate = Candidate { commit: commit(u64::from(number)), parent: commit(parent) };
+    night.step(Event::Committed { candidate, lines: Lines::default() });
+    night.step(built(number))
+}
+
+/// A night that has kept experiments 1 and 2, the second being the last; what followed.
+fn two_kept(limits: Limits) -> (Script, Vec<Effect>) {
+    let mut night = Script::new(limits, rules());
+    night.measure_start(2.0);
+    let effects = night.make(1);
+    night.race(effects, value);
+    night.step(Event::Settled { number: 1 });
+    let effects = make_on(&mut night, 2, 1);
+    let effects = night.race(effects, value);
+    assert_eq!(settled(&effects).unwrap().decision.verdict, Verdict::Kept);
+    let effects = night.step(Event::Settled { number: 2 });
+    assert_eq!(night.machine.kept(), [1, 2]);
+    (night, effects)
+}
+
+#[test]
+fn start_and_champion_alternate_on_fresh_seeds_and_then_the_claim_is_made() {
+    let limits = Limits { experiments: Some(2), seconds: None, ..limits() };
+    let (mut night, effects) = two_kept(limits);
+    let effects = night.race(effects, value);
+    assert_eq!(trains(&effects), [(0, 16), (2, 16), (2, 17), (0, 17), (0, 18), (2, 18)]);
+    let Some(Effect::Claim { claim, champion, start }) = effects.last() else { panic!("{effects:?}") };
+    assert_eq!((claim.pairs, champion.number, *start == commit(0)), (3, 2, true));
+    assert!(claim.difference.estimate < -0.19 && claim.holds, "{claim:?}");
+}
+
+#[test]
+fn each_kept_experiment_is_left_out_once_and_nothing_is_crowned_by_it() {
+    let limits = Limits { experiments: Some(2), seconds: None, ..limits() };
+    let (mut night, effects) = two_kept(limits);
+    night.race(effects, value);
+    let effects = night.step(Event::Claimed);
+    assert!(matches!(effects.as_slice(), [Effect::ProposeWithout { of: 1, number: 3, .. }]), "{effects:?}");
+    let effects = make_on(&mut night, 3, 2);
+    assert!(matches!(train(&effects), Some((3, 0..16, Purpose::Search))), "{effects:?}");
+    // The next is made meanwhile.
+    assert!(effects.iter().any(|e| matches!(e, Effect::ProposeWithout { of: 2, number: 4, .. })), "{effects:?}");
+    make_on(&mut night, 4, 2);
+    let effects = night.race(effects, value);
+    let without = settled(&effects).unwrap();
+    assert_eq!((without.without, without.decision.verdict), (Some(1), Verdict::Discarded));
+    assert!(without.decision.reason.contains("it contributes"), "{}", without.decision.reason);
+    let effects = night.step(Event::Settled { number: 3 });
+    let effects = night.race(effects, value);
+    let without = settled(&effects).unwrap();
+    assert_eq!((without.without, without.decision.verdict), (Some(2), Verdict::Inconclusive));
+    assert!(without.decision.reason.contains("a passenger"), "{}", without.decision.reason);
+    let effects = night.step(Event::Settled { number: 4 });
+    assert_eq!(effects, [Effect::Finish(Ending::ExperimentsDone)]);
+    assert_eq!(night.machine.champion().number, 2);
+}
+
+#[test]
+fn what_cannot_be_left_out_is_passed_over() {
+    let limits = Limits { experiments: Some(2), seconds: None, ..limits() };
+    let (mut night, effects) = two_kept(limits);
+    night.race(effects, value);
+    night.step(Event::Claimed);
+    let effects = night.step(Event::Proposed(None));
+    assert!(
+        matches!(effects.as_slice(), [Effect::Conclude { number: 1, .. }, Effect::ProposeWithout { of: 2, .. }]),
+        "{effects:?}"
+    );
+    night.step(proposed());
+    let candidate = Candidate { commit: commit(3), parent: commit(2) };
+    night.step(Event::Committed { candidate, lines: Lines::default() });
+    let effects = night.step(Event::Built { number: 3, result: Err(failure()) });
+    assert_eq!(settled(&effects).unwrap().decision.verdict, Verdict::Unbuildable);
+    assert_eq!(night.step(Event::Settled { number: 3 }), [Effect::Finish(Ending::ExperimentsDone)]);
+}
+
+#[test]
+fn time_for_the_morning_is_kept_free_once_there_is_something_to_confirm() {
+    // Two seconds a trial: three pairs take twelve.
+    let limits = Limits { experiments: None, seconds: Some(100.0), expected_trial_seconds: 2.0 };
+    let (mut night, _) = two_kept(limits);
+    night.now = 84.0;
+    assert!(night.step(Event::Tick).is_empty());
+    night.now = 90.0;
+    let effects = night.step(Event::Tick);
+    assert_eq!(train(&effects), Some((0, 16, Purpose::Morning)), "{effects:?}");
+    // The proposer, which was still thinking, is not heard any more.
+    let effects = night.step(proposed());
+    assert!(effects.is_empty(), "{effects:?}");
+    night.now = 96.5;
+    let effects = night.trial(2.0);
+    assert!(ending(&effects).is_some(), "half a pair claims nothing: {effects:?}");
+}
+
+#[test]
+fn a_pair_that_fails_is_replaced_and_after_two_in_a_row_the_claim_makes_do() {
+    let limits = Limits { experiments: Some(2), seconds: None, ..limits() };
+    let (mut night, _) = two_kept(limits);
+    let effects = night.step(trained(TrialEnd::NotFinite));
+    assert!(effects.iter().any(|effect| matches!(effect, Effect::Warn { .. })));
+    assert_eq!(trains(&effects), [(2, 17)]);
+    assert_eq!(trains(&night.trial(1.8)), [(0, 17)]);
+    assert_eq!(trains(&night.trial(2.0)), [(0, 18)]);
+    assert_eq!(trains(&night.step(trained(TrialEnd::NotFinite))), [(2, 19)]);
+    let effects = night.step(trained(TrialEnd::NotFinite));
+    let claims = |effect: &Effect| matches!(effect, Effect::Claim { claim, .. } if claim.pairs == 1);
+    assert!(effects.iter().any(claims), "{effects:?}");
+}
+
+#[test]
+fn a_stopped_night_and_one_that_kept_nothing_have_no_morning() {
+    let limits = Limits { experiments: Some(2), seconds: None, ..limits() };
+    let (mut night, effects) = two_kept(limits);
+    assert!(train(&effects).is_some());
+    night.step(Event::Stop { at_once: false });
+    assert_eq!(night.trial(2.0), [Effect::Finish(Ending::Stopped)]);
+
+    let mut night = Script::new(Limits { experiments: Some(1), seconds: None, ..limits }, rules());
+    night.measure_start(2.0);
+    let effects = night.make(1);
+    night.race(effects, |number, _, _| 2.0 + f64::from(number));
+    assert_eq!(night.step(Event::Settled { number: 1 }), [Effect::Finish(Ending::ExperimentsDone)]);
+}
