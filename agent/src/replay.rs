@@ -18,7 +18,7 @@ use crate::night::{self, Lock, Watcher};
 use crate::prepare;
 use crate::records::NightRecord;
 use crate::repo::{Repo, RepoError};
-use crate::run::{RunError, train};
+use crate::run::{RunError, not_early, train};
 use crate::seeds::NoRandomness;
 use crate::store::{Reader, StoreError};
 use crate::terminal::Notice;
@@ -155,7 +155,7 @@ pub async fn replay(
     subject.create_folders().map_err(|source| ReplayError::Folder { path: subject.output(), source })?;
     let grace_seconds = campaign.machine.grace_seconds;
     let spec = workbench.trial(&subject, seed, campaign.budget(), grace_seconds, night::MOST_TRIAL_SECONDS);
-    let trained = train(&workbench.launcher, &spec, stop.clone(), |_| {}).await?;
+    let trained = train(&workbench.launcher, &spec, stop.clone(), not_early(), |_| {}).await?;
     let checkpoint = match (trained.end, trained.checkpoint_sha256) {
         (TrialEnd::Finished, Some(sha256)) => sha256,
         (end, _) => return Err(ReplayError::NotFinished(end)),

@@ -313,7 +313,7 @@ async fn measure(
         Ok(drawn / models / 2 * models + index as u64)
     };
     let trial = bench.trial(&subject, seed()?, Budget::Tokens(1), 10.0, 120.0);
-    let trained = crate::run::train(&bench.launcher, &trial, stop.clone(), |_| {})
+    let trained = crate::run::train(&bench.launcher, &trial, stop.clone(), crate::run::not_early(), |_| {})
         .await
         .map_err(|error| machine(&format!("{name} could not be trained"), &error))?;
     let checkpoint = match (&trained.end, trained.checkpoint_sha256) {

@@ -59,7 +59,7 @@ fn read_curve(path: &Path) -> Result<Vec<CurvePoint>, FileError> {
     };
     Ok(String::from_utf8_lossy(&text)
         .lines()
-        .map_while(|line| serde_json::from_str::<crate::run::trial::CurvePoint>(line).ok())
+        .map_while(|line| serde_json::from_str::<crate::run::CurvePoint>(line).ok())
         .map(|point| CurvePoint { tokens: point.tokens, seconds: point.seconds, loss: point.loss })
         .collect())
 }

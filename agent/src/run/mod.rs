@@ -3,13 +3,14 @@
 //! Every such process is started through [`supervise`], a small helper process that dies with the agent and takes its whole
 //! tree of processes along, grandchildren that left the group included. [`process`] starts and stops it and captures its
 //! output; [`trial`] speaks the trainer's protocol and measures a training run by the agent's own clock;
-//! `pace` says whether its steps keep to the budget;
+//! `pace` says whether its steps keep to the budget; `curve` keeps what it says of its loss;
 //! `checkpoint` takes what it trained out of the folder that it could write;
 //! [`shared`] is memory that crosses to such a process.
 //!
 //! This module decides nothing and records nothing.
 
 mod checkpoint;
+mod curve;
 mod pace;
 pub mod process;
 pub mod shared;
@@ -17,6 +18,7 @@ pub mod supervise;
 mod tree;
 pub mod trial;
 
+pub use curve::{Curve, CurvePoint};
 pub use process::{Job, Launcher, Process, RunError, StopSignal, stopped};
 pub use shared::{Answer, Question};
-pub use trial::{TrialProgress, TrialSpec, train};
+pub use trial::{EarlySignal, TrialProgress, TrialSpec, not_early, train};

@@ -10,9 +10,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use protocol::{Budget, Event, Failure, Go, TrainRequest};
-use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
 use super::checkpoint::{self, Taken};
+use super::curve::CurvePoint;
 use super::pace::{Broken, Pace};
 use super::process::{Ended, Job, Launcher, Process, RunError, StopSignal, stopped};
 use crate::flow::{Trained, TrialEnd};
@@ -22,9 +23,6 @@ const START_SECONDS: f64 = 180.0;
 
 /// Seconds for exiting after the checkpoint is written, or after the end of the protocol.
 const EXIT_SECONDS: f64 = 30.0;
-
-/// Least time between two reports of progress.
-const REPORT_EVERY: Duration = Duration::from_millis(50);
 
 /// More of a process's words than this is not taken into a message.
 const MOST_WORDS: usize = 2_000;
@@ -69,20 +67,25 @@ impl TrainingFiles {
     }
 }
 
-/// One line of `curve.jsonl`.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct CurvePoint {
-    /// Optimizer step, from 1.
-    pub step: u64,
-    /// Tokens trained on.
-    pub tokens: u64,
-    /// Seconds since `Go`, by the agent's clock.
-    pub seconds: f64,
-    /// Training loss in nats per token, by the trainer's word; `None` where it was not finite.
-    pub loss: Option<f64>,
+/// Becomes some reason when the training run in flight is to be ended because it is hopeless.
+pub type EarlySignal = watch::Receiver<Option<String>>;
+
+/// A signal that never comes.
+pub fn not_early() -> EarlySignal {
+    watch::channel(None).1
 }
 
-/// What a person sees of a running trial.
+/// Waits until the run is to be ended early; says why.
+async fn hopeless(early: &mut EarlySignal) -> String {
+    // An error means that nobody can ask any more.
+    let why = early.wait_for(Option::is_some).await.ok().and_then(|why| why.clone());
+    match why {
+        Some(why) => why,
+        None => std::future::pending().await,
+    }
+}
+
+/// How far a trial is.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TrialProgress {
     /// The newest point.
@@ -134,7 +137,7 @@ fn short(words: &str) -> String {
     words.chars().take(MOST_WORDS).collect()
 }
 
-/// Trains once.
+/// Trains once. `progress` hears of every step and must not block.
 ///
 /// # Errors
 /// [`RunError`] when the machine is at fault. Everything that the edited code does is an `Ok` with its [`TrialEnd`].
@@ -142,6 +145,7 @@ pub async fn train(
     launcher: &Launcher,
     spec: &TrialSpec,
     mut stop: StopSignal,
+    mut early: EarlySignal,
     mut progress: impl FnMut(TrialProgress),
 ) -> Result<Trained, RunError> {
     let began = Instant::now();
@@ -177,6 +181,7 @@ pub async fn train(
         }
         () = tokio::time::sleep_until(deadline) => Some(TrialEnd::TimedOut),
         () = stopped(&mut stop) => Some(TrialEnd::Stopped),
+        message = hopeless(&mut early) => Some(TrialEnd::StoppedEarly { message }),
     };
     end(process, spec, seen, go, began, forced).await
 }
@@ -225,7 +230,6 @@ async fn converse(
         return Ok(());
     }
     let mut flushed = Instant::now();
-    let mut reported: Option<Instant> = None;
     while let Some(event) = next_event(process, seen).await {
         match event {
             Event::Step { step, tokens, loss, .. } => {
@@ -241,11 +245,7 @@ async fn converse(
                     seen.broken(broken);
                     break;
                 }
-                // Nobody sees more, and a flood of steps must not become a flood of whatever listens.
-                if reported.is_none_or(|at| at.elapsed() >= REPORT_EVERY) {
-                    reported = Some(Instant::now());
-                    progress(TrialProgress { point, fraction: fraction(spec.go.budget, &point) });
-                }
+                progress(TrialProgress { point, fraction: point.fraction(spec.go.budget) });
             }
             Event::Finished { steps, tokens, peak_memory_bytes, .. } => {
                 (seen.steps, seen.tokens, seen.peak_memory_bytes) = (steps, tokens, peak_memory_bytes);
@@ -384,73 +384,6 @@ async fn take_checkpoint(spec: &TrialSpec, finished: bool) -> Result<Taken, RunE
     })
 }
 
-fn fraction(budget: Budget, point: &CurvePoint) -> f64 {
-    let fraction = match budget {
-        Budget::Seconds(seconds) => point.seconds / seconds,
-        Budget::Tokens(tokens) => point.tokens as f64 / tokens as f64,
-    };
-    fraction.clamp(0.0, 1.0)
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn ended(code: i32) -> Ended {
-        Ended { code: Some(code), last_words: "thread main panicked".to_owned() }
-    }
-
-    fn nothing() -> Seen {
-        Seen::nothing(Budget::Seconds(10.0))
-    }
-
-    fn taken() -> Taken {
-        Taken::Checkpoint { sha256: "abc".to_owned(), bytes: 3 }
-    }
-
-    #[test]
-    fn only_a_finished_run_with_a_checkpoint_is_finished() {
-        let finished = Seen { finished: Some(9.0), ..nothing() };
-        assert_eq!(conclude(&finished, &ended(0), &taken()), TrialEnd::Finished);
-        let late = Seen { finished: Some(16.0), ..nothing() };
-        assert_eq!(conclude(&late, &ended(0), &taken()), TrialEnd::TimedOut);
-        let long = Seen { too_long: true, ..nothing() };
-        assert_eq!(conclude(&long, &ended(143), &Taken::Nothing), TrialEnd::TimedOut);
-        assert!(matches!(conclude(&finished, &ended(0), &Taken::Nothing), TrialEnd::Crashed { .. }));
-        let refused = Taken::Refused("it left a pipe".to_owned());
-        let TrialEnd::Crashed { message } = conclude(&finished, &ended(0), &refused) else { panic!() };
-        assert_eq!(message, "it left a pipe");
-        assert!(matches!(conclude(&nothing(), &ended(0), &taken()), TrialEnd::Crashed { .. }));
-    }
-
-    #[test]
-    fn each_failure_is_told_apart() {
-        let failed = |kind| Seen { failed: Some((kind, "why".to_owned())), ..nothing() };
-        assert_eq!(conclude(&failed(Failure::NotFinite), &ended(1), &Taken::Nothing), TrialEnd::NotFinite);
-        assert!(matches!(
-            conclude(&failed(Failure::OutOfMemory), &ended(1), &Taken::Nothing),
-            TrialEnd::OutOfMemory { .. }
-        ));
-        assert!(matches!(
-            conclude(&failed(Failure::Harness), &ended(1), &Taken::Nothing),
-            TrialEnd::MachineFault { .. }
-        ));
-        assert!(matches!(
-            conclude(&failed(Failure::BadRequest), &ended(1), &Taken::Nothing),
-            TrialEnd::MachineFault { .. }
-        ));
-        assert!(matches!(conclude(&failed(Failure::Candidate), &ended(1), &Taken::Nothing), TrialEnd::Crashed { .. }));
-        assert!(matches!(conclude(&nothing(), &ended(137), &Taken::Nothing), TrialEnd::OutOfMemory { .. }));
-        let TrialEnd::Crashed { message } = conclude(&nothing(), &ended(139), &Taken::Nothing) else { panic!() };
-        assert!(message.contains("signal 11") && message.contains("panicked"), "{message}");
-        let nonsense = Seen { nonsense: Some("x".to_owned()), finished: Some(9.0), ..nothing() };
-        assert!(matches!(conclude(&nonsense, &ended(0), &taken()), TrialEnd::Crashed { .. }));
-    }
-
-    #[test]
-    fn a_process_cannot_fill_a_message() {
-        let ended = Ended { code: Some(1), last_words: "é".repeat(4_096) };
-        let TrialEnd::Crashed { message } = conclude(&nothing(), &ended, &Taken::Nothing) else { panic!() };
-        assert!(message.chars().count() < MOST_WORDS + 100, "{}", message.chars().count());
-    }
-}
+#[path = "trial_tests.rs"]
+mod tests;
