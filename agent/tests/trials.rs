@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use nocturne::flow::{Trained, TrialEnd};
-use nocturne::run::{Job, Launcher, TrialSpec, train};
+use nocturne::run::{Job, Launcher, TrialSpec, not_early, train};
 use protocol::{Budget, Event, Go, Precision, Scale, Setting, TrainRequest};
 
 /// Trains with a shell script that has said it is ready and been told to go.
@@ -51,7 +51,7 @@ async fn run(folder: &Path, budget: Budget, script: &str) -> Trained {
     let launcher =
         Launcher::new(env!("CARGO_BIN_EXE_nocturne").into(), &folder.join("lock"), sandbox::Confinement::off());
     let (_never, stop) = tokio::sync::watch::channel(false);
-    train(&launcher, &spec, stop, |_| {}).await.unwrap()
+    train(&launcher, &spec, stop, not_early(), |_| {}).await.unwrap()
 }
 
 fn step(step: u64, tokens: u64) -> String {

@@ -12,10 +12,11 @@ use crate::flow::CommitId;
 use crate::records::NightRecord;
 use crate::seeds::{self, Seeds};
 use crate::setup::Environment;
+use crate::stats::race::SEARCH_SEEDS;
 use crate::store::Store;
 
-/// Training seeds drawn for a night; this version uses the first.
-const SEEDS: usize = 16;
+/// Training seeds drawn for a night: one half for the search, the other, which nothing is decided by, for the morning.
+const SEEDS: usize = 2 * SEARCH_SEEDS as usize;
 
 pub(super) async fn new_night(
     store: &Store,

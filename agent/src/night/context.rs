@@ -12,6 +12,7 @@ use crate::layout::Layout;
 use crate::propose::Proposer;
 use crate::records::NightRecord;
 use crate::repo::{Repo, RepoError};
+use crate::stats::race::SEARCH_SEEDS;
 use crate::store::Store;
 
 /// Facts of a patch that the records want and the commit does not carry.
@@ -44,6 +45,20 @@ pub struct Context {
     briefed: Mutex<HashSet<CommitId>>,
     /// Facts of the patches committed by this process.
     pub(super) patches: Mutex<HashMap<CommitId, PatchFacts>>,
+    /// Held while something is built: all candidates are built in one slot.
+    pub(super) building: tokio::sync::Mutex<()>,
+}
+
+/// Where in a night's list of seeds the one with an index stands. The first half of the list is for the search, the second for the
+/// morning; nights begun by an older version have shorter lists.
+fn place_of_seed(listed: usize, index: u32) -> Option<usize> {
+    let (half, index) = (listed / 2, usize::try_from(index).ok()?);
+    let search = SEARCH_SEEDS as usize;
+    if index < search {
+        (index < half).then_some(index)
+    } else {
+        (index - search < listed - half).then_some(half + index - search)
+    }
 }
 
 impl Context {
@@ -68,12 +83,25 @@ impl Context {
             proposer: Mutex::new(proposer),
             briefed: Mutex::new(HashSet::new()),
             patches: Mutex::new(HashMap::new()),
+            building: tokio::sync::Mutex::new(()),
         }
     }
 
     /// The experiment of this night with a number.
     pub fn id(&self, number: u32) -> ExperimentId {
         ExperimentId { night: self.night.id.clone(), number }
+    }
+
+    /// The secret seed with an index. Indices from [`SEARCH_SEEDS`] on are those of the morning, which nothing was decided by.
+    /// `None` when the night, begun by an older version, has too few.
+    pub fn seed(&self, index: u32) -> Option<u64> {
+        self.night.seeds.get(place_of_seed(self.night.seeds.len(), index)?).copied()
+    }
+
+    /// The index of a seed of this night.
+    pub fn seed_index(&self, seed: u64) -> Option<u32> {
+        let place = self.night.seeds.iter().position(|known| *known == seed)?;
+        (0..2 * SEARCH_SEEDS).find(|index| place_of_seed(self.night.seeds.len(), *index) == Some(place))
     }
 
     /// Opens the repository; cheap, and needed wherever git is touched, because handles are not shared between threads.
@@ -112,5 +140,30 @@ impl Context {
 
     pub(super) fn patch(&self, commit: &CommitId) -> Option<PatchFacts> {
         self.patches.lock().unwrap_or_else(PoisonError::into_inner).get(commit).cloned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_morning_has_seeds_of_its_own() {
+        for (listed, index, place) in [
+            (32, 0, Some(0)),
+            (32, 15, Some(15)),
+            (32, 16, Some(16)),
+            (32, 31, Some(31)),
+            (32, 32, None),
+            // A night of an older version.
+            (16, 7, Some(7)),
+            (16, 8, None),
+            (16, 16, Some(8)),
+            (16, 23, Some(15)),
+            (16, 24, None),
+            (0, 0, None),
+        ] {
+            assert_eq!(place_of_seed(listed, index), place, "seed {index} of {listed}");
+        }
     }
 }

@@ -10,12 +10,12 @@ use tokio::task::JoinSet;
 
 use super::context::Context;
 use super::live::Watcher;
+use super::looks::Look;
 use super::machine::Machine;
 use super::messages::{Effect, Ending, Event};
-use super::perform::{Fault, TestProgress};
-use super::telling::{current, recorded, summary};
-use super::{enlist, evaluate, making, settle, trial};
-use crate::run::StopSignal;
+use super::perform::TestProgress;
+use super::settle;
+use super::telling::{recorded, summary};
 use crate::terminal::{LiveView, Notice, Stage};
 
 /// How often the watcher is told how things stand.
@@ -39,24 +39,26 @@ pub struct DriverError(#[from] crate::store::StoreError);
 
 pub(super) struct Driver<'a> {
     pub(super) context: Arc<Context>,
-    machine: Machine,
+    pub(super) machine: Machine,
     began: Instant,
     offset: f64,
     pub(super) deadline: Option<f64>,
     /// Effects journalled by earlier parts of the night, and by this one: every key is new, also after a restart.
     part: usize,
     journalled: usize,
-    tasks: JoinSet<Done>,
-    progress: mpsc::UnboundedSender<TestProgress>,
-    stop: watch::Sender<bool>,
+    pub(super) tasks: JoinSet<Done>,
+    pub(super) progress: mpsc::UnboundedSender<TestProgress>,
+    pub(super) stop: watch::Sender<bool>,
+    /// The training run in flight and how it is told to end early.
+    pub(super) early: Option<(u32, u32, watch::Sender<Option<String>>)>,
     pub(super) view: LiveView,
     pub(super) watcher: &'a mut dyn Watcher,
 }
 
 /// A performed effect: its journal key and the event it is answered with.
-struct Done {
-    key: String,
-    event: Event,
+pub(super) struct Done {
+    pub(super) key: String,
+    pub(super) event: Event,
 }
 
 /// Runs a night to its end. `offset` is how many seconds ago it began, for a resumed one. Each message on `interrupts` is a
@@ -86,6 +88,7 @@ pub async fn drive(
         tasks: JoinSet::new(),
         progress,
         stop: watch::Sender::new(false),
+        early: None,
         view,
         watcher,
     };
@@ -95,12 +98,18 @@ pub async fn drive(
     while ending.is_none() {
         tokio::select! {
             Some(done) = driver.tasks.join_next() => {
+                // What a trial said while it ran comes before its end.
+                while let Ok(progress) = progressed.try_recv() {
+                    ending = ending.or(driver.heard(progress).await?);
+                }
                 let done = match done {
                     Ok(done) => done,
                     // Only a bug in this program gets here; it must not look like a verdict.
                     Err(error) => Done { key: String::new(), event: Event::Fault(format!("internal error: {error}")) },
                 };
-                ending = driver.done(done).await?;
+                if ending.is_none() {
+                    ending = driver.done(done).await?;
+                }
             }
             Some(()) = interrupts.recv() => {
                 wishes += 1;
@@ -113,15 +122,7 @@ pub async fn drive(
                 ending = driver.take(Event::Stop { at_once: wishes > 1 }).await?;
             }
             Some(progress) = progressed.recv() => {
-                if let Some(current) = &mut driver.view.current {
-                    match progress {
-                        TestProgress::Training(point) => {
-                            (current.stage, current.progress) = (Stage::Training, Some(point.fraction));
-                            current.loss = point.point.loss.or(current.loss);
-                        }
-                        TestProgress::Verifying(fraction) => current.verifying(fraction),
-                    }
-                }
+                ending = driver.heard(progress).await?;
             }
             _ = tick.tick() => {
                 driver.show();
@@ -143,11 +144,26 @@ impl Driver<'_> {
         self.offset + self.began.elapsed().as_secs_f64()
     }
 
+    /// How the test of an experiment is: shown, and what was seen at a look handed to the machine.
+    async fn heard(&mut self, progress: TestProgress) -> Result<Option<Ending>, DriverError> {
+        match (progress, &mut self.view.current) {
+            (TestProgress::Look(Look { number, trial, look, curve_difference }), _) => {
+                return self.take(Event::Look { number, trial, look, curve_difference }).await;
+            }
+            (TestProgress::Training(heard), Some(current)) => {
+                (current.stage, current.progress) = (Stage::Training, Some(heard.fraction));
+                current.loss = heard.point.loss.or(current.loss);
+            }
+            (TestProgress::Verifying(fraction), Some(current)) => current.verifying(fraction),
+            (_, None) => {}
+        }
+        Ok(None)
+    }
+
     /// Journals that an effect is done and hands its answer to the machine.
     async fn done(&mut self, done: Done) -> Result<Option<Ending>, DriverError> {
         if !done.key.is_empty() {
-            let outcome = json!({ "event": summary(&done.event) });
-            self.context.store.end_effect(&self.context.night.id, &done.key, &outcome).await?;
+            self.end(&done.key, summary(&done.event)).await?;
         }
         self.take(done.event).await
     }
@@ -172,13 +188,12 @@ impl Driver<'_> {
                         let payload = json!({ "verdict": settled.decision.verdict });
                         let key = self.journal(&format!("settle/{}", settled.number), "settle", payload).await?;
                         self.told_settled(&settled).await?;
-                        let number = settled.number;
+                        let counts = settled.number > 0 && settled.without.is_none();
                         let champion = self.machine.champion().commit.clone();
                         let event = settle::settle(Arc::clone(&self.context), *settled, champion).await;
                         let event = event.unwrap_or_else(Event::Fault);
-                        let outcome = json!({ "event": summary(&event) });
-                        self.context.store.end_effect(&self.context.night.id, &key, &outcome).await?;
-                        if matches!(event, Event::Settled { .. }) && number > 0 {
+                        self.end(&key, summary(&event)).await?;
+                        if matches!(event, Event::Settled { .. }) && counts {
                             self.view.done += 1;
                         }
                         queue.push_back(event);
@@ -191,121 +206,16 @@ impl Driver<'_> {
     }
 
     /// Writes down that an effect begins; returns its key.
-    async fn journal(&mut self, what: &str, kind: &str, payload: Value) -> Result<String, DriverError> {
+    pub(super) async fn journal(&mut self, what: &str, kind: &str, payload: Value) -> Result<String, DriverError> {
         self.journalled += 1;
         let key = format!("{}.{}/{what}", self.part, self.journalled);
         self.context.store.begin_effect(&self.context.night.id, &key, kind, &payload).await?;
         Ok(key)
     }
 
-    /// Journals an effect and performs it in a task of its own; what fails before that is the answer.
-    async fn start(&mut self, effect: Effect) -> Result<Option<Event>, DriverError> {
-        let context = Arc::clone(&self.context);
-        let stop: StopSignal = self.stop.subscribe();
-        let champion = self.machine.champion().clone();
-        match effect {
-            Effect::Propose { number, turn } => {
-                let key = self
-                    .journal(&format!("propose/{number}/{turn}"), "propose", json!({ "champion": champion.commit }))
-                    .await?;
-                self.view.next = Some((number, "proposing".to_owned()));
-                self.spawn_making(key, number, making::propose(context, champion.commit, champion.val_bpb, turn, None));
-            }
-            Effect::Repair { number, turn, proposal, setback } => {
-                let key =
-                    self.journal(&format!("repair/{number}/{turn}"), "repair", json!({ "key": proposal.key })).await?;
-                self.view.next = Some((number, "repairing".to_owned()));
-                let repair = Some((*proposal, *setback));
-                self.spawn_making(
-                    key,
-                    number,
-                    making::propose(context, champion.commit, champion.val_bpb, turn, repair),
-                );
-            }
-            Effect::Commit { number, proposal, parent } => {
-                let key = self
-                    .journal(
-                        &format!("commit/{number}/{}", parent.short()),
-                        "commit",
-                        json!({ "key": proposal.key, "parent": parent }),
-                    )
-                    .await?;
-                self.view.next = Some((number, "committing".to_owned()));
-                self.spawn_making(key, number, making::commit(context, number, *proposal, parent));
-            }
-            Effect::Build { number, candidate } => {
-                let key = self
-                    .journal(
-                        &format!("build/{number}/{}", candidate.commit.short()),
-                        "build",
-                        json!({ "commit": candidate.commit, "parent": candidate.parent }),
-                    )
-                    .await?;
-                match &mut self.view.next {
-                    Some((next, what)) if *next == number => "building".clone_into(what),
-                    _ => self.view.current = Some(current(number, "", Stage::Building)),
-                }
-                self.spawn_making(key, number, making::build(context, number, candidate, stop));
-            }
-            Effect::Train { launch, trial, seed, purpose, era } => {
-                let key = self
-                    .journal(
-                        &format!("train/{}/{trial}", launch.number),
-                        "train",
-                        json!({ "commit": launch.candidate.commit, "seed": seed, "purpose": purpose, "era": era }),
-                    )
-                    .await?;
-                let title = launch.proposal.as_ref().map_or("", |proposal| proposal.title.as_str());
-                self.view.current = Some(current(launch.number, title, Stage::Starting));
-                self.view.next = self.view.next.take().filter(|(next, _)| *next != launch.number);
-                // Before anything else is begun: the next proposal is made in the knowledge of this one.
-                if let Err(what) = enlist::enlist(&context, &launch).await {
-                    return Ok(Some(Event::Fault(what)));
-                }
-                let progress = self.progress.clone();
-                self.spawn(key, trial::run_trial(context, launch, trial, seed, stop, progress));
-            }
-            Effect::Evaluate { number, trial, purpose: _ } => {
-                let key = self.journal(&format!("evaluate/{number}/{trial}"), "evaluate", json!({})).await?;
-                if let Some(current) = &mut self.view.current {
-                    current.verifying(0.0);
-                }
-                let progress = self.progress.clone();
-                self.spawn(key, evaluate::evaluate(context, number, trial, champion.number, stop, progress));
-            }
-            // The machine does not ask for these yet.
-            Effect::ProposeWithout { .. } => return Ok(Some(Event::Proposed(None))),
-            Effect::Claim { .. } => return Ok(Some(Event::Claimed)),
-            Effect::Conclude { number, words } => self.concluded(number, &words).await?,
-            Effect::Warn { text } => self.warn("night", &text).await?,
-            Effect::StopEarly { .. }
-            | Effect::Spare { .. }
-            | Effect::Skip { .. }
-            | Effect::Settle { .. }
-            | Effect::Finish(_) => {}
-        }
-        Ok(None)
-    }
-
-    /// Performs an effect of the testing lane: what goes wrong there beyond a trial's own faults ends the night.
-    fn spawn(&mut self, key: String, effect: impl Future<Output = Result<Event, Fault>> + Send + 'static) {
-        self.tasks.spawn(async move {
-            let event = effect.await.unwrap_or_else(Event::Fault);
-            Done { key, event }
-        });
-    }
-
-    /// Performs an effect of the making lane: what goes wrong there costs one candidate.
-    fn spawn_making(
-        &mut self,
-        key: String,
-        number: u32,
-        effect: impl Future<Output = Result<Event, Fault>> + Send + 'static,
-    ) {
-        self.tasks.spawn(async move {
-            let event = effect.await.unwrap_or_else(|what| Event::MakingFault { number, what });
-            Done { key, event }
-        });
+    /// Writes down that an effect has ended, and how, in a word.
+    pub(super) async fn end(&self, key: &str, how: &str) -> Result<(), DriverError> {
+        Ok(self.context.store.end_effect(&self.context.night.id, key, &json!({ "event": how })).await?)
     }
 
     /// Ends whatever still runs; processes get the chance to end their trees.

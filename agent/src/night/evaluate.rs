@@ -1,44 +1,88 @@
 //! Performing [`Effect::Evaluate`](super::messages::Effect): has a trial's checkpoint evaluated and records what came of it.
+//!
+//! The search is measured on the search text, the morning on the sealed text. This is the one place at which a night opens the
+//! latter, and every evaluation is entered in the ledger before it begins.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::context::Context;
 use super::messages::{Event, Measured};
-use super::perform::{Fault, TestProgress, fault, warn};
-use crate::records::Evaluation;
+use super::perform::{Fault, TestProgress, blocking, fault, warn};
+use super::settle::keep_last_checkpoint;
+use crate::flow::{DocumentLoss, ExperimentId, Purpose, Verified};
+use crate::records::{self, Evaluation, TrialRecord};
 use crate::run::StopSignal;
-use crate::verify::{self, Evaluated, EvaluationError};
+use crate::verify::{self, Evaluated, EvaluationError, HeldOut};
 
-/// Has the checkpoint of a trial evaluated, in the knowledge of what the champion claims of each token.
+/// What a night's sealed text is spent on, in the ledger's words.
+const MORNING: &str = "the morning's claim";
+
+/// What the search text is looked at for.
+const DECISIONS: &str = "decisions";
+
+/// What [`Effect::Evaluate`](super::messages::Effect) asks for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asked {
+    /// The experiment's number.
+    pub number: u32,
+    /// Counted from 1.
+    pub trial: u32,
+    /// Which text it is measured on.
+    pub purpose: Purpose,
+    /// The champion's number.
+    pub champion: u32,
+}
+
+/// Has the checkpoint of a trial evaluated, in the knowledge of what another model claims of each token.
 pub(super) async fn evaluate(
     context: Arc<Context>,
-    number: u32,
-    trial: u32,
-    champion: u32,
+    asked: Asked,
     stop: StopSignal,
     progress: UnboundedSender<TestProgress>,
 ) -> Result<Event, Fault> {
+    let Asked { number, trial, purpose, .. } = asked;
     let id = context.id(number);
     let trials = context.store.trials(&id).await.map_err(|error| fault("cannot read the trials")(&error))?;
-    let record = trials.into_iter().find(|known| known.ordinal == trial);
+    let record = trials.iter().find(|known| known.ordinal == trial);
     let record = record.ok_or_else(|| format!("trial {trial} of experiment {id} has no record"))?;
-    match record.evaluation {
+    if record.purpose != purpose {
+        let (was, asked) = (record.purpose.name(), purpose.name());
+        return Err(format!("trial {trial} of experiment {id} was run for the {was}, not for the {asked}"));
+    }
+    match &record.evaluation {
         // A night that was cut off between evaluation and decision.
         Some(Evaluation::Verified(verified)) => {
-            return Ok(Event::Evaluated(Ok(Measured { verified, documents: Arc::new([]) })));
+            let measured = measured(&context, record, verified.clone()).await?;
+            return Ok(Event::Evaluated(Ok(measured)));
         }
-        Some(Evaluation::Rejected(rejected)) => return Ok(Event::Evaluated(Err(rejected))),
+        Some(Evaluation::Rejected(rejected)) => return Ok(Event::Evaluated(Err(rejected.clone()))),
         None => {}
     }
-    let Some(checkpoint) = record.trained.and_then(|trained| trained.checkpoint_sha256) else {
+    let Some(checkpoint) = record.trained.as_ref().and_then(|trained| trained.checkpoint_sha256.clone()) else {
         return Ok(Event::TrialFault(format!("trial {trial} of experiment {id} has no recorded checkpoint")));
     };
+    if purpose == Purpose::Morning {
+        let claim = context.store.claim(&context.night.id).await;
+        if claim.map_err(|error| fault("cannot read the claim")(&error))?.is_some() {
+            return Err(
+                "this night's claim is recorded and its sealed text is spent; it is not looked at again".to_owned()
+            );
+        }
+    }
+    let held_out = held_out(&context, purpose).await?;
+    let reference = reference(&context, asked, &held_out).await?;
     let subject = context.subject(&id, trial, &record.artifact_sha256);
-    let reference = if number == champion { None } else { champions_claim(&context, champion).await? };
-    let spec = context.workbench.evaluation(&subject, checkpoint, Arc::clone(&context.workbench.held_out), reference);
+    let spec = context.workbench.evaluation(&subject, checkpoint, held_out, reference);
     let spec = spec.map_err(|error| fault("cannot prepare the evaluation")(&error))?;
+    let (part, what_for) = match purpose {
+        Purpose::Search => (records::HeldOut::Search, DECISIONS),
+        Purpose::Morning => (records::HeldOut::Sealed, MORNING),
+    };
+    let entered = context.store.count_look(&context.night.id, part, what_for).await;
+    entered.map_err(|error| fault("cannot enter the look at held-out text in the ledger")(&error))?;
     let evaluated = verify::evaluate(&context.workbench.launcher, &spec, stop, |_, fraction| {
         // Nobody watching is no reason to stop.
         let _unwatched = progress.send(TestProgress::Verifying(fraction));
@@ -54,18 +98,68 @@ pub(super) async fn evaluate(
     };
     let recorded = context.store.record_evaluation(&id, trial, evaluation, Some(certificate)).await;
     recorded.map_err(|error| fault("cannot record the evaluation")(&error))?;
-    Ok(Event::Evaluated(outcome.map(|verified| Measured { verified, documents: Arc::new([]) })))
+    keep_last_checkpoint(&context, &id).await?;
+    Ok(Event::Evaluated(match outcome {
+        Ok(verified) => Ok(measured(&context, record, verified).await?),
+        Err(rejected) => Err(rejected),
+    }))
 }
 
-/// What the champion claims of each held-out token, by which cuts are drawn where a leak would pay.
-async fn champions_claim(context: &Arc<Context>, number: u32) -> Result<Option<Vec<f32>>, Fault> {
-    let id = context.id(number);
-    let trials = context.store.trials(&id).await.map_err(|error| fault("cannot read the champion's trials")(&error))?;
-    let Some(trial) = trials.iter().rfind(|trial| trial.val_bpb().is_some()) else { return Ok(None) };
-    match verify::read_claim(&context.layout.claim(&id, trial.ordinal), context.workbench.held_out.bytes().len()) {
+/// The text that a trial is measured on.
+async fn held_out(context: &Arc<Context>, purpose: Purpose) -> Result<Arc<HeldOut>, Fault> {
+    let opener = Arc::clone(context);
+    blocking("opening the held-out text", move || {
+        let opened = opener.workbench.held_out_for(purpose);
+        opened.map_err(|error| fault("cannot open the held-out text")(&error))
+    })
+    .await
+}
+
+/// A trial's figures and, from its claim, those of every document. Where the claim's file is gone the figures stand alone, and
+/// what they are compared with is a little less sure.
+pub(super) async fn measured(
+    context: &Arc<Context>,
+    trial: &TrialRecord,
+    verified: Verified,
+) -> Result<Measured, Fault> {
+    let held_out = held_out(context, trial.purpose).await?;
+    let path = context.layout.claim(&trial.experiment, trial.ordinal);
+    let summed = blocking("summing over documents", move || Ok(documents(path, &held_out))).await?;
+    let documents = match summed {
+        Ok(documents) => documents,
+        Err(why) => {
+            let (trial, id) = (trial.ordinal, &trial.experiment);
+            warn(context, "evaluate", &format!("trial {trial} of experiment {id} counts as a whole only: {why}"))
+                .await?;
+            Arc::new([])
+        }
+    };
+    Ok(Measured { verified, documents })
+}
+
+fn documents(path: PathBuf, held_out: &HeldOut) -> Result<Arc<[DocumentLoss]>, String> {
+    let claim = verify::read_claim(&path, held_out.bytes().len()).map_err(|error| error.to_string())?;
+    verify::per_document(&claim, held_out).map_err(|error| error.to_string())
+}
+
+/// What another model claims of each token of the same text, by which cuts are drawn where a leak would pay: the champion's claim for
+/// a candidate, the night's start's for a champion. In the morning, on the sealed text, the start's is the only one there is.
+async fn reference(context: &Arc<Context>, asked: Asked, held_out: &HeldOut) -> Result<Option<Vec<f32>>, Fault> {
+    let whose = match asked.purpose {
+        Purpose::Search if asked.number != asked.champion => asked.champion,
+        Purpose::Search | Purpose::Morning => 0,
+    };
+    if whose == asked.number {
+        return Ok(None);
+    }
+    let id: ExperimentId = context.id(whose);
+    let trials = context.store.trials(&id).await.map_err(|error| fault("cannot read the trials")(&error))?;
+    let same = |trial: &&TrialRecord| trial.purpose == asked.purpose && trial.val_bpb().is_some();
+    let Some(trial) = trials.iter().rfind(same) else { return Ok(None) };
+    match verify::read_claim(&context.layout.claim(&id, trial.ordinal), held_out.bytes().len()) {
         Ok(claim) => Ok(Some(claim)),
         Err(error) => {
-            let text = format!("the champion's claim cannot be read, so cuts are drawn without it: {error}");
+            let text = format!("the claim of experiment {id} cannot be read, so cuts are drawn without it: {error}");
             warn(context, "evaluate", &text).await?;
             Ok(None)
         }

@@ -86,7 +86,8 @@ pub(super) async fn champions_curve(
     match read {
         Ok(curve) => Ok(Some(curve)),
         Err(error) => {
-            let text = format!("trial {} of experiment {id} cannot be compared while it trains: {error}", trial.ordinal);
+            let text =
+                format!("trial {} of experiment {id} cannot be compared while it trains: {error}", trial.ordinal);
             warn(context, "train", &text).await?;
             Ok(None)
         }

@@ -2,13 +2,16 @@
 
 use std::sync::{Arc, PoisonError};
 
+use serde_json::json;
+
 use super::context::{Context, PatchFacts};
 use super::messages::{Event, Lines, Refusal, Setback};
-use super::perform::{Fault, blocking, fault, now};
+use super::perform::{Fault, blocking, fault, now, warn};
 use crate::build::{BuildError, Order};
 use crate::edit::{CheckedPatch, Class};
 use crate::flow::{Brief, Candidate, CommitId, Proposal};
-use crate::propose::{Failure, Skipped};
+use crate::hash::sha256;
+use crate::propose::{Failure, LEAVE_ONE_OUT, Skipped, ablation};
 use crate::repo;
 use crate::run::StopSignal;
 
@@ -66,6 +69,32 @@ pub(super) async fn propose(
     Ok(Event::Proposed(proposal.map(Box::new)))
 }
 
+/// Asks for the champion without a kept experiment's change. Answered with no proposal, and a line that says why, where later changes
+/// lie over it.
+pub(super) async fn propose_without(context: Arc<Context>, champion: CommitId, of: u32) -> Result<Event, Fault> {
+    let history = context.store.history(context.campaign.name.as_str()).await;
+    let history = history.map_err(|error| fault("cannot read the history")(&error))?;
+    let id = context.id(of);
+    let kept = history.into_iter().find(|entry| entry.id == id);
+    let kept = kept.ok_or_else(|| format!("experiment {id} has no record"))?;
+    let asked = Arc::clone(&context);
+    let made = blocking("taking a change back", move || {
+        let files = |commit: &CommitId| {
+            asked.candidate_files(commit).map_err(|error| fault("cannot read the champion's files")(&error))
+        };
+        let (before, present) = (files(&kept.champion)?, files(&champion)?);
+        Ok(ablation(&kept.for_brief(&champion), &before, &present).map_err(|error| error.to_string()))
+    })
+    .await?;
+    match made {
+        Ok(proposal) => Ok(Event::Proposed(Some(Box::new(proposal)))),
+        Err(why) => {
+            warn(&context, "morning", &why).await?;
+            Ok(Event::Proposed(None))
+        }
+    }
+}
+
 fn as_failure(setback: Setback) -> Failure {
     match setback {
         Setback::Refused(Refusal::Policy(why)) => Failure::Policy(why),
@@ -97,7 +126,13 @@ pub(super) async fn commit(
                 }));
             }
         };
-        if seen.contains(patch.digest()) {
+        // A champion without its newest change is the champion before it: measured again on purpose, under a digest of its own.
+        let measures = proposal.author.proposer == LEAVE_ONE_OUT;
+        let digest = match measures {
+            true => sha256(json!({ "without": proposal.key, "content": patch.digest() }).to_string().as_bytes()),
+            false => patch.digest().to_owned(),
+        };
+        if seen.contains(&digest) && !measures {
             let words =
                 "the same code, comments and layout aside, was an experiment of this campaign before".to_owned();
             return Ok(Event::Refused(Refusal::Duplicate(words)));
@@ -111,7 +146,7 @@ pub(super) async fn commit(
         let lines = Lines { added: count(patch.lines_added()), removed: count(patch.lines_removed()) };
         context.remember_patch(
             candidate.commit.clone(),
-            PatchFacts { digest: patch.digest().to_owned(), lines_added: lines.added, lines_removed: lines.removed },
+            PatchFacts { digest, lines_added: lines.added, lines_removed: lines.removed },
         );
         Ok(Event::Committed { candidate, lines })
     })
@@ -125,6 +160,7 @@ pub(super) async fn build(
     candidate: Candidate,
     stop: StopSignal,
 ) -> Result<Event, Fault> {
+    let _alone = context.building.lock().await;
     let folder = context.layout.experiment(&context.id(number));
     std::fs::create_dir_all(&folder).map_err(|error| fault("cannot create the experiment's folder")(&error))?;
     let executable = context.layout.trainer(&context.id(number));

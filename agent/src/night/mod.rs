@@ -4,13 +4,16 @@
 //! decision of a night can therefore be tested without a night.
 
 mod begin;
+mod claim;
 pub mod context;
 pub mod device;
 pub mod driver;
+mod earlier;
 mod enlist;
 mod evaluate;
 pub mod live;
 mod lock;
+mod looks;
 pub mod machine;
 mod making;
 pub mod messages;
@@ -21,6 +24,7 @@ pub mod ready;
 pub mod redteam;
 pub mod resume;
 mod settle;
+mod starting;
 mod telling;
 mod trial;
 pub mod workbench;

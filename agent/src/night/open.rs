@@ -152,6 +152,8 @@ pub async fn open(
             .map_err(|why| OpenError::Resume { night: context.night.id.clone(), why })?
     } else {
         resume::at_the_start(&context)
+            .await
+            .map_err(|why| OpenError::Resume { night: context.night.id.clone(), why })?
     };
     let baseline = match resumed {
         true => context.store.trials(&context.id(0)).await?.iter().rev().find_map(|trial| trial.val_bpb()),

@@ -6,12 +6,15 @@
 use std::sync::Arc;
 
 use super::context::Context;
+use super::looks::Look;
 use crate::records::Level;
 use crate::run::trial::TrialProgress;
 
 pub(super) enum TestProgress {
     /// A step of training.
     Training(TrialProgress),
+    /// A look at its curve.
+    Look(Look),
     /// So much of the verification, 0 to 1.
     Verifying(f64),
 }

@@ -1,20 +1,28 @@
 //! Going on with a night that was cut off: mends what a crash can leave between two steps, and finds where to go on.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::context::Context;
-use super::messages::{Came, Lines, Measured, PastTrial, Standing, Start, Unsettled};
+use super::messages::{Came, Finding, Lines, Measured, PastTrial, Standing, Start, Unsettled};
 use super::perform::Fault;
-use super::{enlist, settle, trial};
-use crate::flow::{Artifact, Candidate, ExperimentId, NightId, Purpose, TrialEnd, Verdict};
-use crate::records::{Evaluation, ExperimentRecord, TrialRecord};
+use super::telling::CONCLUDE;
+use super::{earlier, enlist, evaluate, settle, trial};
+use crate::flow::{Artifact, Candidate, Decision, ExperimentId, NightId, Purpose, TrialEnd, Verdict};
+use crate::propose::LEAVE_ONE_OUT;
+use crate::records::{EffectRecord, Evaluation, ExperimentRecord, TrialRecord};
 use crate::stats;
 use crate::store::Store;
 use crate::verify::EVALUATOR;
 
 /// Where a new night begins.
-pub fn at_the_start(context: &Context) -> Start {
-    Start::new(context.night.start_commit.clone(), context.night.proposer_seed)
+///
+/// # Errors
+/// What failed, in words.
+pub async fn at_the_start(context: &Arc<Context>) -> Result<Start, Fault> {
+    let mut start = Start::new(context.night.start_commit.clone(), context.night.proposer_seed);
+    earlier::take_over(context, &mut start).await?;
+    Ok(start)
 }
 
 /// Whether the figures that a night already has were measured as those to come will be; says why not.
@@ -51,31 +59,24 @@ pub async fn where_it_was(context: &Arc<Context>) -> Result<Start, Fault> {
     store.refresh_files(night).await.map_err(reading)?;
     let experiments = store.experiments(night).await.map_err(reading)?;
     let effects = store.effects(night).await.map_err(reading)?;
-    // Turns are counted in the journal's keys; one that was begun is used up.
-    let turn = effects
-        .iter()
-        .filter(|effect| effect.kind == "propose" || effect.kind == "repair")
-        .filter_map(|effect| effect.key.rsplit('/').next()?.parse::<u64>().ok())
-        .max()
-        .map_or(0, |last| last + 1);
+    end_cut_off_trials(context).await?;
+    let trials = store.night_trials(night).await.map_err(reading)?;
 
-    let mut start = at_the_start(context);
-    start.turn = turn;
+    let mut start = Start::new(context.night.start_commit.clone(), context.night.proposer_seed);
+    start.turn = next_turn(&effects);
+    start.claimed = store.claim(night).await.map_err(reading)?.is_some();
     let mut last_kept = None;
     for experiment in &experiments {
         let id = &experiment.id;
         let number = id.number;
         start.next_number = start.next_number.max(number + 1);
-        let trials = store.trials(id).await.map_err(reading)?;
-        for trial in trials.iter().filter(|trial| trial.trained.is_none()) {
-            let cut_off = trial::unmeasured(TrialEnd::Stopped, trial.seed, trial.budget);
-            store.end_trial(id, trial.ordinal, &cut_off).await.map_err(reading)?;
-        }
-        start.trials.extend(trials.iter().map(|trial| past(context, id, trial)));
+        let without = without(experiment);
+        let counted = u32::from(number > 0 && without.is_none());
+        let of: Vec<&TrialRecord> = trials.iter().filter(|trial| trial.experiment == *id).collect();
         let Some(candidate) = candidate(experiment) else {
             // Cut off before its commit was recorded, or given up without one. The start is simply measured anew.
             if number > 0 {
-                start.settled += 1;
+                start.settled += counted;
                 leave(context, experiment).await?;
             }
             continue;
@@ -83,41 +84,95 @@ pub async fn where_it_was(context: &Arc<Context>) -> Result<Start, Fault> {
         if number > 0 {
             enlist::create_branch(context, number, &experiment.proposal.title, candidate.commit.clone()).await?;
         }
-        let val_bpb = trials.iter().rev().find_map(TrialRecord::val_bpb);
-        if let Some(decision) = &experiment.decision {
-            if number > 0 {
-                start.settled += 1;
-                settle::annotate(context, candidate.commit.clone(), decision, val_bpb).await?;
-            }
-            if decision.verdict != Verdict::Kept {
-                settle::drop_checkpoints(context, &experiment.id).await?;
-            } else {
-                start.baseline_settled |= number == 0;
+        let standing = standing(context, experiment, &of, candidate.clone());
+        if number == 0 {
+            start.baseline = standing.clone();
+        }
+        match &experiment.decision {
+            Some(decision) => {
                 if number > 0 {
-                    start.kept.push(number);
-                    start.champion = Some(standing(context, experiment, &trials, candidate.clone()));
+                    start.settled += counted;
+                    start.findings.extend(finding(decision).filter(|_| without.is_none()));
+                    start.tested_without.extend(without);
+                    settle::annotate(context, id).await?;
                 }
-                last_kept = Some((number, candidate));
+                if decision.verdict == Verdict::Kept {
+                    settle::keep_last_checkpoint(context, id).await?;
+                    start.baseline_settled |= number == 0;
+                    if number > 0 {
+                        start.kept.push(number);
+                        start.champion = Some(standing);
+                    }
+                    last_kept = Some((number, candidate));
+                } else {
+                    settle::drop_checkpoints(context, id).await?;
+                }
             }
-        } else if number == 0 {
-            start.baseline = standing(context, experiment, &trials, candidate);
-        } else if start.unsettled.is_some() {
-            // One was being tested; this one had been given up and its verdict was not written any more.
-            start.settled += 1;
-            leave(context, experiment).await?;
-        } else {
-            start.unsettled = Some(Unsettled {
-                standing: standing(context, experiment, &trials, candidate),
-                without: None,
-                story: Vec::new(),
-            });
+            None if number == 0 => {}
+            None if start.unsettled.is_some() => {
+                // One was being tested; this one had been given up and its verdict was not written any more.
+                start.settled += counted;
+                leave(context, experiment).await?;
+            }
+            None => start.unsettled = Some(Unsettled { standing, without, story: story(&effects, number) }),
         }
     }
     // Those before it were crowned before it was proposed.
     if let Some((number, candidate)) = last_kept {
         settle::crown(context, number, &candidate).await?;
     }
+    start.trials = past_trials(context, &trials, &start).await?;
+    earlier::take_over(context, &mut start).await?;
     Ok(start)
+}
+
+/// A trial that the crash cut off ended there.
+async fn end_cut_off_trials(context: &Context) -> Result<(), Fault> {
+    let (store, night) = (&context.store, &context.night.id);
+    let recording = |error: crate::store::StoreError| format!("cannot record that a trial was cut off: {error}");
+    for trial in store.night_trials(night).await.map_err(recording)? {
+        if trial.trained.is_none() {
+            let cut_off = trial::unmeasured(TrialEnd::Stopped, trial.seed, trial.budget);
+            store.end_trial(&trial.experiment, trial.ordinal, &cut_off).await.map_err(recording)?;
+        }
+    }
+    Ok(())
+}
+
+/// Turns are counted in the journal's keys; one that was begun is used up.
+fn next_turn(effects: &[EffectRecord]) -> u64 {
+    effects
+        .iter()
+        .filter(|effect| effect.kind == "propose" || effect.kind == "repair")
+        .filter_map(|effect| effect.key.rsplit('/').next()?.parse::<u64>().ok())
+        .max()
+        .map_or(0, |last| last + 1)
+}
+
+/// What was concluded after each trial of an experiment; of two conclusions after the same trial, one of which a crash came after, the
+/// last counts.
+fn story(effects: &[EffectRecord], number: u32) -> Vec<String> {
+    let mut story = BTreeMap::new();
+    for effect in effects.iter().filter(|effect| effect.kind == CONCLUDE) {
+        if effect.payload["number"] == number
+            && let (Some(trial), Some(words)) = (effect.payload["trial"].as_u64(), effect.payload["words"].as_str())
+        {
+            story.insert(trial, words.to_owned());
+        }
+    }
+    story.into_values().collect()
+}
+
+/// The kept experiment that this one leaves out of the champion, if it is one of the morning's.
+fn without(experiment: &ExperimentRecord) -> Option<u32> {
+    let proposal = &experiment.proposal;
+    let kept = (proposal.author.proposer == LEAVE_ONE_OUT).then(|| proposal.key.parse::<ExperimentId>().ok())??;
+    Some(kept.number)
+}
+
+fn finding(decision: &Decision) -> Option<Finding> {
+    let standard_error = decision.evidence.as_ref()?.standard_error;
+    (standard_error > 0.0).then_some(Finding { estimate: decision.difference?, standard_error })
 }
 
 /// Gives an experiment that the crash left without a verdict one that says so.
@@ -133,15 +188,17 @@ async fn leave(context: &Context, experiment: &ExperimentRecord) -> Result<(), F
 fn standing(
     context: &Context,
     experiment: &ExperimentRecord,
-    trials: &[TrialRecord],
+    trials: &[&TrialRecord],
     candidate: Candidate,
 ) -> Standing {
     let id = &experiment.id;
     let path = context.layout.trainer(id);
-    let artifact = trials.last().filter(|_| path.exists()).map(|last| Artifact {
-        path,
-        sha256: last.artifact_sha256.clone(),
-        build_seconds: experiment.artifact.as_ref().map_or(0.0, |artifact| artifact.build_seconds),
+    let built = experiment.artifact.as_ref();
+    let sha256 = trials.last().map(|last| &last.artifact_sha256).or(built.map(|built| &built.sha256));
+    let artifact = sha256.filter(|_| path.exists()).map(|sha256| Artifact {
+        path: path.clone(),
+        sha256: sha256.clone(),
+        build_seconds: built.map_or(0.0, |built| built.build_seconds),
     });
     let lines =
         experiment.candidate.as_ref().map(|record| Lines { added: record.lines_added, removed: record.lines_removed });
@@ -149,29 +206,84 @@ fn standing(
     Standing { number: id.number, proposal, candidate, lines: lines.unwrap_or_default(), artifact }
 }
 
-fn past(context: &Context, id: &ExperimentId, trial: &TrialRecord) -> PastTrial {
-    let finished = trial.trained.as_ref().filter(|trained| trained.end == TrialEnd::Finished);
-    let came = match &trial.evaluation {
+/// All trials in the order in which they began.
+async fn past_trials(context: &Arc<Context>, trials: &[TrialRecord], start: &Start) -> Result<Vec<PastTrial>, Fault> {
+    let mut in_order: Vec<&TrialRecord> = trials.iter().collect();
+    in_order.sort_by_key(|trial| (trial.started_at, trial.experiment.number, trial.ordinal));
+    let unsettled = start.unsettled.as_ref().map(|unsettled| unsettled.standing.number);
+    let champion = start.champion.as_ref().map_or(0, |champion| champion.number);
+    let mut past = Vec::with_capacity(in_order.len());
+    for (place, trial) in in_order.iter().enumerate() {
+        let number = trial.experiment.number;
+        let compared = number == 0 || number == champion || Some(number) == unsettled;
+        // A claim that is made needs its documents no more, and the sealed text stays closed.
+        let documents = compared && (trial.purpose == Purpose::Search || !start.claimed);
+        let newest = place + 1 == in_order.len();
+        past.push(PastTrial {
+            number,
+            ordinal: trial.ordinal,
+            seed: context.seed_index(trial.seed).ok_or_else(|| {
+                format!("the seed of trial {} of {} is not the night's", trial.ordinal, trial.experiment)
+            })?,
+            purpose: trial.purpose,
+            era: trial.era,
+            steps: trial.trained.as_ref().map_or(0, |trained| trained.steps),
+            seconds: seconds(trial),
+            came: came(context, trial, documents, newest).await?,
+        });
+    }
+    Ok(past)
+}
+
+fn seconds(trial: &TrialRecord) -> Option<f64> {
+    let (trained, evaluation) = (trial.trained.as_ref()?, trial.evaluation.as_ref()?);
+    let evaluated = match (evaluation, &trial.certificate) {
+        (Evaluation::Verified(verified), _) => verified.seconds,
+        (Evaluation::Rejected(_), certificate) => certificate.as_ref().map_or(0.0, |certificate| certificate.seconds),
+    };
+    Some(trained.start_seconds + trained.training_seconds + evaluated)
+}
+
+/// How a trial came out. Only the newest of all can be waiting for its evaluation: what came after another tells that it was given up.
+async fn came(context: &Arc<Context>, trial: &TrialRecord, documents: bool, newest: bool) -> Result<Came, Fault> {
+    match &trial.evaluation {
+        Some(Evaluation::Verified(verified)) if documents => {
+            return Ok(Came::Verified(evaluate::measured(context, trial, verified.clone()).await?));
+        }
         Some(Evaluation::Verified(verified)) => {
-            Came::Verified(Measured { verified: verified.clone(), documents: Arc::new([]) })
+            return Ok(Came::Verified(Measured { verified: verified.clone(), documents: Arc::new([]) }));
         }
         Some(Evaluation::Rejected(rejected)) => {
             let decision = stats::rejected(rejected);
-            Came::Failed { verdict: decision.verdict, words: decision.reason }
+            return Ok(Came::Failed { verdict: decision.verdict, words: decision.reason });
         }
-        // Its executable and checkpoint may have gone since.
-        None if finished.is_some() && context.layout.checkpoint(id, trial.ordinal).exists() => Came::Waits,
-        None => Came::Nothing,
-    };
-    PastTrial {
-        number: id.number,
-        ordinal: trial.ordinal,
-        seed: context.night.seeds.iter().position(|seed| *seed == trial.seed).map_or(0, |index| index as u32),
-        purpose: Purpose::Search,
-        era: 0,
-        steps: trial.trained.as_ref().map_or(0, |trained| trained.steps),
-        seconds: None,
-        came,
+        None => {}
+    }
+    let Some(trained) = &trial.trained else { return Ok(Came::Nothing) };
+    let (id, layout) = (&trial.experiment, &context.layout);
+    Ok(match &trained.end {
+        TrialEnd::Finished
+            if newest && layout.trainer(id).exists() && layout.checkpoint(id, trial.ordinal).exists() =>
+        {
+            Came::Waits
+        }
+        TrialEnd::Finished | TrialEnd::Stopped | TrialEnd::MachineFault { .. } => Came::Nothing,
+        TrialEnd::StoppedEarly { message } => Came::StoppedEarly(message.clone()),
+        TrialEnd::TimedOut | TrialEnd::NotFinite | TrialEnd::OutOfMemory { .. } | TrialEnd::Crashed { .. } => {
+            Came::Failed { verdict: Verdict::Crashed, words: failure(&trained.end) }
+        }
+    })
+}
+
+/// A trial's own failure, in the words that the machine has for it.
+fn failure(end: &TrialEnd) -> String {
+    match end {
+        TrialEnd::TimedOut => "it was still running after its budget and what is allowed beyond it".to_owned(),
+        TrialEnd::NotFinite => "its loss was not finite".to_owned(),
+        TrialEnd::OutOfMemory { message } => format!("out of memory: {message}"),
+        TrialEnd::Crashed { message } => format!("it crashed: {message}"),
+        TrialEnd::StoppedEarly { message } | TrialEnd::MachineFault { message } => message.clone(),
+        TrialEnd::Finished | TrialEnd::Stopped => String::new(),
     }
 }
 

@@ -9,8 +9,8 @@ use super::context::Context;
 use super::enlist::{branch_name, create_branch, record_attempts};
 use super::messages::{Event, Settled};
 use super::perform::{Fault, blocking, fault, now, warn};
-use crate::flow::{Candidate, CommitId, Decision, ExperimentId, Proposal, Verdict};
-use crate::records::CandidateRecord;
+use crate::flow::{Candidate, CommitId, Decision, ExperimentId, Proposal, Purpose, Verdict};
+use crate::records::{CandidateRecord, ClaimRecord, ExperimentRecord, TrialRecord};
 
 /// Records a decision and what follows from it: the champion's branch, the note.
 pub(super) async fn settle(context: Arc<Context>, settled: Settled, champion: CommitId) -> Result<Event, Fault> {
@@ -45,7 +45,7 @@ pub(super) async fn settle(context: Arc<Context>, settled: Settled, champion: Co
             drop_checkpoints(&context, &id).await?;
         }
         if settled.number > 0 {
-            annotate(&context, candidate.commit.clone(), &settled.decision, settled.val_bpb).await?;
+            annotate(&context, &id).await?;
         }
     }
     Ok(Event::Settled { number: settled.number })
@@ -54,8 +54,22 @@ pub(super) async fn settle(context: Arc<Context>, settled: Settled, champion: Co
 /// A night of checkpoints fills a disk. Those of experiments that were not kept are removed: their hashes are recorded, and
 /// `nocturne replay` makes them again.
 pub(super) async fn drop_checkpoints(context: &Arc<Context>, id: &ExperimentId) -> Result<(), Fault> {
+    keep_checkpoint(context, id, |_| None).await
+}
+
+/// Of an experiment that has had several trials, only the last verified one's checkpoint is kept.
+pub(super) async fn keep_last_checkpoint(context: &Arc<Context>, id: &ExperimentId) -> Result<(), Fault> {
+    keep_checkpoint(context, id, |trials| trials.iter().rfind(|trial| trial.val_bpb().is_some())).await
+}
+
+async fn keep_checkpoint(
+    context: &Arc<Context>,
+    id: &ExperimentId,
+    which: impl Fn(&[TrialRecord]) -> Option<&TrialRecord>,
+) -> Result<(), Fault> {
     let trials = context.store.trials(id).await.map_err(|error| fault("cannot read the trials")(&error))?;
-    for trial in trials {
+    let kept = which(&trials).map(|trial| trial.ordinal);
+    for trial in trials.iter().filter(|trial| Some(trial.ordinal) != kept) {
         let path = context.layout.checkpoint(id, trial.ordinal);
         match std::fs::remove_file(&path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -97,14 +111,20 @@ pub(super) async fn crown(context: &Arc<Context>, number: u32, candidate: &Candi
         .map_err(|error| fault("cannot record the new champion")(&error))
 }
 
-/// Writes the git note of a decision. It repeats what the database holds, so a night goes on without it.
-pub(super) async fn annotate(
-    context: &Arc<Context>,
-    commit: CommitId,
-    decision: &Decision,
-    val_bpb: Option<f64>,
-) -> Result<(), Fault> {
-    let (annotator, text) = (Arc::clone(context), note(decision, val_bpb));
+/// Writes the git note of a settled experiment: its decision and, where it is what the morning's claim is about, the claim. It
+/// repeats what the database holds, so a night goes on without it.
+pub(super) async fn annotate(context: &Arc<Context>, id: &ExperimentId) -> Result<(), Fault> {
+    let reading = fault("cannot read what a note is to say");
+    let experiment = context.store.experiment(id).await.map_err(|error| reading(&error))?;
+    let Some(ExperimentRecord { candidate: Some(candidate), decision: Some(decision), decided_at, .. }) = experiment
+    else {
+        return Ok(());
+    };
+    let trials = context.store.trials(id).await.map_err(|error| reading(&error))?;
+    let claim = context.store.claim(&id.night).await.map_err(|error| reading(&error))?;
+    let claim = claim.filter(|claim| claim.champion == candidate.commit);
+    let text = note(&decision, decided_by(&trials, decided_at), claim.as_ref());
+    let (annotator, commit) = (Arc::clone(context), candidate.commit);
     let noted = blocking("writing the note", move || {
         annotator
             .repo()
@@ -119,8 +139,17 @@ pub(super) async fn annotate(
     }
 }
 
+/// Mean bits per byte of the search trials that a decision rests on; a champion has more of them later.
+fn decided_by(trials: &[TrialRecord], decided_at: Option<jiff::Timestamp>) -> Option<f64> {
+    let rests_on = |trial: &&TrialRecord| {
+        trial.purpose == Purpose::Search && decided_at.is_none_or(|decided| trial.started_at <= decided)
+    };
+    let figures: Vec<f64> = trials.iter().filter(rests_on).filter_map(TrialRecord::val_bpb).collect();
+    (!figures.is_empty()).then(|| figures.iter().sum::<f64>() / figures.len() as f64)
+}
+
 /// The text of an experiment's git note: trailers, so that `git log --notes=nocturne` and scripts can read them.
-fn note(decision: &Decision, val_bpb: Option<f64>) -> String {
+fn note(decision: &Decision, val_bpb: Option<f64>, claim: Option<&ClaimRecord>) -> String {
     let mut text = format!("Verdict: {}\n", decision.verdict);
     if let Some(val_bpb) = val_bpb {
         text.push_str(&format!("Val-Bpb: {val_bpb:.6}\n"));
@@ -128,6 +157,16 @@ fn note(decision: &Decision, val_bpb: Option<f64>) -> String {
     if let Some(difference) = decision.difference {
         text.push_str(&format!("Difference: {difference:+.6}\n"));
     }
+    if let Some((low, high)) = decision.interval {
+        text.push_str(&format!("Interval: {low:+.6} {high:+.6}\n"));
+    }
+    if decision.trials > 0 {
+        text.push_str(&format!("Trials: {}\n", decision.trials));
+    }
     text.push_str(&format!("Rule: {}\nReason: {}\n", decision.rule, decision.reason.replace('\n', " ")));
+    if let Some(claim) = claim {
+        let word = if claim.holds { "holds" } else { "does not hold" };
+        text.push_str(&format!("Morning-Claim: {word}: {}\n", claim.words.replace('\n', " ")));
+    }
     text
 }

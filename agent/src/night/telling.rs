@@ -2,11 +2,17 @@
 
 use std::time::Duration;
 
+use serde_json::json;
+
 use super::driver::{Driver, DriverError};
-use super::messages::{Ending, Event, Settled};
-use crate::flow::{TrialEnd, Verdict};
+use super::messages::{Champion, Ending, Event, Launch, Settled};
+use crate::flow::{Purpose, TrialEnd, Verdict};
 use crate::records::{Level, NightEnding};
+use crate::stats::claim::Claim;
 use crate::terminal::{Current, Notice, Stage};
+
+/// The journal's word for what was concluded after a trial that did not settle its experiment.
+pub(super) const CONCLUDE: &str = "conclude";
 
 impl Driver<'_> {
     /// Tells people, and the records, what is worth a line.
@@ -66,8 +72,22 @@ impl Driver<'_> {
         self.record(Level::Info, "decision", &text).await
     }
 
-    pub(super) async fn concluded(&self, number: u32, words: &str) -> Result<(), DriverError> {
-        self.record(Level::Info, "decision", &format!("experiment {number}: {words}")).await
+    /// What was concluded after a trial stands in the journal too, with the trial's number: a night that is gone on with takes up
+    /// its story from there.
+    pub(super) async fn concluded(&mut self, number: u32, words: &str) -> Result<(), DriverError> {
+        let trials = self.context.store.trials(&self.context.id(number)).await?;
+        let trial = trials.last().map(|trial| trial.ordinal);
+        let payload = json!({ "number": number, "trial": trial, "words": words });
+        let key = self.journal(&format!("conclude/{number}"), CONCLUDE, payload).await?;
+        self.watcher.notice(&Notice::Stage { text: format!("#{number} {words}") });
+        self.record(Level::Info, "decision", &format!("experiment {number}: {words}")).await?;
+        self.end(&key, "concluded").await
+    }
+
+    pub(super) async fn told_claim(&mut self, claim: &Claim, champion: &Champion) -> Result<(), DriverError> {
+        let text = format!("morning: champion #{} against the night's start: {}", champion.number, claim.words);
+        self.watcher.notice(&Notice::Stage { text: text.clone() });
+        self.record(Level::Info, "claim", &text).await
     }
 
     pub(super) async fn warn(&mut self, stage: &str, text: &str) -> Result<(), DriverError> {
@@ -124,4 +144,15 @@ pub(super) fn recorded(ending: &Ending) -> Option<(NightEnding, String)> {
         Ending::BadStart(why) => (NightEnding::Failed, format!("the night's start cannot be measured: {why}")),
         Ending::MachineFaults(_) => return None,
     })
+}
+
+/// What a trial is, for people: whose, and why it is run.
+pub(super) fn words_of_trial(launch: &Launch, trial: u32, purpose: Purpose, champion: u32) -> String {
+    let title = launch.proposal.as_ref().map_or("the night's start", |proposal| proposal.title.as_str());
+    match purpose {
+        Purpose::Morning => format!("{title} (morning, fresh seed, sealed text)"),
+        Purpose::Search if launch.number == champion && launch.number > 0 => format!("{title} (champion, run {trial})"),
+        Purpose::Search if trial > 1 => format!("{title} (run {trial})"),
+        Purpose::Search => title.to_owned(),
+    }
 }

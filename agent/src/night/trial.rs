@@ -1,55 +1,114 @@
 //! Performing [`Effect::Train`](super::messages::Effect): one training run, written down before and after.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use protocol::Budget;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::context::Context;
+use super::looks::{Looks, champions_curve};
+use super::making;
 use super::messages::{Event, Launch};
-use super::perform::{Fault, TestProgress, fault};
+use super::perform::{Fault, TestProgress, blocking, fault};
 use crate::flow::{Purpose, Trained, TrialEnd};
-use crate::run::{StopSignal, train};
+use crate::hash::sha256_file;
+use crate::run::{EarlySignal, StopSignal, train};
 
 /// Bound on a trial whose budget is counted in tokens.
 pub const MOST_TRIAL_SECONDS: f64 = 24.0 * 3600.0;
 
-/// Trains one trial under the seed of this index, so that candidate and champion are compared on the same initial values and
+/// Least time between two reports of progress: nobody sees more, and a flood of steps must not become a flood of whatever listens.
+const REPORT_EVERY: Duration = Duration::from_millis(50);
+
+/// What [`Effect::Train`](super::messages::Effect) asks for.
+#[derive(Debug, Clone)]
+pub(super) struct Asked {
+    /// What to train.
+    pub launch: Arc<Launch>,
+    /// Counted from 1 within the experiment.
+    pub trial: u32,
+    /// Index in the night's list of seeds.
+    pub seed: u32,
+    /// What it is for.
+    pub purpose: Purpose,
+    /// The night's era.
+    pub era: u32,
+    /// The champion's number: with its run under the same seed the trial is compared while it trains.
+    pub champion: u32,
+}
+
+/// Trains one trial. Champion and candidates train under the same seeds, so that they are compared on the same initial values and
 /// data order.
 pub(super) async fn run_trial(
     context: Arc<Context>,
-    launch: Arc<Launch>,
-    trial: u32,
-    seed: u32,
+    asked: Asked,
     stop: StopSignal,
+    early: EarlySignal,
     progress: UnboundedSender<TestProgress>,
 ) -> Result<Event, Fault> {
     check_disk(&context)?;
+    let Asked { launch, trial, purpose, era, champion, .. } = asked;
     let id = context.id(launch.number);
     let recording = fault("cannot record the trial");
-    let seed = usize::try_from(seed).ok().and_then(|index| context.night.seeds.get(index));
-    let seed = *seed.ok_or("the night has too few seeds; its record is damaged")?;
+    let seed = context.seed(asked.seed).ok_or_else(|| {
+        let listed = context.night.seeds.len();
+        format!("the night has {listed} seeds and needs one more; it was begun by an older version: end it and begin another")
+    })?;
     let budget = context.campaign.budget();
-    context
-        .store
-        .begin_trial(&id, trial, seed, budget, &launch.artifact.sha256, Purpose::Search, 0)
-        .await
-        .map_err(|error| recording(&error))?;
-    let subject = context.subject(&id, trial, &launch.artifact.sha256);
+    let sha256 = match executable(&context, &launch, stop.clone()).await? {
+        Ok(sha256) => sha256,
+        Err(instead) => return Ok(instead),
+    };
+    let begun = context.store.begin_trial(&id, trial, seed, budget, &sha256, purpose, era).await;
+    begun.map_err(|error| recording(&error))?;
+    let mut looks = match purpose {
+        Purpose::Search if launch.number != champion => champions_curve(&context, champion, seed, era, budget).await?,
+        Purpose::Search | Purpose::Morning => None,
+    }
+    .map(|curve| Looks::new(launch.number, trial, budget, &curve));
+    let subject = context.subject(&id, trial, &sha256);
     subject.create_folders().map_err(|error| fault("cannot create the trial's folder")(&error))?;
     let grace_seconds = context.campaign.machine.grace_seconds;
     let spec = context.workbench.trial(&subject, seed, budget, grace_seconds, MOST_TRIAL_SECONDS);
-    let trained = match train(&context.workbench.launcher, &spec, stop, |point| {
-        // Nobody watching is no reason to stop.
-        let _unwatched = progress.send(TestProgress::Training(point));
+    let mut reported: Option<Instant> = None;
+    let trained = train(&context.workbench.launcher, &spec, stop, early, |heard| {
+        // Nobody listening is no reason to stop.
+        for look in looks.iter_mut().flat_map(|looks| looks.step(&heard.point)) {
+            let _unheard = progress.send(TestProgress::Look(look));
+        }
+        if reported.is_none_or(|at| at.elapsed() >= REPORT_EVERY) {
+            reported = Some(Instant::now());
+            let _unheard = progress.send(TestProgress::Training(heard));
+        }
     })
-    .await
-    {
+    .await;
+    let trained = match trained {
         Ok(trained) => trained,
         Err(error) => unmeasured(TrialEnd::MachineFault { message: error.to_string() }, seed, budget),
     };
     context.store.end_trial(&id, trial, &trained).await.map_err(|error| recording(&error))?;
     Ok(Event::Trained(Box::new(trained)))
+}
+
+/// The hash of the executable as it lies there, which a clean-up may have removed since it was built: then it is built again. An
+/// event, where that comes to nothing.
+async fn executable(context: &Arc<Context>, launch: &Launch, stop: StopSignal) -> Result<Result<String, Event>, Fault> {
+    let path = launch.artifact.path.clone();
+    let hashed = blocking("reading the executable", move || Ok(sha256_file(&path))).await?;
+    match hashed {
+        Ok(sha256) => return Ok(Ok(sha256)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(fault("cannot read the executable")(&error)),
+    }
+    Ok(match making::build(Arc::clone(context), launch.number, launch.candidate.clone(), stop).await? {
+        Event::Built { result: Ok(artifact), .. } => Ok(artifact.sha256),
+        Event::Built { result: Err(failure), .. } => {
+            let first = failure.errors.into_iter().next().unwrap_or_default();
+            Err(Event::TrialFault(format!("its executable is gone and does not build any more: {first}")))
+        }
+        other => Err(other),
+    })
 }
 
 /// No trial begins that could fill the disk: whoever shares it, and the database, come first.

@@ -114,11 +114,9 @@ mod tests {
     #[test]
     fn progress_is_by_the_budgets_own_measure() {
         let point = point(3, 5.0, None);
-        for (budget, fraction) in [
-            (Budget::Seconds(20.0), 0.25),
-            (Budget::Tokens(400), 0.75),
-            (Budget::Seconds(4.0), 1.0),
-        ] {
+        for (budget, fraction) in
+            [(Budget::Seconds(20.0), 0.25), (Budget::Tokens(400), 0.75), (Budget::Seconds(4.0), 1.0)]
+        {
             assert!((point.fraction(budget) - fraction).abs() < 1e-12, "{budget:?}");
         }
     }

@@ -35,10 +35,7 @@ fn each_failure_is_told_apart() {
         conclude(&failed(Failure::OutOfMemory), &ended(1), &Taken::Nothing),
         TrialEnd::OutOfMemory { .. }
     ));
-    assert!(matches!(
-        conclude(&failed(Failure::Harness), &ended(1), &Taken::Nothing),
-        TrialEnd::MachineFault { .. }
-    ));
+    assert!(matches!(conclude(&failed(Failure::Harness), &ended(1), &Taken::Nothing), TrialEnd::MachineFault { .. }));
     assert!(matches!(
         conclude(&failed(Failure::BadRequest), &ended(1), &Taken::Nothing),
         TrialEnd::MachineFault { .. }

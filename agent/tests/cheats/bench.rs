@@ -126,7 +126,7 @@ impl<'a> Bench<'a> {
             most_checkpoint_bytes: 8 << 30,
         };
         let (_never, stop) = tokio::sync::watch::channel(false);
-        let trained = train(&self.launcher, &spec, stop, |_| {}).await.unwrap();
+        let trained = train(&self.launcher, &spec, stop, not_early(), |_| {}).await.unwrap();
         let words = String::from_utf8_lossy(&std::fs::read(&log).unwrap()).into_owned();
         let _gone = std::fs::remove_dir_all(&output);
         (trained, words)

@@ -1,0 +1,122 @@
+//! What a night takes over from the records before it begins or goes on: what experiments were found to do, how noisy runs are, and
+//! what curves said of trials before they ended. Earlier nights count where they are comparable: same campaign, machine, budget.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::context::Context;
+use super::messages::{EARLIER_NIGHTS, Finding, PastLook, Start};
+use super::perform::{Fault, blocking, fault};
+use crate::flow::{CommitId, NightId, Purpose};
+use crate::records::{EarlierRun, ExperimentRecord, TrialRecord};
+use crate::run::Curve;
+use crate::stats::curve;
+use crate::stats::early::LOOKS;
+use crate::stats::noise::Observation;
+
+/// Trials whose curves are read; more would tell little more, and a night is to begin soon.
+const MOST_CURVES: usize = 100;
+
+/// Fills in what earlier nights taught, and this one's looks so far.
+pub(super) async fn take_over(context: &Arc<Context>, start: &mut Start) -> Result<(), Fault> {
+    let (store, night) = (&context.store, &context.night.id);
+    let budget = context.campaign.budget();
+    let reading = fault("cannot read what earlier nights found");
+    let runs = store.earlier_runs(night, budget).await.map_err(|error| reading(&error))?;
+    let estimates = store.earlier_estimates(night, budget).await.map_err(|error| reading(&error))?;
+    start.observations = observations(&runs);
+    let findings = estimates
+        .iter()
+        .map(|found| Finding { estimate: found.difference, standard_error: found.standard_error })
+        .filter(|found| found.standard_error > 0.0);
+    start.findings.splice(0..0, findings);
+    let mut nights: Vec<NightId> = runs.into_iter().map(|run| run.night).collect();
+    nights.dedup();
+    nights.push(night.clone());
+    let mut pairs = Vec::new();
+    // The newest first, so that they are the ones whose curves are read.
+    for night in nights.iter().rev() {
+        let experiments = store.experiments(night).await.map_err(|error| reading(&error))?;
+        let trials = store.night_trials(night).await.map_err(|error| reading(&error))?;
+        pairs.extend(compared(&experiments, &trials).into_iter().rev());
+        if pairs.len() >= MOST_CURVES {
+            break;
+        }
+    }
+    pairs.truncate(MOST_CURVES);
+    pairs.retain(|(trial, champion)| trial.budget == budget && champion.budget == budget);
+    let reader = Arc::clone(context);
+    start.looks = blocking("reading curves", move || Ok(looks(&reader, &pairs))).await?;
+    Ok(())
+}
+
+/// Runs as the estimate of noise takes them. Those of two nights, or of two eras of one, are not compared.
+fn observations(runs: &[EarlierRun]) -> Vec<Observation> {
+    let mut numbered: HashMap<(&NightId, u32), u64> = HashMap::new();
+    runs.iter()
+        .map(|run| {
+            let next = EARLIER_NIGHTS + numbered.len() as u64;
+            let night = *numbered.entry((&run.night, run.era)).or_insert(next);
+            Observation { group: run.number.into(), night, seed: run.seed, val_bpb: run.val_bpb }
+        })
+        .collect()
+}
+
+/// A night's verified search trials, each with the run of its champion under the same seed in the same era, in order.
+fn compared(experiments: &[ExperimentRecord], trials: &[TrialRecord]) -> Vec<(TrialRecord, TrialRecord)> {
+    let commits: HashMap<&CommitId, u32> = experiments
+        .iter()
+        .filter_map(|experiment| Some((&experiment.candidate.as_ref()?.commit, experiment.id.number)))
+        .collect();
+    let measured = |trial: &&TrialRecord| trial.purpose == Purpose::Search && trial.val_bpb().is_some();
+    let pair = |trial: &TrialRecord| {
+        let number = trial.experiment.number;
+        let experiment = experiments.iter().find(|experiment| experiment.id.number == number && number > 0)?;
+        let champion = *commits.get(&experiment.candidate.as_ref()?.parent)?;
+        let same = |other: &&TrialRecord| {
+            (other.experiment.number, other.seed, other.era) == (champion, trial.seed, trial.era)
+        };
+        let found = trials.iter().filter(measured).rfind(same)?;
+        Some((trial.clone(), found.clone()))
+    };
+    trials.iter().filter(measured).filter_map(pair).collect()
+}
+
+/// What the looks at these trials were worth. A curve that cannot be read any more tells nothing.
+fn looks(context: &Context, pairs: &[(TrialRecord, TrialRecord)]) -> Vec<PastLook> {
+    let mut curves: HashMap<(NightId, u32, u32), Vec<(f64, f64)>> = HashMap::new();
+    let mut seen = Vec::new();
+    let mut points = |trial: &TrialRecord| {
+        let key = (trial.experiment.night.clone(), trial.experiment.number, trial.ordinal);
+        let read = || {
+            let path = context.layout.curve(&trial.experiment, trial.ordinal);
+            Curve::read(&path, trial.budget).map(|curve| curve.points()).unwrap_or_default()
+        };
+        curves.entry(key).or_insert_with(read).clone()
+    };
+    for (trial, champion) in pairs {
+        let (Some(end), Some(champions_end)) = (trial.val_bpb(), champion.val_bpb()) else { continue };
+        let (own, champions) = (points(trial), points(champion));
+        let at = |(look, at): (usize, &f64)| {
+            let curve_difference = curve::difference(&own, &champions, *at)?;
+            Some(PastLook { look, curve_difference, final_difference: end - champions_end })
+        };
+        seen.extend(LOOKS.iter().enumerate().filter_map(at));
+    }
+    seen
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nights_and_eras_are_numbered_apart() {
+        let run =
+            |night: &str, era, number| EarlierRun { night: night.parse().unwrap(), number, era, seed: 3, val_bpb: 1.0 };
+        let found = observations(&[run("a", 0, 0), run("a", 0, 2), run("a", 1, 0), run("b", 0, 0), run("a", 0, 1)]);
+        let nights: Vec<u64> = found.iter().map(|observation| observation.night - EARLIER_NIGHTS).collect();
+        assert_eq!(nights, [0, 0, 1, 2, 0]);
+        assert_eq!(found[1].group, 2);
+    }
+}
