@@ -1,17 +1,22 @@
 //! A new night: its name, its lots, its limits, and what the machine is.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use protocol::Budget;
 
+use super::device::VISIBLE_DEVICES;
 use super::messages::Limits;
 use super::open::{OpenError, Wishes};
 use super::workbench::Workbench;
 use crate::campaign::Campaign;
+use crate::conditions::read::Reader;
+use crate::conditions::watch::Patience;
+use crate::conditions::{self, Conditions};
 use crate::flow::CommitId;
 use crate::records::NightRecord;
 use crate::seeds::{self, Seeds};
-use crate::setup::Environment;
+use crate::setup::{Environment, Surroundings};
 use crate::stats::race::SEARCH_SEEDS;
 use crate::store::Store;
 
@@ -96,6 +101,25 @@ pub(super) fn limits(campaign: &Campaign, night: &NightRecord) -> Limits {
         seconds: night.deadline.map(|at| at.duration_since(night.started_at).as_secs_f64()),
         expected_trial_seconds: budget * 1.2 + 2.0,
     }
+}
+
+/// What watches the machine while trials run on it.
+pub(super) fn conditions(campaign: &Campaign, workbench: &Workbench) -> Arc<Conditions> {
+    let on_gpu = workbench.setting.device.starts_with("cuda");
+    let visible = workbench.environment.iter().find(|(name, _)| name == VISIBLE_DEVICES).map(|(_, gpu)| gpu.clone());
+    let threads = match workbench.setting.threads {
+        // A trainer that computes on a GPU keeps one core busy with asking for it.
+        _ if on_gpu => 1,
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        threads => threads,
+    };
+    let limits = conditions::Limits {
+        most_foreign_load: campaign.machine.most_foreign_load,
+        cores: threads as f64,
+        memory_bytes: workbench.surroundings.memory_bytes,
+    };
+    let reader = Reader::new(Surroundings::of_process(), visible.filter(|_| on_gpu));
+    Conditions::new(reader, campaign.budget(), limits, Patience::default())
 }
 
 /// What the machine is and how it is used, for the record.

@@ -1,11 +1,12 @@
 //! What all effects of one night need, fixed when it begins.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::workbench::{Subject, Workbench};
 use crate::build::Builder;
 use crate::campaign::Campaign;
+use crate::conditions::Conditions;
 use crate::edit::Policy;
 use crate::flow::{CommitId, ExperimentId, SourceFile};
 use crate::layout::Layout;
@@ -41,6 +42,8 @@ pub struct Context {
     pub policy: Policy,
     /// Who proposes.
     pub proposer: Mutex<Box<dyn Proposer>>,
+    /// Watches the machine.
+    pub conditions: Arc<Conditions>,
     /// Champions that a brief was written for.
     briefed: Mutex<HashSet<CommitId>>,
     /// Facts of the patches committed by this process.
@@ -63,6 +66,7 @@ fn place_of_seed(listed: usize, index: u32) -> Option<usize> {
 
 impl Context {
     /// Puts a night's context together.
+    #[expect(clippy::too_many_arguments, reason = "each is one part of it")]
     pub fn new(
         night: NightRecord,
         campaign: Campaign,
@@ -71,6 +75,7 @@ impl Context {
         workbench: Workbench,
         builder: Builder,
         proposer: Box<dyn Proposer>,
+        conditions: Arc<Conditions>,
     ) -> Self {
         Self {
             night,
@@ -81,6 +86,7 @@ impl Context {
             builder,
             policy: Policy::default(),
             proposer: Mutex::new(proposer),
+            conditions,
             briefed: Mutex::new(HashSet::new()),
             patches: Mutex::new(HashMap::new()),
             building: tokio::sync::Mutex::new(()),

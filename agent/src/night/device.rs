@@ -42,7 +42,7 @@ impl Chosen {
 }
 
 /// How the person says which GPUs are theirs.
-const VISIBLE_DEVICES: &str = "CUDA_VISIBLE_DEVICES";
+pub(super) const VISIBLE_DEVICES: &str = "CUDA_VISIBLE_DEVICES";
 
 /// How many of the machine's GPUs are the person's to use, by the value of `CUDA_VISIBLE_DEVICES`.
 fn usable_gpus(found: usize, visible: Option<&str>) -> usize {

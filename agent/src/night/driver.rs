@@ -150,6 +150,7 @@ impl Driver<'_> {
             (TestProgress::Look(Look { number, trial, look, curve_difference }), _) => {
                 return self.take(Event::Look { number, trial, look, curve_difference }).await;
             }
+            (TestProgress::Waiting(words), _) => self.warn("conditions", &words).await?,
             (TestProgress::Training(heard), Some(current)) => {
                 (current.stage, current.progress) = (Stage::Training, Some(heard.fraction));
                 current.loss = heard.point.loss.or(current.loss);

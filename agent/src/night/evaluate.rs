@@ -12,7 +12,8 @@ use super::context::Context;
 use super::messages::{Event, Measured};
 use super::perform::{Fault, TestProgress, blocking, fault, warn};
 use super::settle::keep_last_checkpoint;
-use crate::flow::{DocumentLoss, ExperimentId, Purpose, Verified};
+use crate::conditions::Judged;
+use crate::flow::{DocumentLoss, ExperimentId, Purpose, TrialEnd, Verified};
 use crate::records::{self, Evaluation, TrialRecord};
 use crate::run::StopSignal;
 use crate::verify::{self, Evaluated, EvaluationError, HeldOut};
@@ -87,7 +88,15 @@ pub(super) async fn evaluate(
         // Nobody watching is no reason to stop.
         let _unwatched = progress.send(TestProgress::Verifying(fraction));
     });
-    let Evaluated { outcome, certificate } = match evaluated.await {
+    let watch = context.conditions.watch_evaluation().await;
+    let evaluated = evaluated.await;
+    // Only errors of the hardware matter here.
+    match watch.end(&TrialEnd::Finished).await {
+        Judged::Counts => {}
+        Judged::Warning(text) => warn(&context, "conditions", &text).await?,
+        Judged::Fault(what) => return Ok(Event::TrialFault(what)),
+    }
+    let Evaluated { outcome, certificate } = match evaluated {
         Ok(evaluated) => evaluated,
         Err(EvaluationError::Stopped) => return Ok(Event::Stop { at_once: true }),
         Err(error) => return Ok(Event::TrialFault(format!("cannot evaluate: {error}"))),

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::begin::{deadline, limits, machine_facts, new_night};
+use super::begin::{self, deadline, limits, machine_facts, new_night};
 use super::context::Context;
 use super::lock::{Lock, is_running};
 use super::machine::Machine;
@@ -145,7 +145,9 @@ pub async fn open(
             limits.seconds = until.map(|at| at.duration_since(night.started_at).as_secs_f64());
         }
     }
-    let context = Arc::new(Context::new(night, campaign, layout, store, workbench, builder, proposer));
+    let conditions = begin::conditions(&campaign, &workbench);
+    let context = Context::new(night, campaign, layout, store, workbench, builder, proposer, conditions);
+    let context = Arc::new(context);
     let start = if resumed {
         resume::where_it_was(&context)
             .await

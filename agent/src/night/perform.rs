@@ -10,9 +10,13 @@ use super::looks::Look;
 use crate::records::Level;
 use crate::run::trial::TrialProgress;
 
+/// How far the test of an experiment is.
+#[derive(Debug, Clone, PartialEq)]
 pub(super) enum TestProgress {
     /// A step of training.
     Training(TrialProgress),
+    /// The machine is not fit for it yet; what is waited for.
+    Waiting(String),
     /// A look at its curve.
     Look(Look),
     /// So much of the verification, 0 to 1.

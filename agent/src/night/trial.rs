@@ -1,5 +1,6 @@
 //! Performing [`Effect::Train`](super::messages::Effect): one training run, written down before and after.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,7 +11,8 @@ use super::context::Context;
 use super::looks::{Looks, champions_curve};
 use super::making;
 use super::messages::{Event, Launch};
-use super::perform::{Fault, TestProgress, blocking, fault};
+use super::perform::{Fault, TestProgress, blocking, fault, warn};
+use crate::conditions::{Judged, Settled};
 use crate::flow::{Purpose, Trained, TrialEnd};
 use crate::hash::sha256_file;
 use crate::run::{EarlySignal, StopSignal, train};
@@ -43,11 +45,18 @@ pub(super) struct Asked {
 pub(super) async fn run_trial(
     context: Arc<Context>,
     asked: Asked,
-    stop: StopSignal,
+    mut stop: StopSignal,
     early: EarlySignal,
     progress: UnboundedSender<TestProgress>,
 ) -> Result<Event, Fault> {
     check_disk(&context)?;
+    // Nobody listening is no reason to stop.
+    let say = |heard: TestProgress| drop(progress.send(heard));
+    match context.conditions.settle(&mut stop, |words| say(TestProgress::Waiting(words.to_owned()))).await {
+        Settled::Calm => {}
+        Settled::Stopped => return Ok(Event::Stop { at_once: true }),
+        Settled::Never(why) => return Err(why),
+    }
     let Asked { launch, trial, purpose, era, champion, .. } = asked;
     let id = context.id(launch.number);
     let recording = fault("cannot record the trial");
@@ -72,23 +81,42 @@ pub(super) async fn run_trial(
     let grace_seconds = context.campaign.machine.grace_seconds;
     let spec = context.workbench.trial(&subject, seed, budget, grace_seconds, MOST_TRIAL_SECONDS);
     let mut reported: Option<Instant> = None;
+    let watch = context.conditions.watch().await;
     let trained = train(&context.workbench.launcher, &spec, stop, early, |heard| {
-        // Nobody listening is no reason to stop.
-        for look in looks.iter_mut().flat_map(|looks| looks.step(&heard.point)) {
-            let _unheard = progress.send(TestProgress::Look(look));
-        }
+        looks.iter_mut().flat_map(|looks| looks.step(&heard.point)).for_each(|look| say(TestProgress::Look(look)));
         if reported.is_none_or(|at| at.elapsed() >= REPORT_EVERY) {
             reported = Some(Instant::now());
-            let _unheard = progress.send(TestProgress::Training(heard));
+            say(TestProgress::Training(heard));
         }
     })
     .await;
     let trained = match trained {
-        Ok(trained) => trained,
+        Ok(trained) => {
+            let judged = watch.end(&trained.end).await;
+            judge(&context, judged, trained, &spec.checkpoint).await?
+        }
         Err(error) => unmeasured(TrialEnd::MachineFault { message: error.to_string() }, seed, budget),
     };
     context.store.end_trial(&id, trial, &trained).await.map_err(|error| recording(&error))?;
     Ok(Event::Trained(Box::new(trained)))
+}
+
+/// What the machine's conditions make of a trial. One that they disturbed is a fault of the machine: how it ended otherwise, and how
+/// good its model is, does not matter, and its checkpoint is not kept.
+async fn judge(context: &Arc<Context>, judged: Judged, trained: Trained, checkpoint: &Path) -> Result<Trained, Fault> {
+    match (judged, &trained.end) {
+        (Judged::Counts, _) | (Judged::Fault(_), TrialEnd::Stopped | TrialEnd::MachineFault { .. }) => Ok(trained),
+        (Judged::Warning(text), _) => warn(context, "conditions", &text).await.map(|()| trained),
+        (Judged::Fault(message), _) => {
+            match std::fs::remove_file(checkpoint) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(format!("cannot remove {}: {error}", checkpoint.display()));
+                }
+                _ => {}
+            }
+            Ok(Trained { end: TrialEnd::MachineFault { message }, checkpoint_sha256: None, ..trained })
+        }
+    }
 }
 
 /// The hash of the executable as it lies there, which a clean-up may have removed since it was built: then it is built again. An

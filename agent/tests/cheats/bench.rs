@@ -6,7 +6,7 @@ use std::sync::Arc;
 use data::{Rows, Shards, TokenBytes};
 use nocturne::flow::Trained;
 use nocturne::hash::sha256_file;
-use nocturne::run::{Job, Launcher, TrialSpec, train};
+use nocturne::run::{Job, Launcher, TrialSpec, not_early, train};
 use nocturne::verify::tolerance::tolerance;
 use nocturne::verify::{Evaluated, EvaluationSpec, HeldOut, evaluate, read_claim};
 use protocol::{Budget, Go, Precision, TrainRequest};
