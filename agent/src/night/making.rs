@@ -37,6 +37,9 @@ pub(super) async fn propose(
     let asked = Arc::clone(&context);
     let (proposal, asked_whom, skipped) = blocking("the proposer", move || {
         let context = asked;
+        // All of this night that were made from the present champion were settled while it was that.
+        let since = history.iter().filter(|entry| entry.id.night == context.night.id && entry.champion == champion);
+        let stagnation = since.filter(|entry| entry.id.number > 0 && entry.verdict.is_some()).count();
         let brief = Brief {
             goal: context.campaign.goal.clone(),
             scale: context.campaign.scale,
@@ -46,7 +49,7 @@ pub(super) async fn propose(
             champion_val_bpb,
             history: history.into_iter().map(|entry| entry.for_brief(&champion)).collect(),
             champion,
-            stagnation: 0,
+            stagnation: u32::try_from(stagnation).unwrap_or(u32::MAX),
             turn,
             proposer_seed: context.night.proposer_seed,
         };
