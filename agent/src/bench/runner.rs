@@ -21,7 +21,7 @@ use crate::night::workbench::{Subject, Workbench};
 use crate::night::{self, Lock, Watcher};
 use crate::prepare;
 use crate::repo::Repo;
-use crate::run::{StopSignal, train};
+use crate::run::{StopSignal, not_early, train};
 use crate::terminal::Notice;
 use crate::verify;
 
@@ -237,7 +237,7 @@ impl Runner {
             night::MOST_TRIAL_SECONDS,
         );
         spec.request.data_seed = Some(seed("order", order));
-        let trained = train(&self.workbench.launcher, &spec, self.stop.clone(), |_| {}).await?;
+        let trained = train(&self.workbench.launcher, &spec, self.stop.clone(), not_early(), |_| {}).await?;
         let mut row = Row {
             variant: variant.name.clone(),
             digest,
