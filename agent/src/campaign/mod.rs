@@ -158,6 +158,9 @@ impl ProposerName {
     pub const ALL: [ProposerName; 4] =
         [ProposerName::Playbook, ProposerName::Tuner, ProposerName::Combine, ProposerName::Identical];
 
+    /// Those of a campaign that names none: who looks for something better.
+    pub const USUAL: [ProposerName; 3] = [ProposerName::Playbook, ProposerName::Tuner, ProposerName::Combine];
+
     /// The word used in `campaign.toml`, on the command line and in [`crate::flow::Author`].
     pub fn name(self) -> &'static str {
         match self {

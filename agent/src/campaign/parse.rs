@@ -202,7 +202,7 @@ fn read_night(reader: &mut Reader, top: &Section<'_>) -> Option<Night> {
             }
         }
     } else {
-        proposers.extend(ProposerName::ALL);
+        proposers.extend(ProposerName::USUAL);
     }
     let experiments = experiments.and_then(|(number, _)| u32::try_from(number).ok());
     Some(Night { experiments, hours: hours.map(|(hours, _)| hours), proposers })

@@ -123,7 +123,7 @@ fn miette_shows_labels_and_all_problems() {
 fn what_is_left_out_follows_the_scale() {
     let campaign = parse(GOOD).unwrap();
     assert_eq!(campaign.budget(), Budget::Seconds(20.0));
-    assert_eq!(campaign.night.proposers, ProposerName::ALL);
+    assert_eq!(campaign.night.proposers, ProposerName::USUAL);
     assert_eq!((campaign.data.vocabulary, campaign.data.context, campaign.data.search_rows), (2_048, 256, 512));
     assert_eq!(campaign.rules, Rules::default());
     assert_eq!(campaign.machine.most_foreign_load, 0.25);
