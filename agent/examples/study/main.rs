@@ -1,6 +1,10 @@
 //! A study of how noisy a campaign is and whether testing ideas in blocks pays; docs/noise.md has the procedure and its figures.
 //!
-//! `cargo run --example study -- singles|blocks CAMPAIGN --tokens T [--threads N] [--seeds N] [--commit ID]`
+//! `cargo run --example study -- crossed|singles|blocks CAMPAIGN --tokens T [--threads N] [--seeds N] [--commit ID]`
+
+mod design;
+mod figures;
+mod report;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -11,21 +15,15 @@ use nocturne::propose::Playbook;
 use nocturne::terminal::Display;
 
 /// Ideas of the playbook, spread over its families, whose edits apply together.
-const IDEAS: [&str; 14] = [
+const IDEAS: [&str; design::FACTORS] = [
     "windows-quarter",
-    "sharper-attention",
-    "smaller-matrices",
     "smaller-embedding-start",
     "softcap-30",
-    "value-embedding-rate-lower",
     "adam-beta2-99",
     "rotary-half",
     "scalars-by-depth",
     "warmdown-longer",
     "leaky-squared-relu",
-    "skip-rate-lower",
-    "fewer-heads",
-    "no-momentum-rise",
 ];
 
 fn main() -> ExitCode {
@@ -56,9 +54,17 @@ struct Arguments {
     commit: Option<CommitId>,
 }
 
+/// `study report SEEDS FOLDER...`
+fn report(words: &[String]) -> Result<(), String> {
+    let usage = "usage: study report SEEDS FOLDER...";
+    let (seeds, folders) = words.split_first().ok_or(usage)?;
+    let folders: Vec<PathBuf> = folders.iter().map(PathBuf::from).collect();
+    report::read(&folders, seeds.parse().map_err(|_| usage)?)?.print()
+}
+
 fn arguments() -> Result<Arguments, String> {
     let mut words = std::env::args().skip(1);
-    let usage = "usage: study singles|blocks CAMPAIGN --tokens T [--threads N] [--seeds N] [--commit ID]";
+    let usage = "usage: study crossed|singles|blocks CAMPAIGN --tokens T [--threads N] [--seeds N] [--commit ID]";
     let what = words.next().ok_or(usage)?;
     let campaign = words.next().ok_or(usage)?.into();
     let mut arguments = Arguments { what, campaign, tokens: 0, threads: 1, seeds: 4, commit: None };
@@ -76,10 +82,20 @@ fn arguments() -> Result<Arguments, String> {
 }
 
 async fn run() -> Result<(), String> {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    if let [first, rest @ ..] = words.as_slice()
+        && first == "report"
+    {
+        return report(rest);
+    }
     let arguments = arguments()?;
     let here = std::env::current_dir().map_err(|error| error.to_string())?;
-    let options =
-        Options { commit: arguments.commit.clone(), tokens: Some(arguments.tokens), threads: Some(arguments.threads) };
+    let options = Options {
+        commit: arguments.commit.clone(),
+        tokens: Some(arguments.tokens),
+        threads: Some(arguments.threads),
+        cuts: Some(64),
+    };
     let mut display = Display::new();
     let mut runner =
         Runner::open(&here, &arguments.campaign, &options, &mut display).await.map_err(|error| error.to_string())?;
@@ -89,17 +105,36 @@ async fn run() -> Result<(), String> {
         let idea = playbook.ideas().iter().find(|idea| idea.id == id).ok_or_else(|| format!("no idea {id}"))?;
         ideas.push(Variant { name: id.to_owned(), edits: idea.edits.clone() });
     }
+    let unedited = Variant::unedited();
+    let mut plan = Vec::new();
     match arguments.what.as_str() {
         "singles" => {
             for seed in 0..arguments.seeds {
-                let place = Place { initial: seed, order: seed, repeat: 0 };
-                for variant in std::iter::once(&Variant::unedited()).chain(&ideas) {
-                    let row = runner.run(variant, place, &mut display).await.map_err(|error| error.to_string())?;
-                    println!("{} {seed}: {:?} {}", variant.name, row.val_bpb, row.end);
-                }
+                plan.extend(std::iter::once(&unedited).chain(&ideas).map(|variant| (variant.clone(), seed, seed)));
+            }
+        }
+        "crossed" => {
+            for initial in 0..arguments.seeds {
+                plan.extend((0..arguments.seeds).map(|order| (unedited.clone(), initial, order)));
+            }
+        }
+        "blocks" => {
+            for (number, run) in design::folded().iter().enumerate() {
+                plan.push((block(number, run, &ideas), design::seed(number), design::seed(number)));
             }
         }
         other => return Err(format!("no such study: {other}")),
     }
+    for (variant, initial, order) in plan {
+        let place = Place { initial, order, repeat: 0 };
+        let row = runner.run(&variant, place, &mut display).await.map_err(|error| error.to_string())?;
+        println!("{} {initial} {order}: {:?} {}", variant.name, row.val_bpb, row.end);
+    }
     Ok(())
+}
+
+/// A run of a block: the ideas that are switched on, in their order.
+fn block(number: usize, run: &[bool], ideas: &[Variant]) -> Variant {
+    let on = ideas.iter().zip(run).filter(|(_, on)| **on);
+    Variant { name: format!("block-{number}"), edits: on.flat_map(|(idea, _)| idea.edits.clone()).collect() }
 }

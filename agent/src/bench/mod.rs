@@ -11,4 +11,4 @@ pub mod noise;
 mod runner;
 
 pub use error::BenchError;
-pub use runner::{Options, Place, Row, Runner, Variant, seed};
+pub use runner::{Options, Place, Row, Runner, Variant, read_rows, seed};

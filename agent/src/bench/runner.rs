@@ -34,6 +34,8 @@ pub struct Options {
     pub tokens: Option<u64>,
     /// Threads of libtorch instead of the campaign's.
     pub threads: Option<usize>,
+    /// Cuts of the audits instead of the campaign's: fewer will do for code that nobody suspects.
+    pub cuts: Option<u32>,
 }
 
 /// A commit with edits on top.
@@ -144,6 +146,7 @@ impl Runner {
         repo.candidate_files(&commit)?;
         let mut campaign = campaign::load(&campaign::locate(layout.root(), campaign)?)?;
         campaign.machine.threads = options.threads.unwrap_or(campaign.machine.threads);
+        campaign.evaluation.cuts = options.cuts.unwrap_or(campaign.evaluation.cuts);
         files::create_folder(&layout.state())?;
         let lock = Lock::take(&layout.lock())?;
         let environment = prepare::environment(layout.root(), &campaign, watcher).await?;
@@ -351,7 +354,11 @@ fn disk(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Ben
     move |source| BenchError::Disk { action, path, source }
 }
 
-fn read_rows(path: &Path) -> Result<Vec<Row>, BenchError> {
+/// The rows of a measurement's `rows.jsonl`; none where there is no such file.
+///
+/// # Errors
+/// When the file cannot be read, or a line of it is no row.
+pub fn read_rows(path: &Path) -> Result<Vec<Row>, BenchError> {
     let file = match std::fs::File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),

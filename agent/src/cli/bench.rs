@@ -17,7 +17,7 @@ const NOT_RECORDED: &str = "Nothing of this is recorded in the database.";
 
 pub(super) async fn noise(args: NoiseArgs) -> Result<(), Fault> {
     let commit = args.commit.clone().map(CommitId::try_from).transpose().map_err(Fault::usage)?;
-    let options = Options { commit, tokens: args.tokens, threads: args.threads };
+    let options = Options { commit, tokens: args.tokens, threads: args.threads, cuts: None };
     let mut display = Display::new();
     let measured = measure(&here()?, &args, &options, &mut display).await;
     display.finish();
