@@ -76,6 +76,15 @@ pub fn fit(runs: &[(usize, f64)]) -> Option<Fit> {
     Some(Fit { effects, standard_error: 2.0 * residual / count.sqrt(), residual, degrees })
 }
 
+/// Standard error, in bits per byte, of sum(nats) / sum(bytes) as an estimate for all text of the kind that these documents were drawn
+/// from: the ratio estimator's (Cochran 1977, *Sampling Techniques*, 6.3). `documents` are (nats, bytes).
+pub fn sampling_error(documents: &[(f64, f64)]) -> f64 {
+    let (nats, bytes) = documents.iter().fold((0.0, 0.0), |sum, document| (sum.0 + document.0, sum.1 + document.1));
+    let squares: f64 = documents.iter().map(|document| (document.0 - nats / bytes * document.1).powi(2)).sum();
+    let count = documents.len() as f64;
+    (count / (count - 1.0) * squares).sqrt() / bytes / std::f64::consts::LN_2
+}
+
 /// The 97.5 % point of Student's t, by the expansion about the normal (Abramowitz and Stegun 1964, 26.7.5).
 pub fn student_975(degrees: usize) -> f64 {
     let (z, n) = (1.959_963_985_f64, degrees as f64);
@@ -105,6 +114,14 @@ mod tests {
             assert_eq!(fit.residual > 1e-9, pair > 0.0, "the misfit must show an interaction and nothing else");
         }
         assert!(fit(&[(0, 1.0)]).is_none());
+    }
+
+    #[test]
+    fn equal_documents_have_no_sampling_error_and_unequal_ones_the_mean_s() {
+        assert!(sampling_error(&[(2.0, 4.0), (1.0, 2.0), (3.0, 6.0)]) < 1e-12);
+        // Documents of one byte: the standard error of a mean, 1 / sqrt(3), in bits.
+        let found = sampling_error(&[(1.0, 1.0), (2.0, 1.0), (3.0, 1.0)]);
+        assert!((found - 1.0 / 3f64.sqrt() / std::f64::consts::LN_2).abs() < 1e-12, "{found}");
     }
 
     #[test]

@@ -6,7 +6,7 @@ mod design;
 mod figures;
 mod report;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use nocturne::bench::{Options, Place, Runner, Variant};
@@ -54,12 +54,12 @@ struct Arguments {
     commit: Option<CommitId>,
 }
 
-/// `study report SEEDS FOLDER...`
+/// `study report SEEDS DATA FOLDER...`
 fn report(words: &[String]) -> Result<(), String> {
-    let usage = "usage: study report SEEDS FOLDER...";
-    let (seeds, folders) = words.split_first().ok_or(usage)?;
+    let usage = "usage: study report SEEDS DATA FOLDER...";
+    let [seeds, data, folders @ ..] = words else { return Err(usage.to_owned()) };
     let folders: Vec<PathBuf> = folders.iter().map(PathBuf::from).collect();
-    report::read(&folders, seeds.parse().map_err(|_| usage)?)?.print()
+    report::read(Path::new(data), &folders, seeds.parse().map_err(|_| usage)?)?.print()
 }
 
 fn arguments() -> Result<Arguments, String> {

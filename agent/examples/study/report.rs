@@ -1,9 +1,14 @@
 //! What the study's rows say: noise, pairing, single trials against blocks, curves. Reads files, decides nothing.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use data::Manifest;
 use nocturne::bench::{Place, Row, noise, read_rows};
+use nocturne::flow::DocumentLoss;
 use nocturne::run::trial::CurvePoint;
+use nocturne::verify::documents::per_document;
+use nocturne::verify::{HeldOut, read_claim};
 
 use super::IDEAS;
 use super::design;
@@ -12,11 +17,18 @@ use super::figures::{self, Line, mean, sd};
 /// Rows of one folder, and the folder.
 pub struct Study {
     rows: Vec<(Row, PathBuf)>,
+    held_out: HeldOut,
     seeds: u32,
 }
 
 /// Reads the rows of these folders, the first to name a run counts; their curves stay where they are.
-pub fn read(folders: &[PathBuf], seeds: u32) -> Result<Study, String> {
+/// `data` is the folder of the campaign's shards.
+pub fn read(data: &Path, folders: &[PathBuf], seeds: u32) -> Result<Study, String> {
+    let unread = |error: &dyn std::fmt::Display| format!("{}: {error}", data.display());
+    let manifest = Manifest::open(data).map_err(|error| unread(&error))?;
+    let rows = manifest.search_rows(data).map_err(|error| unread(&error))?;
+    let bytes = manifest.token_bytes(data).and_then(|bytes| bytes.scored(&rows)).map_err(|error| unread(&error))?;
+    let held_out = HeldOut::new(rows, bytes).map_err(|error| unread(&error))?;
     let mut rows: Vec<(Row, PathBuf)> = Vec::new();
     for folder in folders {
         for row in read_rows(&folder.join("rows.jsonl")).map_err(|error| error.to_string())? {
@@ -25,7 +37,7 @@ pub fn read(folders: &[PathBuf], seeds: u32) -> Result<Study, String> {
             }
         }
     }
-    Ok(Study { rows, seeds })
+    Ok(Study { rows, held_out, seeds })
 }
 
 impl Study {
@@ -57,6 +69,7 @@ impl Study {
         );
         self.print_crossed();
         let singles = self.print_singles();
+        self.print_sampling()?;
         self.print_curves()?;
         self.print_blocks(&singles);
         Ok(())
@@ -136,6 +149,39 @@ impl Study {
             Err(why) => println!("ideas x seeds: {why}"),
         }
         means
+    }
+
+    /// Nats and bytes of each held-out document by a run's claim.
+    fn documents(&self, variant: &str, seed: u32) -> Result<Option<Arc<[DocumentLoss]>>, String> {
+        let Some((row, folder)) = self.row(variant, seed) else { return Ok(None) };
+        let path = folder.join("runs").join(&row.files).join("claim.f32");
+        let claim = read_claim(&path, self.held_out.bytes().len()).map_err(|error| error.to_string())?;
+        per_document(&claim, &self.held_out).map(Some).map_err(|error| error.to_string())
+    }
+
+    /// What a figure owes to the choice of the held-out documents, for runs and for paired differences.
+    fn print_sampling(&self) -> Result<(), String> {
+        let (mut runs, mut pairs, mut count) = (Vec::new(), Vec::new(), 0);
+        for seed in 0..self.seeds {
+            let Some(champion) = self.documents("unedited", seed)? else { continue };
+            count = champion.len();
+            let own: Vec<(f64, f64)> = champion.iter().map(|document| (document.nats, document.bytes.into())).collect();
+            runs.push(figures::sampling_error(&own));
+            for idea in IDEAS {
+                let Some(candidate) = self.documents(idea, seed)? else { continue };
+                let both = candidate.iter().zip(champion.iter());
+                let differences: Vec<(f64, f64)> = both.map(|(a, b)| (a.nats - b.nats, b.bytes.into())).collect();
+                pairs.push(figures::sampling_error(&differences));
+            }
+        }
+        println!(
+            "\nstandard error from the choice of {count} held-out documents: of a run {:.5} ({} runs), of a paired difference {:.5} ({} pairs)",
+            mean(&runs),
+            runs.len(),
+            mean(&pairs),
+            pairs.len()
+        );
+        Ok(())
     }
 
     fn curve(&self, variant: &str, seed: u32) -> Result<Option<Vec<(f64, f64)>>, String> {

@@ -8,7 +8,17 @@
 
 mod error;
 pub mod noise;
+mod rows;
 mod runner;
 
+use std::path::Path;
+
 pub use error::BenchError;
-pub use runner::{Options, Place, Row, Runner, Variant, read_rows, seed};
+pub use rows::{Place, Row, read_rows};
+pub use runner::{Options, Runner, Variant, seed};
+
+/// An error of the system's, with what was tried.
+fn disk(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> BenchError {
+    let path = path.to_owned();
+    move |source| BenchError::Disk { action, path, source }
+}
