@@ -6,7 +6,7 @@ use std::sync::Arc;
 use data::Manifest;
 use nocturne::bench::{Place, Row, noise, read_rows};
 use nocturne::flow::DocumentLoss;
-use nocturne::run::curve::CurvePoint;
+use nocturne::run::CurvePoint;
 use nocturne::verify::documents::per_document;
 use nocturne::verify::{HeldOut, read_claim};
 

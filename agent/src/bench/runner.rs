@@ -245,7 +245,7 @@ impl Runner {
         self.folder.join("runs").join(&row.files).join("claim.f32")
     }
 
-    /// A run's loss curve: one [`CurvePoint`](crate::run::curve::CurvePoint) a line.
+    /// A run's loss curve: one [`CurvePoint`](crate::run::CurvePoint) a line.
     pub fn curve(&self, row: &Row) -> PathBuf {
         self.folder.join("runs").join(&row.files).join("curve.jsonl")
     }
