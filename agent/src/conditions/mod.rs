@@ -12,13 +12,11 @@ pub mod judge;
 pub mod memory;
 pub mod present;
 pub mod read;
-mod slower;
 pub mod watch;
 pub mod xid;
 
 pub use judge::{Cause, Disturbance, Limits};
 pub use present::present;
-pub use slower::{LEAST_SPEED, slower, speed};
 pub use watch::{Conditions, Judged, Patience, Settled, Watch};
 
 use cpu::Cores;

@@ -113,13 +113,13 @@ pub async fn drive(
             }
             Some(()) = interrupts.recv() => {
                 wishes += 1;
-                let words = if wishes == 1 {
-                    "stopping after this trial; press Ctrl-C again to stop now"
-                } else {
-                    "stopping now"
-                };
+                // A trial that waits for the machine has nothing to finish.
+                let waiting = driver.view.current.as_ref().is_some_and(|current| current.stage == Stage::Waiting);
+                let at_once = wishes > 1 || waiting;
+                let words =
+                    if at_once { "stopping now" } else { "stopping after this trial; press Ctrl-C again to stop now" };
                 driver.watcher.notice(&Notice::Stage { text: words.to_owned() });
-                ending = driver.take(Event::Stop { at_once: wishes > 1 }).await?;
+                ending = driver.take(Event::Stop { at_once }).await?;
             }
             Some(progress) = progressed.recv() => {
                 ending = driver.heard(progress).await?;
@@ -150,7 +150,12 @@ impl Driver<'_> {
             (TestProgress::Look(Look { number, trial, look, curve_difference }), _) => {
                 return self.take(Event::Look { number, trial, look, curve_difference }).await;
             }
-            (TestProgress::Waiting(words), _) => self.warn("conditions", &words).await?,
+            (TestProgress::Waiting(words), current) => {
+                if let Some(current) = current {
+                    (current.stage, current.progress) = (Stage::Waiting, None);
+                }
+                self.warn("conditions", &words).await?;
+            }
             (TestProgress::Training(heard), Some(current)) => {
                 (current.stage, current.progress) = (Stage::Training, Some(heard.fraction));
                 current.loss = heard.point.loss.or(current.loss);

@@ -90,8 +90,10 @@ pub(super) async fn evaluate(
     });
     let watch = context.conditions.watch_evaluation().await;
     let evaluated = evaluated.await;
-    // Only errors of the hardware matter here.
-    match watch.end(&TrialEnd::Finished).await {
+    // Only errors of the hardware matter here; a driver that hangs after a good end is none.
+    let good = matches!(&evaluated, Ok(Evaluated { outcome: Ok(_), .. }));
+    let end = if good { TrialEnd::Finished } else { TrialEnd::Crashed { message: String::new() } };
+    match watch.end(&end).await {
         Judged::Counts => {}
         Judged::Warning(text) => warn(&context, "conditions", &text).await?,
         Judged::Fault(what) => return Ok(Event::TrialFault(what)),
