@@ -48,7 +48,16 @@ fn main() {
         let reason = "lower is kept".to_owned();
         display.notice(&Notice::Verdict { number, title: title.to_owned(), verdict, val_bpb, difference, reason });
         let branch = format!("nocturne/quickstart/2026-03-08-k4/{number}-some-slug");
-        rows.push(Row { number, title: title.to_owned(), val_bpb, difference, verdict: Some(verdict), branch });
+        rows.push(Row {
+            number,
+            title: title.to_owned(),
+            val_bpb,
+            trials: 1,
+            difference,
+            interval: None,
+            verdict: Some(verdict),
+            branch,
+        });
     }
     display.notice(&Notice::Warning { text: "the disk has less than 3 GB left".to_owned() });
     display.finish();

@@ -13,6 +13,8 @@ mod night;
 mod output;
 mod read;
 mod sample;
+mod show;
+mod story;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -353,7 +355,7 @@ async fn run(command: Command) -> Result<(), Fault> {
         Command::New(args) => data::new(args),
         Command::Status(args) => read::status(args).await,
         Command::List(args) => read::list(args).await,
-        Command::Show(args) => read::show(args).await,
+        Command::Show(args) => show::show(args).await,
         Command::Report(args) => history::report(args).await,
         Command::Replay(args) => history::replay(args).await,
         Command::Sample(args) => sample::sample(args).await,

@@ -179,7 +179,7 @@ pub(super) fn summary(records: &NightRecords, layout: &Layout) -> Summary {
         campaign: campaign.clone(),
         night: night.to_string(),
         baseline: records.val_bpb(0),
-        champion: records.val_bpb(champion).map(|val_bpb| (champion, val_bpb)),
+        champion: records.level(champion).map(|level| (champion, level)),
         rows: records
             .experiments
             .iter()
@@ -188,7 +188,9 @@ pub(super) fn summary(records: &NightRecords, layout: &Layout) -> Summary {
                 number: experiment.id.number,
                 title: experiment.proposal.title.clone(),
                 val_bpb: records.val_bpb(experiment.id.number),
+                trials: records.runs(experiment.id.number).len(),
                 difference: experiment.decision.as_ref().and_then(|decision| decision.difference),
+                interval: experiment.decision.as_ref().and_then(|decision| decision.interval),
                 verdict: experiment.decision.as_ref().map(|decision| decision.verdict),
                 branch: experiment.candidate.as_ref().map(|c| c.branch.clone()).unwrap_or_default(),
             })
@@ -229,6 +231,7 @@ pub(super) fn night_json(records: &NightRecords) -> Value {
         .filter(|experiment| experiment.id.number > 0)
         .map(|experiment| {
             let decision = experiment.decision.as_ref();
+            let evidence = decision.and_then(|decision| decision.evidence.as_ref());
             json!({
                 "id": experiment.id.to_string(),
                 "number": experiment.id.number,
@@ -238,8 +241,13 @@ pub(super) fn night_json(records: &NightRecords) -> Value {
                 "proposer": experiment.proposal.author.proposer,
                 "verdict": decision.map(|decision| decision.verdict),
                 "val_bpb": records.val_bpb(experiment.id.number),
+                "runs": records.runs(experiment.id.number).len(),
+                "level": records.level(experiment.id.number),
                 "standard_error": records.standard_error(experiment.id.number),
                 "difference": decision.and_then(|decision| decision.difference),
+                "interval": decision.and_then(|decision| decision.interval),
+                "expected": evidence.map(|evidence| evidence.expected),
+                "probability": evidence.map(|evidence| evidence.probability),
                 "reason": decision.map(|decision| decision.reason.clone()),
             })
         })
@@ -249,11 +257,14 @@ pub(super) fn night_json(records: &NightRecords) -> Value {
         "campaign": records.night.campaign,
         "baseline": {
             "val_bpb": records.val_bpb(0),
+            "runs": records.runs(0).len(),
             "standard_error": records.standard_error(0),
             "commit": records.night.start_commit,
         },
         "champion": {
             "val_bpb": records.val_bpb(champion),
+            "runs": records.runs(champion).len(),
+            "level": records.level(champion),
             "standard_error": records.standard_error(champion),
             "commit": commit_of(champion).unwrap_or_else(|| records.night.start_commit.clone()),
             "number": champion,

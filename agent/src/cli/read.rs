@@ -1,25 +1,22 @@
-//! Commands that only read: `status`, `list`, `show`.
+//! Commands that only read: `status`, `list`.
 
 use comfy_table::{ContentArrangement, Table, presets};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
-use super::certificate::evaluation_text;
 use super::night::{last_night, night_json, summary};
 use super::output::{out, outln};
-use super::{Fault, ListArgs, ReadArgs, ShowArgs, here, open_records, print_json};
-use crate::flow::{ExperimentId, NightId, Verdict};
-use crate::layout::Layout;
+use super::{Fault, ListArgs, ReadArgs, here, open_records, print_json};
+use crate::flow::{NightId, Verdict};
 use crate::night::is_running;
-use crate::records::{ExperimentRecord, NightRecord, TrialRecord};
-use crate::repo::Repo;
-use crate::report::{NightRecords, ReportError, named};
+use crate::records::{ExperimentRecord, NightRecord};
+use crate::report::{NightRecords, ReportError};
 use crate::store::Reader;
-use crate::terminal::{clean, clean_lines, render_summary};
+use crate::terminal::{clean, render_summary};
 
 /// Width of tables that are not fitted to a terminal.
-const COLUMNS: usize = 120;
+pub(super) const COLUMNS: usize = 120;
 
 /// What to do when a night is not there.
 const SHOWS_NIGHTS: &str = "`nocturne list` shows the nights that there are";
@@ -144,7 +141,7 @@ fn shown(at: Timestamp, zone: &TimeZone, format: &str) -> String {
     at.to_zoned(zone).strftime(&format!("{format} %Z")).to_string()
 }
 
-async fn read_night(reader: &Reader, name: &str) -> Result<NightRecords, Fault> {
+pub(super) async fn read_night(reader: &Reader, name: &str) -> Result<NightRecords, Fault> {
     NightRecords::read(reader, &parse_night(name)?).await.map_err(records_fault)
 }
 
@@ -161,108 +158,8 @@ pub(super) fn records_fault(error: ReportError) -> Fault {
     }
 }
 
-fn no_such_night(night: &NightId) -> Fault {
+pub(super) fn no_such_night(night: &NightId) -> Fault {
     Fault::usage(format!("there is no night {night}")).with_help(SHOWS_NIGHTS)
-}
-
-pub(super) async fn show(args: ShowArgs) -> Result<(), Fault> {
-    let (layout, reader) = open_records(&here()?).await?;
-    let latest = last_night(&reader).await?;
-    let Some(id) = named(&args.what, latest.as_ref()) else {
-        let records = read_night(&reader, &args.what).await?;
-        if args.json {
-            return print_json(&night_json(&records));
-        }
-        out!("{}", render_summary(&summary(&records, &layout), COLUMNS))?;
-        return Ok(());
-    };
-    let experiment = reader.experiment(&id).await.map_err(Fault::failed)?;
-    let Some(experiment) = experiment else { return Err(no_such_experiment(&reader, &id).await?) };
-    let trials = reader.trials(&id).await.map_err(Fault::failed)?;
-    let diff = match &experiment.candidate {
-        Some(candidate) if candidate.commit != candidate.parent => Repo::discover(layout.root())
-            .and_then(|repo| repo.diff(&candidate.parent, &candidate.commit))
-            .map_err(Fault::failed)?,
-        _ => String::new(),
-    };
-    if args.json {
-        return print_json(&json!({ "experiment": experiment, "trials": trials, "diff": diff }));
-    }
-    print_experiment(&layout, &experiment, &trials, &diff)
-}
-
-/// Says what is missing: the experiment, or its whole night.
-pub(super) async fn no_such_experiment(reader: &Reader, id: &ExperimentId) -> Result<Fault, Fault> {
-    if reader.night(&id.night).await.map_err(Fault::failed)?.is_none() {
-        return Ok(no_such_night(&id.night));
-    }
-    let help = format!("`nocturne list {}` shows the experiments that there are", id.night);
-    Ok(Fault::usage(format!("there is no experiment {id}")).with_help(help))
-}
-
-fn print_experiment(
-    layout: &Layout,
-    experiment: &ExperimentRecord,
-    trials: &[TrialRecord],
-    diff: &str,
-) -> Result<(), Fault> {
-    let proposal = &experiment.proposal;
-    outln!("{}  {}", experiment.id, clean(&proposal.title))?;
-    match &experiment.decision {
-        Some(decision) => {
-            outln!("verdict:    {}: {} (rule {})", decision.verdict, clean(&decision.reason), decision.rule)?
-        }
-        None => outln!("verdict:    none yet; it is {}", experiment.state)?,
-    }
-    let by = &proposal.author;
-    let model = by.model.as_ref().map(|model| format!(" ({})", clean(model))).unwrap_or_default();
-    outln!("proposer:   {}{model}, family {}", clean(&by.proposer), clean(&proposal.family))?;
-    if !proposal.source.is_empty() {
-        outln!("source:     {}", clean(&proposal.source))?;
-    }
-    outln!("hypothesis: {}", clean(&proposal.hypothesis))?;
-    if let Some(effect) = proposal.predicted_effect {
-        outln!("predicted:  {effect:+.4} bits per byte")?;
-    }
-    if let Some(candidate) = &experiment.candidate {
-        outln!("branch:     {}", candidate.branch)?;
-        outln!("commit:     {} on {}", candidate.commit, candidate.parent.short())?;
-    }
-    for attempt in &experiment.attempts {
-        outln!("attempt {}:  {} {}", attempt.ordinal, attempt.kind, attempt.outcome)?;
-        if !attempt.evidence.is_empty() {
-            outln!("{}", clean_lines(&attempt.evidence))?;
-        }
-    }
-    for trial in trials {
-        outln!("trial {}:", trial.ordinal)?;
-        if let Some(trained) = &trial.trained {
-            let end = serde_json::to_value(&trained.end).unwrap_or_default();
-            outln!(
-                "  {}: {} steps, {} tokens, {:.1} s of training, {:.1} s to start, {:.2} GB, {} parameters",
-                end.get("end").and_then(Value::as_str).unwrap_or("?"),
-                trained.steps,
-                trained.tokens,
-                trained.training_seconds,
-                trained.start_seconds,
-                trained.peak_memory_bytes as f64 / 1e9,
-                trained.parameters,
-            )?;
-            if let Some(message) = end.get("message").and_then(Value::as_str) {
-                outln!("  {}", clean_lines(message))?;
-            }
-            if let Some(hash) = &trained.checkpoint_sha256 {
-                outln!("  checkpoint sha256 {hash}")?;
-            }
-        }
-        outln!("  executable sha256 {}", trial.artifact_sha256)?;
-        out!("{}", evaluation_text(trial))?;
-        outln!("  files: {}", layout.trial(&trial.experiment, trial.ordinal).display())?;
-    }
-    if !diff.is_empty() {
-        outln!("\n{}", clean_lines(diff))?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

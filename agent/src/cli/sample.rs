@@ -8,7 +8,8 @@ use serde_json::json;
 
 use super::night::{last_night, open_fault};
 use super::output::{out, outln};
-use super::read::{no_such_experiment, records_fault};
+use super::read::records_fault;
+use super::show::no_such_experiment;
 use super::{Fault, SampleArgs, campaign_fault, here, open_records, print_json};
 use crate::flow::ExperimentId;
 use crate::night::ready::{self, Ready};

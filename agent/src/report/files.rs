@@ -66,7 +66,7 @@ fn write_files(layout: &Layout, records: &NightRecords, account: &Account) -> Re
         pictures.experiments.insert(experiment.number, picture);
     }
     let table = folder.join("results.tsv");
-    files::write_atomically(&table, results::results_tsv(&records.experiments, &records.trials).as_bytes())?;
+    files::write_atomically(&table, results::results_tsv(records).as_bytes())?;
     written.push(table);
     files::write_atomically(&folder.join("report.html"), dashboards::page(&view, &pictures).as_bytes())?;
     Ok(written)

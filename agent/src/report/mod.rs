@@ -9,7 +9,7 @@ mod curves;
 mod experiment;
 mod files;
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 mod ledger;
 mod view;
 

@@ -17,7 +17,7 @@ pub struct Summary {
     pub night: String,
     /// Bits per byte of the night's start.
     pub baseline: Option<f64>,
-    /// Number and bits per byte of the champion; number 0 where nothing was kept.
+    /// Number and bits per byte of the champion, equal seeds being compared; number 0 where nothing was kept.
     pub champion: Option<(u32, f64)>,
     /// One per experiment, in order.
     pub rows: Vec<Row>,
@@ -38,10 +38,14 @@ pub struct Row {
     pub number: u32,
     /// Its title.
     pub title: String,
-    /// Bits per byte, where it was measured.
+    /// Bits per byte, where it was measured: the mean over its trials.
     pub val_bpb: Option<f64>,
+    /// How many trials that is a mean of.
+    pub trials: usize,
     /// Against its champion, negative is better.
     pub difference: Option<f64>,
+    /// 95 % interval of the difference, where the rule gives one.
+    pub interval: Option<(f64, f64)>,
     /// How it ended; `None` where the night ended first.
     pub verdict: Option<Verdict>,
     /// Its branch, whole; empty where it has none.
@@ -64,6 +68,12 @@ pub fn render_summary(summary: &Summary, columns: usize) -> String {
     let _ = writeln!(text, "{}", headline(summary));
     if !summary.rows.is_empty() {
         let _ = writeln!(text, "\n{}", table(summary, columns));
+        if summary.rows.iter().any(|row| row.trials > 1) {
+            let _ = writeln!(
+                text,
+                "\nval_bpb is the mean over an experiment's trials, whichever seeds they had; differences compare equal seeds."
+            );
+        }
         let _ = writeln!(text, "\nBranches begin with {}", clean(&summary.branch_prefix));
     }
     if !summary.places.is_empty() {
@@ -109,7 +119,7 @@ fn headline(summary: &Summary) -> String {
 
 fn table(summary: &Summary, columns: usize) -> String {
     let prefix = summary.branch_prefix.as_str();
-    let cells: Vec<[String; 6]> = summary
+    let cells: Vec<[String; 7]> = summary
         .rows
         .iter()
         .map(|row| {
@@ -117,20 +127,21 @@ fn table(summary: &Summary, columns: usize) -> String {
                 row.number.to_string(),
                 clean(&row.title).trim().to_owned(),
                 figure(row.val_bpb),
-                signed(row.difference),
+                if row.trials == 0 { "-".to_owned() } else { row.trials.to_string() },
+                difference(row),
                 row.verdict.map_or("-", Verdict::name).to_owned(),
                 clean(row.branch.strip_prefix(prefix).unwrap_or(&row.branch)),
             ]
         })
         .collect();
-    let header = ["#", "title", "val_bpb", "difference", "verdict", "branch"];
+    let header = ["#", "title", "val_bpb", "trials", "difference", "verdict", "branch"];
     let widest = |column: usize| {
         let cells = cells.iter().map(|row| width(&row[column]));
         cells.chain([width(header[column])]).max().unwrap_or(0)
     };
     // Two spaces stand between columns. Title and branch share what the figures leave; neither takes more than it needs.
-    let left = columns.saturating_sub(1 + 2 * 6 + widest(0) + widest(2) + widest(3) + widest(4));
-    let (title_needs, branch_needs) = (widest(1), widest(5));
+    let left = columns.saturating_sub(1 + 2 * 7 + [0, 2, 3, 4, 5].map(widest).iter().sum::<usize>());
+    let (title_needs, branch_needs) = (widest(1), widest(6));
     let title = title_needs.min((left * 3 / 5).max(left.saturating_sub(branch_needs))).max(LEAST_TEXT);
     let branch = branch_needs.min(left.saturating_sub(title)).max(LEAST_TEXT);
 
@@ -138,15 +149,24 @@ fn table(summary: &Summary, columns: usize) -> String {
     // Widths are settled here; nothing asks the terminal, so the same data gives the same table everywhere.
     table.force_no_tty().load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(header);
-    for [number, what, val_bpb, difference, verdict, branch_name] in cells {
-        table.add_row([number, fit(&what, title), val_bpb, difference, verdict, fit(&branch_name, branch)]);
+    for [number, what, val_bpb, trials, difference, verdict, branch_name] in cells {
+        table.add_row([number, fit(&what, title), val_bpb, trials, difference, verdict, fit(&branch_name, branch)]);
     }
-    for column in [0, 2, 3] {
+    for column in [0, 2, 3, 4] {
         if let Some(column) = table.column_mut(column) {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
     table.trim_fmt()
+}
+
+/// The difference, and half of its interval's width where it has one: `-0.0123 ± 0.0020`.
+fn difference(row: &Row) -> String {
+    let half = row.interval.map(|(low, high)| (high - low) / 2.0).filter(|half| half.is_finite());
+    match half.filter(|_| row.difference.is_some()) {
+        Some(half) => format!("{} ± {half:.4}", signed(row.difference)),
+        None => signed(row.difference),
+    }
 }
 
 const LEAST_TEXT: usize = 8;

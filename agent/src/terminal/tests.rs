@@ -108,7 +108,12 @@ fn summary() -> Summary {
         number,
         title: title.to_owned(),
         val_bpb: figures.map(|(val_bpb, _)| val_bpb),
+        trials: match number {
+            1 => 4,
+            _ => usize::from(figures.is_some()),
+        },
         difference: figures.map(|(_, difference)| difference),
+        interval: (number == 1).then_some((-0.014, -0.011)),
         verdict,
         branch: if slug.is_empty() { String::new() } else { format!("{prefix}{number}-{slug}") },
     };

@@ -1,0 +1,282 @@
+//! Why an experiment ended as it did, and what a whole night adds up to, as `nocturne show` prints it. Pure.
+
+use std::fmt::Write;
+
+use crate::flow::{Evidence, Purpose};
+use crate::records::ExperimentRecord;
+use crate::report::{Account, ExperimentAccount, TrialAccount};
+use crate::terminal::{clean, fit};
+
+/// Columns of a line of a story that are shown: it may quote what a trainer said.
+const WORDS: usize = 600;
+
+/// What the decision on an experiment rests on, line by line; each line is ended.
+pub(super) fn experiment_text(experiment: &ExperimentRecord, account: &ExperimentAccount) -> String {
+    let mut text = String::new();
+    let mut line = |label: &str, words: String| {
+        // Writing to a text cannot fail.
+        let _infallible = writeln!(text, "{label:<11} {words}");
+    };
+    let decision = experiment.decision.as_ref();
+    let evidence = decision.and_then(|decision| decision.evidence.as_deref());
+    if let Some(difference) = account.difference {
+        let against = match account.champion {
+            0 => "the night's start".to_owned(),
+            number => format!("experiment {number}"),
+        };
+        let error = evidence.map(|evidence| {
+            let degrees = evidence.degrees;
+            format!("; standard error {:.5} with {} degrees of freedom", evidence.standard_error, figure(degrees))
+        });
+        let interval = interval(account.interval);
+        line("found:", format!("{difference:+.5} against {against}{interval}{}", error.unwrap_or_default()));
+    }
+    if let Some(evidence) = evidence {
+        evidence_lines(evidence, &mut line);
+    }
+    let confidence = account.confidence.map(|confidence| format!(", with a confidence of {}", percent(confidence)));
+    match (account.predicted, confidence) {
+        (Some(effect), confidence) => line("predicted:", format!("{effect:+.5}{}", confidence.unwrap_or_default())),
+        (None, Some(confidence)) => line("predicted:", format!("an improvement{confidence}")),
+        (None, None) => {}
+    }
+    if let Some(val_bpb) = account.val_bpb {
+        let of = match account.runs {
+            1 => "its one search trial".to_owned(),
+            runs => format!("the mean over its {runs} search trials, whichever seeds they had"),
+        };
+        line("val_bpb:", format!("{val_bpb:.6}: {of}"));
+    }
+    for (index, told) in account.story.iter().enumerate() {
+        let label = if index == 0 { "story:" } else { "" };
+        line(label, format!("{}. {}", index + 1, fit(&clean(told), WORDS)));
+    }
+    text + &trials_table(&account.trials)
+}
+
+fn evidence_lines(evidence: &Evidence, line: &mut impl FnMut(&str, String)) {
+    let again = format!("{:+.5} when measured again{}", evidence.expected, interval(Some(evidence.expected_interval)));
+    let sure = percent(evidence.probability);
+    line("expected:", format!("{again}: corrected for having been picked; an improvement with {sure}"));
+    line("worth it:", format!("from {:.5} on, for the lines that it adds", evidence.least_effect));
+    let (run, pair) = (evidence.run_sd, evidence.pair_sd);
+    line("noise:", format!("sd of a run {run:.5}, of two runs' difference under one seed {pair:.5}"));
+    if evidence.near_miss {
+        line("near miss:", "worth trying again with others, or on another champion".to_owned());
+    }
+}
+
+/// Each trial with the index of its seed, and beside it the run of its champion under that seed.
+fn trials_table(trials: &[TrialAccount]) -> String {
+    if trials.is_empty() {
+        return String::new();
+    }
+    let mut text = format!(
+        "trials:\n  {:>3} {:>4}  {:<8} {:>9} {:>11} {:>10}  {}\n",
+        "#", "seed", "purpose", "val_bpb", "paired with", "difference", "came to"
+    );
+    for trial in trials {
+        let seed = trial.seed.map_or("-".to_owned(), |seed| seed.to_string());
+        let value = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.6}"));
+        let difference = trial.difference.map_or("-".to_owned(), |difference| format!("{difference:+.6}"));
+        let row = format!(
+            "  {:>3} {seed:>4}  {:<8} {:>9} {:>11} {difference:>10}  {}",
+            trial.ordinal,
+            trial.purpose.name(),
+            value(trial.val_bpb),
+            value(trial.paired_with),
+            outcome(trial)
+        );
+        text += row.trim_end();
+        text += "\n";
+    }
+    let morning = trials.iter().any(|trial| trial.purpose == Purpose::Morning);
+    let night_start = if morning { "; in the morning with the night's start, on the sealed text" } else { "" };
+    text + &format!("  paired with its champion's run under the same seed{night_start}; seeds by their index\n")
+}
+
+fn outcome(trial: &TrialAccount) -> String {
+    let mut words = match (&trial.rejected, trial.end) {
+        (Some(check), _) => format!("rejected by check '{}'", clean(check)),
+        (None, Some(end)) => end.replace('-', " "),
+        (None, None) => "under way, or cut off".to_owned(),
+    };
+    if trial.would_stop.is_some() {
+        words += "; looked hopeless, left to finish as a sample";
+    }
+    if trial.era > 0 {
+        words += &format!("; after change {} of the machine", trial.era);
+    }
+    words
+}
+
+/// What a night adds up to, section by section; empty for a night that was decided without statistics.
+pub(super) fn night_text(account: &Account) -> String {
+    let mut sections = Vec::new();
+    if let Some(noise) = &account.noise {
+        let of = format!("{} runs of {} commits", noise.runs, noise.commits);
+        let earlier = if noise.earlier_runs > 0 { ", comparable earlier nights included" } else { "" };
+        sections.push(format!(
+            "Noise: sd of one run {:.5} bits per byte ({} degrees of freedom), of two runs' difference under one seed {:.5} ({}); \
+             correlation {:.2}.\n  From {of}{earlier}.",
+            noise.run_sd,
+            figure(noise.run_degrees),
+            noise.pair_sd,
+            figure(noise.pair_degrees),
+            noise.correlation
+        ));
+    }
+    if account.champions.len() > 1 {
+        let steps = account.champions.iter().skip(1).map(|step| {
+            let difference = step.difference.map_or("-".to_owned(), |difference| format!("{difference:+.5}"));
+            let expected = step.expected.map(|expected| format!(", {expected:+.5} to be expected")).unwrap_or_default();
+            format!("\n  {:>3}  {}: {difference}{}{expected}", step.number, clean(&step.title), interval(step.interval))
+        });
+        sections.push(format!("Champions:{}", steps.collect::<String>()));
+    }
+    if let Some(claim) = &account.claim {
+        let expected = account.expected_gain.map(|gain| {
+            format!("\n  Of all kept changes together {gain:+.5} was to be expected; picking the lucky ones is corrected for.")
+        });
+        sections.push(format!("The morning's claim {}.{}", clean(&claim.words), expected.unwrap_or_default()));
+    }
+    if !account.left_out.is_empty() {
+        let lines = account.left_out.iter().map(|left| {
+            let difference = left.difference.map_or("-".to_owned(), |difference| format!("{difference:+.5}"));
+            format!(
+                "\n  {:>3}  {}: {difference}{}: {}",
+                left.number,
+                clean(&left.title),
+                interval(left.interval),
+                left.words
+            )
+        });
+        sections.push(format!("Leaving one out:{}", lines.collect::<String>()));
+    }
+    if account.looks.iter().any(|looks| looks.all_nights > 0) {
+        let lines = account.looks.iter().map(|looks| {
+            let what = if looks.what_for.is_empty() {
+                String::new()
+            } else {
+                format!(" for {}", clean(&looks.what_for.join(", ")))
+            };
+            format!(
+                "\n  {:<6}  {} in this night{what}; {} in {} of the campaign",
+                looks.part.name(),
+                counted(looks.this_night, "evaluation"),
+                looks.all_nights,
+                counted(u64::from(looks.nights), "night")
+            )
+        });
+        sections.push(format!("Looks at held-out text:{}", lines.collect::<String>()));
+    }
+    if let Some(early) = &account.early {
+        let share = early
+            .share_saved
+            .map(|share| format!(", {} of what trials of discarded ideas would have taken", percent(share)));
+        let mut text = format!(
+            "Early stops: {} stopped, {:.0} s of training saved{}.",
+            counted(u64::from(early.stopped), "trial"),
+            early.seconds_saved,
+            share.unwrap_or_default()
+        );
+        text += &match early.false_stops {
+            None => {
+                "\n  None was left to finish as a sample yet, so how often a stop is wrong is not known.".to_owned()
+            }
+            Some(stops) => format!(
+                "\n  Of {} that looked hopeless and were left to finish, {} were worth going on with (95 % interval of the share: {} \
+                 to {}).",
+                stops.spared,
+                stops.wrong,
+                percent(stops.interval.0),
+                percent(stops.interval.1)
+            ),
+        };
+        sections.push(text);
+    }
+    if !account.calibration.is_empty() {
+        let lines = account.calibration.iter().map(|of| format!("\n  {}", clean(&of.words)));
+        sections.push(format!("Predictions, against what was found:{}", lines.collect::<String>()));
+    }
+    sections.iter().map(|section| format!("\n{section}\n")).collect()
+}
+
+fn interval(interval: Option<(f64, f64)>) -> String {
+    interval.map(|(low, high)| format!(" (95 % interval {low:+.5} to {high:+.5})")).unwrap_or_default()
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.0} %", 100.0 * share)
+}
+
+/// Degrees of freedom: endless ones are those of a noise that is taken for known.
+fn figure(degrees: f64) -> String {
+    if degrees.is_finite() { format!("{degrees:.1}") } else { "endless".to_owned() }
+}
+
+fn counted(count: u64, singular: &str) -> String {
+    format!("{count} {singular}{}", if count == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::Verdict;
+    use crate::report::fixture::{ledger, night};
+
+    #[test]
+    fn the_story_of_each_experiment_is_told() {
+        let mut records = night();
+        records.concluded.push((2, "not shown: the decision has a story of its own".to_owned()));
+        let open = &mut records.experiments[3];
+        open.decision = None;
+        records.concluded.push((3, "1 trial: promising,\u{1b}[2J another trial".to_owned()));
+        records.trials[5].trained = None;
+        records.trials[6].era = 1;
+        let mut shown = String::new();
+        for experiment in &records.experiments {
+            let number = experiment.id.number;
+            let account = records.account_of(number).unwrap();
+            shown += &format!("--- {number}\n{}", experiment_text(experiment, &account));
+        }
+        assert!(!shown.contains('\u{1b}'), "an escape sequence got through");
+        assert!(!crate::report::fixture::SEEDS.iter().any(|seed| shown.contains(&seed.to_string())), "a seed is shown");
+        insta::assert_snapshot!(shown);
+    }
+
+    #[test]
+    fn what_a_night_adds_up_to_is_told() {
+        insta::assert_snapshot!(night_text(&Account::of(&night(), &[], &ledger())));
+    }
+
+    /// As of a night under the rule `lower-is-kept/1`: one trial each, no evidence, no claim.
+    #[test]
+    fn an_old_night_is_told_as_it_was() {
+        let mut records = night();
+        records.claim = None;
+        records.trials.retain(|trial| trial.ordinal == 1 && trial.experiment.number < 3);
+        records.experiments.truncate(3);
+        for experiment in &mut records.experiments {
+            experiment.proposal.confidence = None;
+            if let Some(decision) = &mut experiment.decision {
+                (decision.evidence, decision.interval, decision.trials) = (None, None, 1);
+            }
+        }
+        let account = Account::of(&records, &[], &[]);
+        assert_eq!((account.noise, account.expected_gain, account.early), (None, None, None));
+        let first = &records.experiments[1];
+        assert_eq!(first.decision.as_ref().map(|decision| decision.verdict), Some(Verdict::Kept));
+        let told = experiment_text(first, &records.account_of(1).unwrap());
+        assert_eq!(
+            told,
+            "found:      -0.00400 against the night's start\n\
+             predicted:  -0.00300\n\
+             val_bpb:    1.835000: its one search trial\n\
+             trials:\n\
+             \x20   # seed  purpose    val_bpb paired with difference  came to\n\
+             \x20   1    0  search    1.835000    1.840000  -0.005000  finished\n\
+             \x20 paired with its champion's run under the same seed; seeds by their index\n"
+        );
+    }
+}
