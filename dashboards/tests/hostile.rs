@@ -5,8 +5,8 @@
 mod fixture;
 
 use dashboards::{
-    CurveAxis, CurvePoint, CurveView, ExperimentView, NightPictures, NightView, Picture, Verdict, VerificationView,
-    experiment, losses, page, progress,
+    ClaimView, CurveAxis, CurvePoint, CurveView, EarlyView, ExperimentView, NightPictures, NightView, NoiseView,
+    Picture, Verdict, VerificationView, experiment, losses, page, progress,
 };
 use proptest::prelude::*;
 use resvg::usvg::roxmltree::Document;
@@ -81,7 +81,7 @@ fn assert_harmless_picture(picture: &Picture) {
 fn assert_harmless_page(page: &str) {
     assert!(!page.contains(|c: char| c.is_control() && c != '\n' && c != '\t'), "a control character came through");
     let tags = "html head meta title style body header main section article figure details summary div table caption thead \
-                tbody tr th td h1 h2 h3 p a ul li dl dt dd pre span code strong small svg text polyline polygon rect circle line";
+                tbody tr th td h1 h2 h3 h4 p a ul ol li dl dt dd pre span code strong small svg text polyline polygon rect circle line";
     let mut rest = page;
     while let Some(start) = rest.find('<') {
         rest = &rest[start + 1..];
@@ -144,6 +144,21 @@ fn no_text_becomes_markup() {
         ] {
             *field = nasty();
         }
+        if let Some(evidence) = &mut view.evidence {
+            evidence.story = vec![nasty(), nasty()];
+        }
+        for trial in &mut view.trials {
+            trial.what = nasty();
+        }
+    }
+    for left in &mut night.left_out {
+        (left.title, left.words) = (nasty(), nasty());
+    }
+    for looks in &mut night.looks {
+        (looks.part, looks.what_for) = (nasty(), nasty());
+    }
+    for calibration in &mut night.calibration {
+        calibration.proposer = nasty();
     }
     for curve in &mut curves {
         curve.label = nasty();
@@ -192,6 +207,9 @@ prop_compose! {
             reason: texts[2].clone(),
             diff: texts[3].clone(),
             val_bpb: numbers[0],
+            level: numbers[3],
+            trials_measured: champion_number,
+            stopped_early: champion_number == 1,
             difference: numbers[1],
             predicted_effect: numbers[2],
             training_seconds: numbers[3],
@@ -236,6 +254,20 @@ prop_compose! {
                 ..VerificationView::default()
             },
             baseline_error: champion,
+            claim: baseline.map(|difference| ClaimView {
+                difference: Some(difference),
+                interval: champion.map(|high| (difference, high)),
+                p_value: champion,
+                expected: champion,
+                ..ClaimView::default()
+            }),
+            noise: champion.map(|run_sd| NoiseView { run_sd, degrees: seconds_total, ..NoiseView::default() }),
+            early: champion.map(|share| EarlyView {
+                seconds_saved: seconds_total,
+                share_saved: Some(share),
+                wrong_interval: Some((share, seconds_total)),
+                ..EarlyView::default()
+            }),
             baseline, champion, experiments, seconds_total, champion_number,
             ..NightView::default()
         }

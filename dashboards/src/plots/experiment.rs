@@ -59,6 +59,9 @@ fn subtitle(experiment: &ExperimentView) -> String {
     if let Some((low, high)) = experiment.interval {
         parts.push(format!("95 % interval {} to {}", text::signed(Some(low)), text::signed(Some(high))));
     }
+    if experiment.trials_measured > 1 {
+        parts.push(format!("mean of {} trials", experiment.trials_measured));
+    }
     match experiment.predicted_effect {
         Some(predicted) => parts.push(format!("predicted {}", text::signed(Some(predicted)))),
         None => parts.push("no prediction".to_owned()),

@@ -1,7 +1,7 @@
 //! Progress of the night.
 
 use crate::axis::{Axis, robust_range, usable};
-use crate::canvas::{Anchor, BLUE, Canvas, Frame, GREEN, INK, MUTED, SMALL_SIZE, TEXT_SIZE, mark_radius};
+use crate::canvas::{Anchor, BLUE, Canvas, Frame, GREEN, GREY, INK, MUTED, ORANGE, SMALL_SIZE, TEXT_SIZE, mark_radius};
 use crate::labels::{self, Labelled, Rect};
 use crate::picture::{Area, Drawn, Picture, PictureError, WIDTH, picture};
 use crate::plots::{change, metric_name, night_line};
@@ -23,7 +23,8 @@ const NUMBER_SIZE: f64 = 13.5;
 /// From so many experiments on, marks are drawn smaller.
 const MANY: usize = 80;
 
-/// Progress of the night: every experiment's metric against its number. Kept ones are coloured, numbered and listed beside the
+/// Progress of the night: every experiment's place against its number, as a bar's middle where the difference from its champion has an
+/// interval. An experiment stands at its champion's place plus that difference, because means over different seeds do not compare. Kept ones are coloured, numbered and listed beside the
 /// plot; the running best is a step line, the night's start a dashed one. What has no trustworthy number (crashed, unbuildable,
 /// invalid, not decided) stands in a strip above; what is far outside the range becomes an arrow at the edge.
 ///
@@ -59,16 +60,32 @@ fn title(night: &NightView, experiments: &[&ExperimentView]) -> String {
     }
 }
 
-/// The metric where it can be drawn.
+/// Where the experiment stands, where it can be drawn: its champion's place plus the difference, or its metric.
 fn measured(experiment: &ExperimentView) -> Option<f64> {
-    experiment.val_bpb.filter(|v| usable(*v) && experiment.verdict.is_some_and(Verdict::is_measured))
+    let place = experiment.val_bpb.and(experiment.level.or(experiment.val_bpb));
+    place.filter(|v| usable(*v) && experiment.verdict.is_some_and(Verdict::is_measured))
+}
+
+/// The 95 % interval around that place, where the rule gave one.
+fn interval(experiment: &ExperimentView) -> Option<(f64, f64)> {
+    let (low, high) = experiment.interval?;
+    let champion = measured(experiment)? - experiment.difference?;
+    let (low, high) = (champion + low, champion + high);
+    (usable(low) && usable(high) && low <= high).then_some((low, high))
+}
+
+/// What the mark of an experiment says; one that was stopped early was discarded without a metric.
+fn stopped_early(experiment: &ExperimentView) -> bool {
+    experiment.stopped_early && measured(experiment).is_none()
 }
 
 fn draw(area: &Area<'_>, night: &NightView, experiments: &[&ExperimentView], title: &str) -> Drawn {
     let canvas = Canvas::new(area, title, &night_line(night))?;
     let start = night.baseline.filter(|v| usable(*v));
     let kept = kept(experiments);
-    let must: Vec<f64> = kept.iter().filter_map(|e| measured(e)).chain(start).collect();
+    // Intervals of what was kept are shown whole; others may leave the plot.
+    let of_kept = kept.iter().filter_map(|e| interval(e)).flat_map(|(low, high)| [low, high]);
+    let must: Vec<f64> = kept.iter().filter_map(|e| measured(e)).chain(of_kept).chain(start).collect();
     let may: Vec<f64> = experiments.iter().filter_map(|e| measured(e)).collect();
     let Some((low, high)) = robust_range(&must, &may) else {
         let message = if experiments.is_empty() { "no experiment yet" } else { "nothing was measured" };
@@ -81,7 +98,9 @@ fn draw(area: &Area<'_>, night: &NightView, experiments: &[&ExperimentView], tit
     let (low, high) = if high - low < least { (low - least, high + least) } else { (low, high) };
     let room = high - low;
     let y = Axis::new(low - 0.12 * room, high + 0.05 * room, 8);
-    let frame = canvas.frame(PLOT, x_axis(experiments), y, ("experiment", &metric_name(night)))?;
+    let paired = experiments.iter().any(|e| interval(e).is_some());
+    let name = if paired { metric_name(night) + ", equal seeds compared" } else { metric_name(night) };
+    let frame = canvas.frame(PLOT, x_axis(experiments), y, ("experiment", &name))?;
 
     strip(&canvas, experiments, &frame.x)?;
     let steps = running_best(&frame, start, &kept);
@@ -91,6 +110,9 @@ fn draw(area: &Area<'_>, night: &NightView, experiments: &[&ExperimentView], tit
     canvas.line(&steps, BLUE, 1.0, 2.0)?;
     let mut obstacles: Vec<Rect> = steps.windows(2).map(|pair| around_line(pair[0], pair[1])).collect();
     let size = if experiments.len() > MANY { 0.75 } else { 1.0 };
+    intervals(&canvas, &frame, experiments, size)?;
+    obstacles
+        .extend(kept.iter().filter_map(|e| bar(&frame, e)).map(|(x, top, bottom)| around_line((x, top), (x, bottom))));
     let mut clipped = false;
     // Kept ones last, on top of the rest.
     let rest = experiments.iter().filter(|e| e.verdict != Some(Verdict::Kept));
@@ -112,6 +134,29 @@ fn draw(area: &Area<'_>, night: &NightView, experiments: &[&ExperimentView], tit
     line_names(&canvas, &frame, start, steps.last().map(|p| p.1), night)?;
     list(&canvas, &listed, kept.len() - listed.len())?;
     legend(&canvas, experiments, clipped)
+}
+
+/// A bar's place on the picture: its x, its top and its bottom, cut off where it leaves the plot; `None` where nothing of it is
+/// inside.
+fn bar(frame: &Frame, experiment: &ExperimentView) -> Option<(f64, f64, f64)> {
+    let (low, high) = interval(experiment)?;
+    let number = f64::from(experiment.number);
+    let ((x, bottom), (_, top)) = (frame.place((number, low)), frame.place((number, high)));
+    (top < PLOT.bottom && bottom > PLOT.top).then_some((x, top.max(PLOT.top), bottom.min(PLOT.bottom)))
+}
+
+/// The intervals' bars, behind the marks; those of kept ones stand out.
+fn intervals(canvas: &Canvas<'_, '_>, frame: &Frame, experiments: &[&ExperimentView], size: f64) -> Drawn {
+    for experiment in experiments {
+        let Some((x, top, bottom)) = bar(frame, experiment) else { continue };
+        let (color, opacity, width) = match experiment.verdict {
+            Some(Verdict::Kept) => (GREEN, 0.9, 2.0),
+            Some(Verdict::Inconclusive) => (ORANGE, 0.6, 1.4),
+            _ => (GREY, 0.5, 1.2),
+        };
+        canvas.line(&[(x, top), (x, bottom)], color, opacity, width * size)?;
+    }
+    Ok(())
 }
 
 fn x_axis(experiments: &[&ExperimentView]) -> Axis {
@@ -156,7 +201,9 @@ fn strip(canvas: &Canvas<'_, '_>, experiments: &[&ExperimentView], x: &Axis) -> 
     canvas.text((STRIP.left - 8.0, middle), "no result", SMALL_SIZE, MUTED, Anchor::Right)?;
     for experiment in without {
         let at = STRIP.left + x.fraction(f64::from(experiment.number)) * STRIP.width();
-        canvas.mark((at, middle), experiment.verdict.filter(|v| !v.is_measured()), 1.0)?;
+        // What was stopped early looks like what was discarded: that is what became of it.
+        let verdict = experiment.verdict.filter(|v| !v.is_measured() || stopped_early(experiment));
+        canvas.mark((at, middle), verdict, 1.0)?;
     }
     Ok(())
 }
@@ -253,10 +300,18 @@ fn list(canvas: &Canvas<'_, '_>, listed: &[&ExperimentView], more: usize) -> Dra
             canvas.text((left, y), &line, TEXT_SIZE, INK, Anchor::Left)?;
             y += 19.0;
         }
-        let facts = match experiment.predicted_effect {
-            Some(predicted) => format!("{effect}, predicted {}", text::signed(Some(predicted))),
-            None => effect,
-        };
+        let mut facts = effect;
+        if let Some((low, high)) = experiment.interval.filter(|(low, high)| usable(*low) && usable(*high)) {
+            facts += &format!(" ({} to {})", text::signed(Some(low)), text::signed(Some(high)));
+        }
+        let predicted =
+            experiment.predicted_effect.map(|predicted| format!(", predicted {}", text::signed(Some(predicted))));
+        // The prediction is the first to go where there is no room.
+        if let Some(predicted) =
+            predicted.filter(|words| text::width(&facts, SMALL_SIZE) + text::width(words, SMALL_SIZE) <= room)
+        {
+            facts += &predicted;
+        }
         canvas.text((left, y), &text::fit(&facts, SMALL_SIZE, room), SMALL_SIZE, MUTED, Anchor::Left)?;
         y += 30.0;
     }
@@ -278,6 +333,11 @@ fn legend(canvas: &Canvas<'_, '_>, experiments: &[&ExperimentView], clipped: boo
         canvas.mark((x + 6.0, LEGEND_Y), verdict, 1.0)?;
         canvas.text((x + 18.0, LEGEND_Y), &name, SMALL_SIZE, INK, Anchor::Left)?;
         x += 18.0 + text::width(&name, SMALL_SIZE) + 16.0;
+    }
+    if experiments.iter().any(|e| interval(e).is_some()) {
+        canvas.line(&[(x + 4.0, LEGEND_Y - 8.0), (x + 4.0, LEGEND_Y + 8.0)], GREY, 1.0, 1.6)?;
+        canvas.text((x + 12.0, LEGEND_Y), "95 % interval", SMALL_SIZE, INK, Anchor::Left)?;
+        x += 12.0 + text::width("95 % interval", SMALL_SIZE) + 16.0;
     }
     if clipped {
         canvas.beyond((x + 6.0, LEGEND_Y), true)?;

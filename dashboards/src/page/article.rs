@@ -1,0 +1,160 @@
+//! One kept experiment on the page, with what a person needs to decide.
+
+use maud::{Markup, html};
+
+use super::{NightPictures, figure, percent, short};
+use crate::text::{self, clean, counted, duration, metric, plus_minus, signed};
+use crate::view::{ExperimentView, NightView};
+
+/// Lines of a diff that are shown, and characters of a line; the rest is for `git show`.
+const DIFF_LINES: usize = 200;
+const DIFF_COLUMNS: usize = 300;
+
+/// One kept experiment, with what a person needs to decide.
+pub(super) fn article(night: &NightView, experiment: &ExperimentView, pictures: &NightPictures) -> Markup {
+    let against = match experiment.champion_number {
+        0 => "the night's start".to_owned(),
+        number => format!("#{number}"),
+    };
+    let commit = short(&experiment.commit);
+    html! {
+        article id={ "experiment-" (experiment.number) } {
+            h3 { "#" (experiment.number) " " (clean(&experiment.title)) }
+            @if !experiment.hypothesis.is_empty() { p { (clean(&experiment.hypothesis)) } }
+            dl {
+                dt { "effect" }
+                dd {
+                    strong { (signed(experiment.difference)) }
+                    @if let Some((low, high)) = experiment.interval {
+                        " (95 % interval " (signed(Some(low))) " to " (signed(Some(high))) ")"
+                    }
+                    " against " (against) ", predicted " (signed(experiment.predicted_effect))
+                    @if let Some(confidence) = experiment.confidence { " with a confidence of " (percent(confidence)) }
+                    "; " (clean(&night.metric)) " " (metric(experiment.val_bpb))
+                    @if experiment.trials_measured > 1 { ", the mean of " (experiment.trials_measured) " trials" }
+                    " " (plus_minus(experiment.standard_error))
+                }
+                @if let Some(evidence) = &experiment.evidence {
+                    dt { "to expect" }
+                    dd {
+                        strong { (signed(Some(evidence.expected))) }
+                        " when measured again (95 % interval " (signed(Some(evidence.expected_interval.0))) " to "
+                        (signed(Some(evidence.expected_interval.1))) "): what is kept was picked for looking good, and this is \
+                         corrected for it. An improvement with " (percent(evidence.probability)) "; worth having from "
+                        (signed(Some(-evidence.least_effect))) " on."
+                    }
+                }
+                dt { "cost" } dd { (cost(experiment)) }
+                @if !experiment.source.is_empty() { dt { "source" } dd { (clean(&experiment.source)) } }
+                dt { "proposed by" } dd { (clean(&experiment.proposer)) ", " (clean(&experiment.family)) }
+                @if !experiment.reason.is_empty() { dt { "decision" } dd { (clean(&experiment.reason)) } }
+                @if !experiment.branch.is_empty() { dt { "branch" } dd { code { (clean(&experiment.branch)) } } }
+                @if !commit.is_empty() { dt { "look at it" } dd { code { "git show " (commit) } } }
+            }
+            (story(experiment))
+            (trials(night, experiment))
+            (diff(&experiment.diff))
+            (figure(pictures.experiments.get(&experiment.number)))
+        }
+    }
+}
+
+fn cost(experiment: &ExperimentView) -> String {
+    let mut parts = vec![lines(experiment)];
+    parts.extend(experiment.training_seconds.map(|seconds| format!("{} of training", duration(seconds))));
+    parts.extend(experiment.peak_memory_bytes.map(|bytes| format!("{} of memory at most", text::bytes(bytes))));
+    parts.extend(experiment.tokens.map(|tokens| format!("{:.2} million tokens", tokens as f64 / 1e6)));
+    parts.join(", ")
+}
+
+fn lines(experiment: &ExperimentView) -> String {
+    format!("+{} −{} lines", experiment.lines_added, experiment.lines_removed)
+}
+
+fn diff(text: &str) -> Markup {
+    let text = text::clean_block(text);
+    let class = |line: &str| match line.as_bytes() {
+        [b'+', b'+', b'+', ..] | [b'-', b'-', b'-', ..] | [b'@', b'@', ..] => "place",
+        [b'+', ..] => "added",
+        [b'-', ..] => "removed",
+        _ => "same",
+    };
+    let shown = text.lines().take(DIFF_LINES).map(|line| {
+        let cut: String = line.chars().take(DIFF_COLUMNS).collect();
+        if cut.len() < line.len() { cut + "…" } else { cut }
+    });
+    let more = text.lines().count().saturating_sub(DIFF_LINES);
+    html! {
+        @if !text.is_empty() {
+            pre {
+                @for line in shown { span class=(class(&line)) { (line) } }
+                @if more > 0 { span.place { "… " (counted(more, "more line")) } }
+            }
+        }
+    }
+}
+
+/// Why it was kept: what was seen and done after each trial.
+fn story(experiment: &ExperimentView) -> Markup {
+    let lines = experiment.evidence.iter().flat_map(|evidence| &evidence.story);
+    html! {
+        @if lines.clone().next().is_some() {
+            h4 { "Why it was kept" }
+            ol.story { @for line in lines { li { (clean(line)) } } }
+        }
+    }
+}
+
+/// Its trials, each beside the run that it is paired with; nothing where there was but one.
+fn trials(night: &NightView, experiment: &ExperimentView) -> Markup {
+    html! {
+        @if experiment.trials.len() > 1 {
+            details {
+                summary { (counted(experiment.trials.len(), "trial")) ", seed by seed" }
+                div.table tabindex="0" role="region" aria-label="Trials" {
+                    table {
+                        thead {
+                            tr {
+                                th.number scope="col" { "seed" }
+                                th.number scope="col" { (clean(&night.metric)) }
+                                th.number scope="col" { "paired with" }
+                                th.number scope="col" { "difference" }
+                                th scope="col" { "" }
+                            }
+                        }
+                        tbody {
+                            @for trial in &experiment.trials {
+                                tr {
+                                    td.number { (trial.seed.map_or("–".to_owned(), |seed| seed.to_string())) }
+                                    td.number { (metric(trial.val_bpb)) }
+                                    td.number { (metric(trial.paired_with)) }
+                                    td.number { (signed(trial.difference)) }
+                                    td { (clean(&trial.what)) }
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn diffs_are_marked_line_by_line_and_end() {
+        let markup = diff("--- a/x\n+++ b/x\n@@ -1 +1 @@\n-a < b\n+a > b\n same").into_string();
+        assert_eq!(
+            markup,
+            "<pre><span class=\"place\">--- a/x</span><span class=\"place\">+++ b/x</span>\
+             <span class=\"place\">@@ -1 +1 @@</span><span class=\"removed\">-a &lt; b</span>\
+             <span class=\"added\">+a &gt; b</span><span class=\"same\"> same</span></pre>"
+        );
+        let long = diff(&format!("{}\n", "x".repeat(9_000)).repeat(1_000)).into_string();
+        assert!(long.len() < 80_000 && long.contains("… 800 more lines"), "{}", long.len());
+        assert_eq!(diff("").into_string(), "");
+    }
+}

@@ -1,0 +1,206 @@
+//! The simple page of a night: one self-contained HTML file that works offline, in the dark and on paper.
+//!
+//! Everything a proposer, a compiler or a log said goes through maud's escaping; control characters are stripped first. There is
+//! no script, and the page's own content policy forbids any, should a hole be found.
+
+mod article;
+mod found;
+mod table;
+
+use std::collections::BTreeMap;
+
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+use crate::axis::usable;
+use crate::picture::Picture;
+use crate::plots::change;
+use crate::text::{clean, counted, duration, metric};
+use crate::verification::verification;
+use crate::view::{ExperimentView, NightView, Verdict};
+
+/// Nothing is fetched or run, whatever the page contains.
+const POLICY: &str =
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'";
+
+/// The pictures that go into a page; each may be missing.
+#[derive(Debug, Clone, Default)]
+pub struct NightPictures {
+    /// From [`crate::progress`].
+    pub progress: Option<Picture>,
+    /// From [`crate::losses`] against tokens.
+    pub loss_tokens: Option<Picture>,
+    /// From [`crate::losses`] against time.
+    pub loss_time: Option<Picture>,
+    /// From [`crate::experiment`], by the experiment's number. Each adds some 30 kB to the page.
+    pub experiments: BTreeMap<u32, Picture>,
+}
+
+/// The night as one HTML document: the answer in two sentences, the morning's claim, warnings, progress, the kept experiments with
+/// hypothesis, effect, the story of their decision and diff, what decisions rested on, the loss curves, how often held-out text was
+/// looked at, proposers' calibration, and a table of all experiments.
+pub fn page(night: &NightView, pictures: &NightPictures) -> String {
+    let mut experiments: Vec<&ExperimentView> = night.experiments.iter().collect();
+    experiments.sort_by_key(|e| e.number);
+    let (kept, others): (Vec<_>, Vec<_>) = experiments.iter().partition(|e| e.verdict == Some(Verdict::Kept));
+    let name = format!("{} · night {}", clean(&night.campaign), clean(&night.night));
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta http-equiv="Content-Security-Policy" content=(POLICY);
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                title { (name) }
+                style { (PreEscaped(include_str!("page.css"))) }
+            }
+            body {
+                header {
+                    h1 { (name) }
+                    p.when { (clean(&night.date)) }
+                }
+                main {
+                    p.answer { (answer(night, &kept)) }
+                    (verification(night))
+                    (found::claim(night))
+                    (notices("Before you trust a number", &night.warnings))
+                    (notices("Faults of the machine", &night.faults))
+                    (figure(pictures.progress.as_ref()))
+                    @if !kept.is_empty() {
+                        h2 { "Kept" }
+                        @for experiment in &kept { (article::article(night, experiment, pictures)) }
+                    }
+                    (found::left_out(night))
+                    (found::decided_by(night))
+                    @if pictures.loss_tokens.is_some() || pictures.loss_time.is_some() {
+                        h2 { "Loss" }
+                        (figure(pictures.loss_tokens.as_ref()))
+                        (figure(pictures.loss_time.as_ref()))
+                    }
+                    (found::looks(night))
+                    (found::calibration(night))
+                    h2 { "All experiments" }
+                    (table::table(night, &experiments))
+                    @if others.iter().any(|e| pictures.experiments.contains_key(&e.number)) {
+                        h2 { "Curves of the others" }
+                        @for experiment in &others {
+                            @if let Some(picture) = pictures.experiments.get(&experiment.number) {
+                                details {
+                                    summary { "#" (experiment.number) " " (clean(&experiment.title)) }
+                                    (figure(Some(picture)))
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+    .into_string()
+}
+
+/// What the night found and what it cost, in two sentences.
+fn answer(night: &NightView, kept: &[&ExperimentView]) -> Markup {
+    let name = clean(&night.metric);
+    let unit = clean(&night.metric_unit);
+    let usable_of = |value: Option<f64>| value.filter(|v| usable(*v));
+    let of_all = format!("{} of {}", kept.len(), counted(night.experiments.len(), "experiment"));
+    let finding = match (usable_of(night.baseline), usable_of(night.champion)) {
+        (Some(start), Some(end)) if night.champion_number != 0 || start != end => {
+            let compared = if night.baseline_trials > 1 { ", equal seeds compared" } else { "" };
+            format!(
+                "{name} went from {} to {} {unit} ({}{compared}); {of_all} kept.",
+                metric(Some(start)),
+                metric(Some(end)),
+                change(start, end)
+            )
+        }
+        (Some(start), _) => format!("{name} stays at {} {unit}; {of_all} kept.", metric(Some(start))),
+        _ => format!("The night's start has no {name}; {of_all} kept."),
+    };
+    let percent = night.seconds_training / night.seconds_total * 100.0;
+    let share = if percent.is_finite() { format!(", {percent:.0} % of it training") } else { String::new() };
+    let commit = short(&night.champion_commit);
+    html! {
+        (finding) " The night took " (duration(night.seconds_total)) (share)
+        @if night.champion_number != 0 && !commit.is_empty() {
+            "; its champion is #" (night.champion_number) ", commit " code { (commit) }
+            @if !night.champion_branch.is_empty() { " on " code { (clean(&night.champion_branch)) } }
+        }
+        "."
+    }
+}
+
+fn notices(title: &str, lines: &[String]) -> Markup {
+    html! {
+        @if !lines.is_empty() {
+            section.warning {
+                h3 { (title) }
+                ul { @for line in lines { li { (clean(line)) } } }
+            }
+        }
+    }
+}
+
+fn figure(picture: Option<&Picture>) -> Markup {
+    html! { @if let Some(picture) = picture { figure { (PreEscaped(&picture.svg)) } } }
+}
+
+/// A share of one, as a person reads it.
+fn percent(share: f64) -> String {
+    if share.is_finite() { format!("{:.0} %", 100.0 * share.clamp(0.0, 1.0)) } else { "–".to_owned() }
+}
+
+/// The first seven digits of a commit, as people write them.
+fn short(commit: &str) -> String {
+    clean(commit).chars().take(7).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::canvas::{BLUE, FAINT, GRID, INK, MUTED};
+
+    fn night() -> NightView {
+        NightView {
+            metric: "val_bpb".into(),
+            metric_unit: "bits per byte".into(),
+            baseline: Some(1.8423),
+            champion: Some(1.8423),
+            experiments: vec![ExperimentView::default(), ExperimentView::default()],
+            seconds_total: 600.0,
+            seconds_training: 420.0,
+            ..NightView::default()
+        }
+    }
+
+    #[test]
+    fn the_answer_says_what_was_found_and_what_it_cost() {
+        let mut night = night();
+        assert_eq!(
+            answer(&night, &[]).into_string(),
+            "val_bpb stays at 1.8423 bits per byte; 0 of 2 experiments kept. The night took 10 min, 70 % of it training."
+        );
+        night.champion = Some(1.8239);
+        night.champion_number = 2;
+        night.champion_commit = "0123456789abcdef0123456789abcdef01234567".into();
+        night.champion_branch = "nocturne/q/n/champion".into();
+        assert_eq!(
+            answer(&night, &[&night.experiments[1]]).into_string(),
+            "val_bpb went from 1.8423 to 1.8239 bits per byte (−0.0184, −1.00 %); 1 of 2 experiments kept. The night took 10 min, \
+             70 % of it training; its champion is #2, commit <code>0123456</code> on <code>nocturne/q/n/champion</code>."
+        );
+        night.baseline = Some(f64::NAN);
+        night.seconds_total = 0.0;
+        assert!(
+            answer(&night, &[]).into_string().starts_with("The night's start has no val_bpb; 0 of 2 experiments kept.")
+        );
+    }
+
+    #[test]
+    fn the_dark_page_knows_the_colours_of_the_pictures() {
+        for color in [INK, MUTED, GRID, FAINT, BLUE] {
+            let hex = format!("\"#{:02X}{:02X}{:02X}\"", color.0, color.1, color.2);
+            assert!(include_str!("page.css").contains(&hex), "page.css has no rule for {hex}");
+        }
+    }
+}
