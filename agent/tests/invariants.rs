@@ -56,7 +56,7 @@ fn the_pure_places_are_pure() {
     let mut files = Vec::new();
     let verify = ["batches", "checks", "estimate", "held_out", "reference", "sample", "seeds", "tolerance"];
     let verify = verify.map(|module| format!("agent/src/verify/{module}.rs"));
-    let others = ["agent/src/night/machine.rs", "agent/src/stats", "agent/sandbox/src/policy.rs", "dashboards/src"];
+    let others = ["agent/src/night/machine", "agent/src/stats", "agent/sandbox/src/policy.rs", "dashboards/src"];
     for place in verify.iter().map(String::as_str).chain(others) {
         rust_files(&root().join(place), &mut files);
     }

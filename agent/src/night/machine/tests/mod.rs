@@ -3,6 +3,7 @@
 mod making;
 mod morning;
 mod nights;
+mod records;
 mod resume;
 mod search;
 mod world;

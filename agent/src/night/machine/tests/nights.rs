@@ -6,6 +6,14 @@ use super::world::{Odds, Play, World, launches, play};
 use super::*;
 use crate::flow::Verdict;
 
+/// So many cases, unless PROPTEST_CASES asks for others.
+fn cases(usual: u32) -> ProptestConfig {
+    match std::env::var_os("PROPTEST_CASES") {
+        Some(_) => ProptestConfig::default(),
+        None => ProptestConfig::with_cases(usual),
+    }
+}
+
 fn odds() -> impl Strategy<Value = Odds> {
     let one_in = || prop_oneof![Just(0_u32), 2..12_u32];
     (one_in(), one_in(), one_in(), one_in(), one_in(), prop_oneof![Just(0_u32), 6..40_u32]).prop_map(
@@ -61,8 +69,8 @@ fn plays() -> impl Strategy<Value = Play> {
 }
 
 proptest! {
-    // A night is a few hundred steps; more of them: PROPTEST_CASES.
-    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases.min(64), ..ProptestConfig::default() })]
+    // A night is a few hundred steps.
+    #![proptest_config(cases(64))]
     #[test]
     fn whatever_happens_the_night_ends_and_its_rules_hold(night in plays()) {
         let most = night.limits.experiments;
