@@ -87,8 +87,10 @@ impl Machine {
         }
         // Nothing is made before the night's start is measured: the first build warms the slots, and a bad start ends the night.
         let in_hand = u32::from(self.contest.is_some());
+        // The next proposal is made in the knowledge of the experiment in hand, which is on record from its first trial on.
+        let unknown = self.contest.as_ref().is_some_and(|contest| !contest.begun);
         let wanted = self.limits.experiments.is_none_or(|most| self.settled + in_hand < most);
-        if !self.baseline_settled || !wanted {
+        if !self.baseline_settled || unknown || !wanted {
             return;
         }
         if self.fruitless >= FRUITLESS_PROPOSALS_BEFORE_RESTING {

@@ -195,6 +195,7 @@ impl Machine {
             began: None,
             steps: last.steps,
             looks: Vec::new(),
+            worth: None,
             stopping: false,
             spared: None,
         })))

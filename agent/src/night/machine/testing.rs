@@ -93,6 +93,8 @@ pub(super) struct Trial {
     pub steps: u64,
     /// Looks at its curve: which, and the difference seen.
     pub looks: Vec<(usize, f64)>,
+    /// The largest final difference that would be worth going on with, once it was asked for; it stays the same meanwhile.
+    pub worth: Option<f64>,
     /// Asked to be stopped early.
     pub stopping: bool,
     /// Left to finish though it looked hopeless: the largest final difference that would show that to have been wrong.
@@ -160,6 +162,7 @@ impl Machine {
             began: Some(now),
             steps: 0,
             looks: Vec::new(),
+            worth: None,
             stopping: false,
             spared: None,
         };
@@ -220,17 +223,13 @@ impl Machine {
         if !self.rules.early_stop || trial.stopping || trial.spared.is_some() {
             return;
         }
-        let (knowledge, champion) = (&self.knowledge, &self.reign.runs);
-        let worth = race::worth_going_on(
-            &self.rules,
-            &knowledge.belief,
-            &knowledge.noise,
-            &contest.change,
-            &contest.runs,
-            champion,
-            trial.seed,
-        );
+        let (rules, knowledge, champion) = (&self.rules, &self.knowledge, &self.reign.runs);
+        let (belief, noise) = (&knowledge.belief, &knowledge.noise);
+        let worth = trial.worth.or_else(|| {
+            race::worth_going_on(rules, belief, noise, &contest.change, &contest.runs, champion, trial.seed)
+        });
         let Some(worth) = worth else { return };
+        trial.worth = Some(worth);
         let Some(reason) = knowledge.early.judge(look, curve_difference, worth) else { return };
         if Early::spared(&self.rules, self.lot.wrapping_add(u64::from(number))) {
             trial.spared = Some(worth);

@@ -322,6 +322,10 @@ fn check(
             assert!(!stopped && champion.number > 0 && claim.pairs > 0);
             assert_eq!(records.kept.last(), Some(&champion.number));
         }
+        Effect::Propose { .. } => {
+            let known = machine.contest.as_ref().is_none_or(|contest| records.standings.contains_key(&contest.number));
+            assert!(known, "a proposal is asked for that cannot know of the experiment in hand");
+        }
         Effect::Finish(_) => assert!(machine.is_finished()),
         _ => {}
     }
