@@ -8,6 +8,8 @@ mod attempts;
 mod bench;
 #[path = "cheats/catalogue.rs"]
 mod catalogue;
+#[path = "support/generated.rs"]
+mod generated;
 #[path = "honest/catalogue.rs"]
 mod honest;
 #[path = "cheats/planted.rs"]

@@ -133,3 +133,117 @@ fn without(
         author: Author { proposer: LEAVE_ONE_OUT.to_owned(), model: None, cost_usd: 0.0 },
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::{Edit, Verdict};
+    use crate::propose::fixture::{id, past};
+
+    const PATH: &str = "trainer/src/candidate/recipe.rs";
+
+    fn file(text: &str) -> Vec<SourceFile> {
+        vec![SourceFile { path: PATH.to_owned(), text: text.to_owned() }]
+    }
+
+    /// Kept: `two` became `2`.
+    fn kept() -> PastExperiment {
+        let mut kept = past("playbook", "rates", Some(Verdict::Kept), -0.006, Some(-0.004));
+        kept.proposal.title = "Write the second line as a number".to_owned();
+        kept.proposal.edits =
+            vec![Edit { path: PATH.to_owned(), search: "two\n".to_owned(), replace: "2\n".to_owned() }];
+        kept
+    }
+
+    #[test]
+    fn what_was_kept_is_proposed_to_be_left_out() {
+        let champion = file("one\n2\nthree\nfour\n");
+        let out = ablation(&kept(), &file("one\ntwo\nthree\n"), &champion).unwrap();
+        assert_eq!(apply(&champion, &out.edits).unwrap(), file("one\ntwo\nthree\nfour\n"));
+        assert_eq!(
+            (out.key.as_str(), out.title.as_str()),
+            ("2026-03-08-k4/1", "Without: Write the second line as a number")
+        );
+        assert_eq!((out.author.proposer.as_str(), out.family.as_str()), (LEAVE_ONE_OUT, "rates"));
+        assert_eq!((out.predicted_effect, out.confidence), (Some(0.004), Some(0.5)));
+        assert!(out.hypothesis.contains("expected to be worth -0.0040 bits per byte"), "{}", out.hypothesis);
+        assert!(ablations_of_parts(&kept(), &[kept()], &file("one\ntwo\n"), &champion).is_empty());
+    }
+
+    #[test]
+    fn what_cannot_be_left_out_is_told() {
+        let before = file("one\ntwo\nthree\n");
+        let cases = [
+            (
+                &before,
+                "one\n2.0\nthree\n",
+                "cannot be left out by itself: trainer/src/candidate/recipe.rs: what the change left",
+            ),
+            (&before, "one\ntwo\nthree\n", "cannot be left out by itself"),
+            (
+                &file("one\nthree\n"),
+                "one\n2\nthree\n",
+                "cannot be made again on the champion it was kept on: edit 1 of 1",
+            ),
+            (&file("one\ntwo\nthree\n2\n"), "one\n2\nthree\n2\n", ""),
+        ];
+        for (before, champion, expected) in cases {
+            match ablation(&kept(), before, &file(champion)) {
+                Ok(_) => assert!(expected.is_empty(), "{champion:?} should not have worked"),
+                Err(error) => {
+                    let message = error.to_string();
+                    let named = message.starts_with("experiment 2026-03-08-k4/1 (Write the second line as a number)");
+                    assert!(named && !expected.is_empty() && message.contains(expected), "{message}");
+                }
+            }
+        }
+        let mut nothing = kept();
+        nothing.proposal.edits.clear();
+        let message = ablation(&nothing, &before, &before).unwrap_err().to_string();
+        assert!(message.contains("left nothing in the champion"), "{message}");
+    }
+
+    #[test]
+    fn the_ideas_of_a_combination_are_left_out_one_by_one() {
+        let edit = |search: &str, replace: &str| Edit {
+            path: PATH.to_owned(),
+            search: search.to_owned(),
+            replace: replace.to_owned(),
+        };
+        // The third idea builds on what the first one wrote, so the first cannot be left out alone.
+        let edits = [edit("one\n", "1\n"), edit("three\n", "3\n"), edit("1\n", "1.0\n")];
+        let history: Vec<PastExperiment> = edits
+            .iter()
+            .enumerate()
+            .map(|(place, edit)| {
+                let mut idea = past("tuner", "rates", Some(Verdict::Inconclusive), -0.001, Some(-0.001));
+                (idea.id, idea.proposal.edits) = (id(place + 1), vec![edit.clone()]);
+                idea.proposal.title = format!("Idea {}", place + 1);
+                idea
+            })
+            .collect();
+        let mut together = past(combine::NAME, "combination", Some(Verdict::Kept), -0.004, Some(-0.003));
+        together.id = id(9);
+        together.proposal.key = "2026-03-08-k4/1+2026-03-08-k4/2+2026-03-08-k4/3".to_owned();
+        together.proposal.edits = edits.to_vec();
+        let champion = file("1.0\ntwo\n3\n");
+        let out = ablations_of_parts(&together, &history, &file("one\ntwo\nthree\n"), &champion);
+        let told: Vec<String> = out
+            .into_iter()
+            .map(|out| match out {
+                Ok(out) => {
+                    let text = apply(&champion, &out.edits).unwrap().remove(0).text;
+                    assert_eq!(out.predicted_effect, Some(0.001));
+                    format!("{}: {} {}", out.key, out.title, text.replace('\n', " "))
+                }
+                Err(error) => error.to_string().chars().take(70).collect(),
+            })
+            .collect();
+        let expected = [
+            "experiment 2026-03-08-k4/9 (Do it, without 2026-03-08-k4/1) cannot be ",
+            "2026-03-08-k4/9 without 2026-03-08-k4/2: Without: Idea 2 1.0 two three ",
+            "2026-03-08-k4/9 without 2026-03-08-k4/3: Without: Idea 3 1 two 3 ",
+        ];
+        assert_eq!(told, expected);
+    }
+}

@@ -1,7 +1,10 @@
 //! Where ideas come from. A [`Proposer`] reads a [`Brief`] and answers with the next [`Proposal`]: the [`Playbook`]
-//! from curated ideas, the [`Tuner`] from the numbers of the champion's recipe, the [`Mix`] from several proposers.
+//! from curated ideas, the [`Tuner`] from the numbers of the champion's recipe, [`Combine`] from what was nearly kept, the
+//! [`Mix`] from several proposers. [`ablation()`] proposes to leave a kept change out, which measures and is no idea.
 //!
-//! Nothing in here builds, runs, measures or commits anything, and the three proposers above do no IO at all: what they
+//! Every proposal foretells its effect and how sure its author is, so that the two can be held against what is found.
+//!
+//! Nothing in here builds, runs, measures or commits anything, and the proposers above do no IO at all: what they
 //! say follows from the brief alone, so a night that is resumed goes on as it would have.
 
 mod ablation;

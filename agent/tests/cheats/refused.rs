@@ -2,7 +2,7 @@
 
 use nocturne::edit::EditError;
 
-use super::workshop::root;
+use super::generated::root;
 
 /// A proposal that must be refused.
 pub struct Refused {

@@ -2,7 +2,7 @@
 //! folder, holds each as a module, and one executable is the trainer of them all; it goes by the name that it is called by.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use nocturne::edit::{CANDIDATE_FILES, CheckedPatch, Policy, apply, blocks};
 use nocturne::flow::{Author, Edit, Proposal, SourceFile};
@@ -12,6 +12,7 @@ use rand::{RngExt as _, SeedableRng as _};
 
 use super::attempts::attempts;
 use super::catalogue::evaluator_cheats;
+use super::generated::{self, root, write};
 use super::honest::{HONEST, Source};
 
 /// How large everything is. The generated crate holds all sizes, one for each of the recipe's scales.
@@ -78,11 +79,6 @@ pub const WHOLE: Size = Size {
 
 /// Name of the generated crate.
 const CRATE: &str = "cheat-check";
-
-/// The repository.
-pub fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().unwrap()
-}
 
 /// The repository's candidate.
 pub fn baseline() -> Vec<SourceFile> {
@@ -172,15 +168,6 @@ fn candidates() -> Vec<(String, Vec<SourceFile>)> {
     all
 }
 
-/// Written only when it differs, so that cargo sees what has really changed.
-fn write(path: &Path, text: &str) {
-    if std::fs::read_to_string(path).is_ok_and(|old| old == text) {
-        return;
-    }
-    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-    std::fs::write(path, text).unwrap();
-}
-
 /// The executables, and the folder with their data.
 pub struct Workshop {
     /// How large everything is.
@@ -191,12 +178,7 @@ pub struct Workshop {
 impl Workshop {
     /// Generates and compiles.
     pub fn open(size: Size) -> Workshop {
-        assert!(
-            std::env::var_os("LIBTORCH").is_some(),
-            "LIBTORCH is not set, and this test builds code that links libtorch: run `cargo xtask test`, which installs it"
-        );
-        let temporary = Path::new(env!("CARGO_TARGET_TMPDIR"));
-        let folder = temporary.join(CRATE);
+        let folder = generated::folder(CRATE);
         let (mut modules, mut calls) = (String::new(), String::new());
         let all = candidates();
         let plain = all[0].1.clone();
@@ -227,31 +209,8 @@ impl Workshop {
         write(&folder.join("src/candidates.rs"), &modules);
         write(&folder.join("src/calls.rs"), &format!("dispatch! {{\n{calls}}}\n"));
         write(&folder.join("src/main.rs"), include_str!("binary.rs"));
-        write(&folder.join("build.rs"), &std::fs::read_to_string(root().join("trainer/build.rs")).unwrap());
-        let harness = root().join("trainer/harness");
-        write(
-            &folder.join("Cargo.toml"),
-            &format!(
-                "[package]\nname = {:?}\nversion = \"0.0.0\"\nedition = \"2024\"\n\n[workspace]\n\n\
-                 [dependencies]\nharness = {{ path = {harness:?} }}\nserde_json = \"*\"\n\
-                 tch = {{ version = \"*\", default-features = false }}\n\
-                 torch-sys = {{ version = \"*\", default-features = false }}\n\n\
-                 [profile.dev]\ndebug = false\n\n[profile.dev.package.\"*\"]\nopt-level = 1\n",
-                CRATE
-            ),
-        );
-        // The same versions of everything as in the workspace.
-        write(&folder.join("Cargo.lock"), &std::fs::read_to_string(root().join("Cargo.lock")).unwrap());
-        let target = temporary.parent().unwrap();
-        let build = Command::new(env!("CARGO"))
-            .args(["build", "--offline", "--quiet", "--manifest-path"])
-            .arg(folder.join("Cargo.toml"))
-            .arg("--target-dir")
-            .arg(target)
-            .output()
-            .unwrap();
-        assert!(build.status.success(), "{}\n{}", build.status, String::from_utf8_lossy(&build.stderr));
-        Workshop { size, executable: target.join("debug").join(CRATE) }
+        let executable = generated::build(CRATE, &folder, "serde_json = \"*\"\n");
+        Workshop { size, executable }
     }
 
     /// What candidates are built from.
@@ -268,37 +227,12 @@ impl Workshop {
 
     /// A checkpoint of each named candidate, in `folder`. Returns a line on each.
     pub fn make(&self, folder: &Path, names: &[&str]) -> Vec<String> {
-        self.in_shares(folder, names)
-    }
-
-    /// In shares, one for each core.
-    fn in_shares(&self, folder: &Path, names: &[&str]) -> Vec<String> {
-        let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get().min(4));
-        let running: Vec<_> = names
-            .chunks(names.len().div_ceil(cores).max(1))
-            .map(|names| {
-                Command::new(&self.executable)
-                    .args(["make".as_ref(), folder.as_os_str(), self.size.steps.to_string().as_ref()])
-                    .args(names)
-                    .stdout(Stdio::piped())
-                    .stderr(Stdio::piped())
-                    .spawn()
-                    .unwrap()
-            })
-            .collect();
-        let mut lines = Vec::new();
-        for process in running {
-            let output = process.wait_with_output().unwrap();
-            let report = String::from_utf8_lossy(&output.stdout).into_owned();
-            assert!(
-                output.status.success(),
-                "{}\n{report}\n{}",
-                output.status,
-                String::from_utf8_lossy(&output.stderr)
-            );
-            lines.extend(report.lines().map(str::to_owned));
-        }
-        lines
+        let share = |names: &[&str]| {
+            let mut command = Command::new(&self.executable);
+            command.arg("make").arg(folder).arg(self.size.steps.to_string()).args(names);
+            command
+        };
+        generated::lines_of(names.chunks(names.len().div_ceil(generated::shares()).max(1)).map(share).collect())
     }
 
     /// The trainer of one candidate, in `folder`.
