@@ -49,9 +49,12 @@ pub struct Posterior {
 }
 
 /// Rungs of the ladders in units of the typical effect, with the experiments that their prior weights are worth.
-const GAINS: [(f64, f64); 5] = [(0.5, 0.1), (1.0, 0.6), (2.0, 0.2), (4.0, 0.1), (8.0, 0.05)];
+const GAINS: [(f64, f64); 5] = [(0.5, 0.1), (1.0, 0.8), (2.0, 0.07), (4.0, 0.02), (8.0, 0.01)];
 const HARMS: [(f64, f64); 6] = [(0.5, 0.8), (1.0, 1.5), (2.0, 1.0), (4.0, 0.5), (8.0, 0.3), (32.0, 0.2)];
 const NULL: f64 = 4.65;
+
+/// Rungs of both ladders and the one between.
+const RUNGS: usize = GAINS.len() + HARMS.len() + 1;
 
 /// The typical effect in standard deviations of a run.
 const TYPICAL_EFFECT: f64 = 2.0;
@@ -128,19 +131,24 @@ impl Belief {
     }
 
     /// The probability of each rung, given an estimate.
-    fn shares(&self, estimate: f64, standard_error: f64) -> Vec<f64> {
-        let logs: Vec<f64> = self
-            .rungs
-            .iter()
-            .map(|rung| {
-                let spread = rung.sd.hypot(standard_error);
-                rung.weight.max(1e-300).ln() - spread.ln() - 0.5 * ((estimate - rung.centre) / spread).powi(2)
-            })
-            .collect();
-        let most = logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        let shares: Vec<f64> = logs.iter().map(|log| (log - most).exp()).collect();
-        let total: f64 = shares.iter().sum();
-        shares.into_iter().map(|share| share / total).collect()
+    pub(super) fn shares(&self, estimate: f64, standard_error: f64) -> [f64; RUNGS] {
+        let mut shares = [0.0; RUNGS];
+        let mut most = f64::NEG_INFINITY;
+        for (share, rung) in shares.iter_mut().zip(&self.rungs) {
+            let variance = rung.sd * rung.sd + standard_error * standard_error;
+            let away = estimate - rung.centre;
+            *share = (rung.weight.max(1e-300) / variance.sqrt()).ln() - 0.5 * away * away / variance;
+            most = most.max(*share);
+        }
+        let mut total = 0.0;
+        for share in &mut shares[..self.rungs.len().min(RUNGS)] {
+            *share = (*share - most).exp();
+            total += *share;
+        }
+        for share in &mut shares {
+            *share /= total;
+        }
+        shares
     }
 
     /// What is believed of an experiment whose difference was estimated so; `standard_error` is taken for a normal one.

@@ -2,16 +2,15 @@
 //!
 //! Under the model of [`super::noise`] a seed that both ran under gives a pair of correlated values, a seed of one alone a single value.
 //! Generalised least squares (Aitken, 1936) over both means weighs them exactly; the champion's runs under other seeds therefore help
-//! in two ways, directly and by telling how far off its run under the shared seed was. The held-out text is a sample too: the part of
+//! in two ways, directly and by telling how far off its run under the shared seed was; its ancestors' help through [`super::related`]. The held-out text is a sample too: the part of
 //! it is the paired ratio estimator over documents (Cochran, Sampling Techniques, chapter 6), robust to documents of any length.
-
-use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use super::Run;
 use super::distributions::student_quantile;
 use super::noise::Noise;
+use super::related::{Equations, Reference};
 use crate::flow::DocumentLoss;
 
 /// Candidate less champion, bits per byte; negative is better.
@@ -35,97 +34,16 @@ pub struct Difference {
     pub paired: u32,
 }
 
-/// Which seeds two commits ran under, counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Layout {
-    pub paired: u32,
-    pub candidate_only: u32,
-    pub champion_only: u32,
-}
-
-/// Weights of generalised least squares: the inverse of two means' covariance, in units of one over a run's variance.
-struct Information {
-    candidate: f64,
-    champion: f64,
-    shared: f64,
-    /// Factors of a paired run's own value and of its partner's.
-    own: f64,
-    partner: f64,
-}
-
-impl Information {
-    fn of(layout: Layout, correlation: f64) -> Information {
-        // A correlation of 1 would make pairs exact; the noise never claims that, and the arithmetic must not break on it.
-        let r = correlation.clamp(0.0, 0.999_9);
-        let (own, partner) = (1.0 / (1.0 - r * r), -r / (1.0 - r * r));
-        let paired = f64::from(layout.paired);
-        Information {
-            candidate: paired * own + f64::from(layout.candidate_only),
-            champion: paired * own + f64::from(layout.champion_only),
-            shared: paired * partner,
-            own,
-            partner,
-        }
-    }
-
-    fn determinant(&self) -> f64 {
-        self.candidate * self.champion - self.shared * self.shared
-    }
-}
-
-impl Layout {
-    /// Variance of the difference of the two means over seeds.
-    pub(super) fn variance(self, noise: &Noise) -> f64 {
-        let information = Information::of(self, noise.correlation());
-        let run = noise.seed_variance + noise.rest_variance;
-        run * (information.candidate + information.champion + 2.0 * information.shared) / information.determinant()
-    }
-}
-
-/// The runs that can be compared: those of the champion's newest era, one value a seed.
-pub(super) fn by_seed(runs: &[Run], era: u32) -> BTreeMap<u32, f64> {
-    let mut sums: BTreeMap<u32, (f64, f64)> = BTreeMap::new();
-    for run in runs.iter().filter(|run| run.era == era && run.val_bpb.is_finite()) {
-        let sum = sums.entry(run.seed).or_insert((0.0, 0.0));
-        *sum = (sum.0 + run.val_bpb, sum.1 + 1.0);
-    }
-    sums.into_iter().map(|(seed, (sum, count))| (seed, sum / count)).collect()
-}
-
-/// The newest era that any of these runs is of.
-pub(super) fn newest_era(runs: &[Run]) -> Option<u32> {
-    runs.iter().map(|run| run.era).max()
-}
-
-/// The difference of two commits; `None` when either has no run in the champion's newest era.
-pub fn difference(candidate: &[Run], champion: &[Run], noise: &Noise) -> Option<Difference> {
-    let era = newest_era(champion)?;
-    let (ours, theirs) = (by_seed(candidate, era), by_seed(champion, era));
-    if ours.is_empty() || theirs.is_empty() {
-        return None;
-    }
+/// The difference of a candidate from a champion (its runs, or these with its ancestors: [`Reference`]); `None` when either has no run
+/// in the champion's newest era.
+pub fn difference<'a>(candidate: &[Run], champion: impl Into<Reference<'a>>, noise: &Noise) -> Option<Difference> {
+    let champion = champion.into();
+    let equations = Equations::new(candidate, champion)?;
+    let (ours, theirs) = (equations.candidate(), equations.champion());
     let paired = ours.keys().filter(|seed| theirs.contains_key(seed)).count() as u32;
     let (candidate_runs, champion_runs) = (ours.len() as u32, theirs.len() as u32);
-    let layout = Layout { paired, candidate_only: candidate_runs - paired, champion_only: champion_runs - paired };
-    let information = Information::of(layout, noise.correlation());
-
-    // Scores, about a common origin for the sake of rounding.
-    let origin = theirs.values().sum::<f64>() / f64::from(champion_runs);
-    let score = |own: &BTreeMap<u32, f64>, other: &BTreeMap<u32, f64>| -> f64 {
-        own.iter()
-            .map(|(seed, value)| match other.get(seed) {
-                Some(partner) => information.own * (value - origin) + information.partner * (partner - origin),
-                None => value - origin,
-            })
-            .sum()
-    };
-    let (a, b) = (score(&ours, &theirs), score(&theirs, &ours));
-    let determinant = information.determinant();
-    let estimate = ((information.champion + information.shared) * a - (information.candidate + information.shared) * b)
-        / determinant;
-
-    let seeds = layout.variance(noise);
-    let documents = document_variance(candidate, champion, era);
+    let (estimate, seeds) = equations.solve(noise);
+    let documents = document_variance(candidate, champion.runs, champion.era()?);
     let share = f64::from(paired) / f64::from(candidate_runs);
     let seed_degrees = share * noise.pair_degrees + (1.0 - share) * noise.run_degrees;
     let (document_part, document_degrees) = documents.unwrap_or((0.0, f64::INFINITY));

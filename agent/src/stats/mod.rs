@@ -13,8 +13,11 @@ pub mod difference;
 mod distributions;
 pub mod early;
 pub mod noise;
+mod plan;
 pub mod race;
+pub mod related;
 pub mod rules;
+mod words;
 
 use std::sync::Arc;
 
