@@ -49,9 +49,9 @@ pub struct Posterior {
 }
 
 /// Rungs of the ladders in units of the typical effect, with the experiments that their prior weights are worth.
-const GAINS: [(f64, f64); 5] = [(0.5, 0.1), (1.0, 0.8), (2.0, 0.07), (4.0, 0.02), (8.0, 0.01)];
-const HARMS: [(f64, f64); 6] = [(0.5, 0.8), (1.0, 1.5), (2.0, 1.0), (4.0, 0.5), (8.0, 0.3), (32.0, 0.2)];
-const NULL: f64 = 4.65;
+const GAINS: [(f64, f64); 5] = [(0.5, 0.3), (1.0, 4.0), (2.0, 0.12), (4.0, 0.03), (8.0, 0.02)];
+const HARMS: [(f64, f64); 6] = [(0.5, 3.0), (1.0, 5.0), (2.0, 3.0), (4.0, 1.5), (8.0, 0.5), (32.0, 0.3)];
+const NULL: f64 = 10.0;
 
 /// Rungs of both ladders and the one between.
 const RUNGS: usize = GAINS.len() + HARMS.len() + 1;
@@ -60,7 +60,7 @@ const RUNGS: usize = GAINS.len() + HARMS.len() + 1;
 const TYPICAL_EFFECT: f64 = 2.0;
 
 /// Width of a rung in units of its distance from zero.
-const RUNG_WIDTH: f64 = 1.0 / 3.0;
+const RUNG_WIDTH: f64 = 0.25;
 
 /// Rounds of expectation and maximisation after each experiment; they go on from where the last ended.
 const ROUNDS: usize = 8;

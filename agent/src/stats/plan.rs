@@ -103,11 +103,15 @@ impl<'a> Plan<'a> {
         // What does not depend on the rate: the gain of keeping, and where the next trial leads.
         let keeping: Vec<Vec<Option<f64>>> = stages
             .iter()
-            .map(|stage| grid.points.iter().map(|x| stage.may_keep.then(|| kept(belief, *x, stage.variance, bar))?).collect())
+            .map(|stage| {
+                grid.points.iter().map(|x| stage.may_keep.then(|| kept(belief, *x, stage.variance, bar))?).collect()
+            })
             .collect();
         let steps: Vec<Vec<Vec<(usize, f64)>>> = stages
             .windows(2)
-            .map(|pair| grid.points.iter().map(|x| forecast(belief, &grid, *x, pair[0].variance, pair[1].variance)).collect())
+            .map(|pair| {
+                grid.points.iter().map(|x| forecast(belief, &grid, *x, pair[0].variance, pair[1].variance)).collect()
+            })
             .collect();
         let first = stages.first().map(|stage| fresh(belief, &grid, stage.variance)).unwrap_or_default();
         let first_cost = stages.first().map_or(1.0, |stage| stage.cost);

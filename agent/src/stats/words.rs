@@ -54,7 +54,9 @@ pub(super) fn kept(posterior: &Posterior, least: f64) -> String {
 
 /// Why a simplification is kept.
 pub(super) fn not_worse(worst: f64, margin: f64) -> String {
-    format!("Kept: it only removes lines, and with 95 % confidence costs at most {worst:+.5}, less than the margin of {margin:.5}")
+    format!(
+        "Kept: it only removes lines, and with 95 % confidence costs at most {worst:+.5}, less than the margin of {margin:.5}"
+    )
 }
 
 /// Why it is not raced on.
