@@ -198,3 +198,59 @@ impl Belief {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stats::testing::Lots;
+
+    #[test]
+    fn what_looks_good_is_shrunk_and_what_is_plain_is_believed() {
+        let belief = Belief::new(&Rules::default());
+        let weak = belief.posterior(-0.002, 0.002);
+        assert!(weak.expected > -0.002 && weak.expected < 0.0 && weak.probability < 0.6, "{weak:?}");
+        let plain = belief.posterior(-0.01, 0.0005);
+        assert!(plain.probability > 0.999 && (plain.expected + 0.01).abs() < 0.001, "{plain:?}");
+        assert!(plain.interval.0 < plain.expected && plain.expected < plain.interval.1 && plain.interval.1 < 0.0);
+        let harm = belief.posterior(0.01, 0.0005);
+        assert!(harm.probability < 1e-6 && harm.expected > 0.008, "{harm:?}");
+        let null = belief.posterior(0.0, 0.0001);
+        assert!(null.probability < 0.01 && null.expected.abs() < 1e-4, "{null:?}");
+    }
+
+    #[test]
+    fn nights_teach_how_common_gains_are() {
+        let fresh = Belief::new(&Rules::default());
+        let (mut barren, mut rich) = (fresh.clone(), fresh.clone());
+        let mut lots = Lots::new(11);
+        for i in 0..60 {
+            barren.learn(0.001 * lots.normal(), 0.001);
+            rich.learn(if i % 2 == 0 { -0.003 } else { 0.0 } + 0.001 * lots.normal(), 0.001);
+        }
+        assert!(barren.gain_share() < 0.6 * fresh.gain_share(), "{}", barren.gain_share());
+        assert!(rich.gain_share() > 1.5 * fresh.gain_share(), "{}", rich.gain_share());
+        assert_eq!(rich.experiments(), 60);
+    }
+
+    #[test]
+    fn broken_figures_teach_nothing() {
+        let mut belief = Belief::new(&Rules::default());
+        let before = belief.clone();
+        for (estimate, error) in [(f64::NAN, 1.0), (0.0, 0.0), (0.0, -1.0), (f64::INFINITY, 1.0), (0.0, f64::NAN)] {
+            belief.learn(estimate, error);
+        }
+        assert_eq!(belief, before);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn posteriors_are_in_bounds_and_ordered(estimate in -0.1..0.1_f64, error in 1e-5..0.05_f64, better in 0.0..0.05_f64) {
+            let belief = Belief::new(&Rules::default());
+            let one = belief.posterior(estimate, error);
+            let other = belief.posterior(estimate - better, error);
+            proptest::prop_assert!((0.0..=1.0 + 1e-12).contains(&one.probability));
+            proptest::prop_assert!(one.interval.0 <= one.interval.1);
+            proptest::prop_assert!(other.expected <= one.expected + 1e-9);
+        }
+    }
+}

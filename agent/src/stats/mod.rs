@@ -17,6 +17,8 @@ mod plan;
 pub mod race;
 pub mod related;
 pub mod rules;
+#[cfg(test)]
+mod testing;
 mod words;
 
 use std::sync::Arc;
