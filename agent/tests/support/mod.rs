@@ -31,6 +31,12 @@ device = "cpu"
 grace_seconds = 2
 disk_reserve_gb = 0.1
 most_foreign_load = 1
+
+[rules]
+champion_seeds = 2
+most_trials = 2
+morning_pairs = 2
+drift_every = 0
 "#;
 
 /// A repository in a temporary folder.
