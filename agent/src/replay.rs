@@ -9,14 +9,14 @@ use tokio::sync::watch;
 
 use crate::build::{BuildError, Order};
 use crate::campaign::{Campaign, CampaignError};
-use crate::flow::{Certificate, CommitId, ExperimentId, Rejected, TrialEnd};
+use crate::flow::{Certificate, CommitId, ExperimentId, Purpose, Rejected, TrialEnd};
 use crate::layout::Layout;
 use crate::night::open::OpenError;
 use crate::night::ready::{self, Ready};
 use crate::night::workbench::Subject;
 use crate::night::{self, Lock, Watcher};
 use crate::prepare;
-use crate::records::NightRecord;
+use crate::records::{NightRecord, TrialRecord};
 use crate::repo::{Repo, RepoError};
 use crate::run::{RunError, not_early, train};
 use crate::seeds::NoRandomness;
@@ -103,7 +103,7 @@ pub fn campaign_of(layout: &Layout, night: &NightRecord) -> Result<Campaign, Cam
         .map_err(|problems| CampaignError::Problems(Box::new(problems)))
 }
 
-/// Builds and trains an experiment again under the seed of its first trial.
+/// Builds and trains an experiment again under the seed of its first trial that was measured.
 ///
 /// # Errors
 /// See [`ReplayError`].
@@ -118,7 +118,10 @@ pub async fn replay(
     let experiment = reader.experiment(id).await?.ok_or_else(no_commit)?;
     let commit = experiment.candidate.ok_or_else(no_commit)?.commit;
     let trials = reader.trials(id).await?;
-    let seed = trials.first().map(|trial| trial.seed).or(record.seeds.first().copied()).ok_or_else(no_commit)?;
+    // The first that was measured, else the first that was run.
+    let of_search = |trial: &&TrialRecord| trial.purpose == Purpose::Search;
+    let first = trials.iter().filter(of_search).find(|trial| trial.val_bpb().is_some()).or(trials.first());
+    let seed = first.map(|trial| trial.seed).or(record.seeds.first().copied()).ok_or_else(no_commit)?;
     let campaign = campaign_of(layout, &record)?;
     let _lock = Lock::take(&layout.lock())?;
     let environment = prepare::environment(layout.root(), &campaign, watcher).await.map_err(OpenError::from)?;
@@ -165,7 +168,7 @@ pub async fn replay(
     let Evaluated { outcome, certificate } = verify::evaluate(&workbench.launcher, &spec, stop, |_, _| {}).await?;
     let verified = outcome.map_err(ReplayError::Rejected)?;
     Ok(Replayed {
-        then: trials.iter().rev().find_map(|trial| trial.val_bpb()),
+        then: first.and_then(TrialRecord::val_bpb),
         now: verified.val_bpb,
         standard_error: verified.standard_error,
         steps: trained.steps,

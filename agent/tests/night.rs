@@ -3,10 +3,14 @@
 
 mod support;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
+use nocturne::flow::Purpose;
+use nocturne::layout::Layout;
+use nocturne::records::{HeldOut, LookRecord};
+use nocturne::store::Reader;
 use support::Fixture;
 
 /// Everything of a checkout that belongs to the person: files, index, HEAD, references that are not ours.
@@ -84,11 +88,13 @@ fn a_night_leaves_branches_notes_records_plots_and_nothing_else() {
         assert!(message.contains(&format!("Nocturne-Experiment: {}", experiment["id"].as_str().unwrap())), "{message}");
         assert!(message.contains("Nocturne-Proposer: tuner"), "{message}");
         let verdict = experiment["verdict"].as_str().unwrap();
+        assert!(["kept", "discarded", "inconclusive"].contains(&verdict), "{experiment}");
         let note = fixture.git(&["notes", "--ref", "nocturne", "show", commit]);
         assert!(note.contains(&format!("Verdict: {verdict}")), "{note}");
-        let val_bpb = experiment["val_bpb"].as_f64().unwrap();
-        assert_eq!(verdict == "kept", val_bpb < best.1, "{experiment}");
+        // None is there for what was stopped early.
+        let val_bpb = experiment["val_bpb"].as_f64().unwrap_or(f64::INFINITY);
         if verdict == "kept" {
+            assert!(val_bpb < best.1, "{experiment}");
             best = (commit.to_owned(), val_bpb);
         }
     }
@@ -249,9 +255,69 @@ fn checkpoints_of_what_was_not_kept_are_removed_and_those_of_the_kept_stay() {
     let night = fixture.json(&["night", "experiments/pretend", "--experiments", "4", "--json"]);
     let folder = fixture.root().join(".nocturne/nights").join(night["night"].as_str().unwrap());
     for experiment in night["experiments"].as_array().unwrap() {
-        let trial = folder.join(experiment["number"].to_string()).join("trial-1");
-        assert!(trial.join("curve.jsonl").exists());
-        assert_eq!(trial.join("checkpoint.safetensors").exists(), experiment["verdict"] == "kept", "{experiment}");
+        let trials = folder.join(experiment["number"].to_string());
+        assert!(trials.join("trial-1/curve.jsonl").exists());
+        assert_eq!(checkpoints(&trials).len(), usize::from(experiment["verdict"] == "kept"), "{experiment}");
     }
-    assert!(folder.join("0/trial-1/checkpoint.safetensors").exists());
+    // Of several trials the last one's stays.
+    let start = folder.join("0");
+    let trials = fs::read_dir(&start).unwrap().filter(|entry| entry.as_ref().unwrap().path().is_dir()).count();
+    assert!(trials >= 2);
+    assert_eq!(checkpoints(&start), [format!("trial-{trials}")]);
+}
+
+/// The trials of an experiment whose checkpoints are there.
+fn checkpoints(experiment: &Path) -> Vec<String> {
+    let trials = fs::read_dir(experiment).unwrap().map(|entry| entry.unwrap().path());
+    let there = trials.filter(|trial| trial.join("checkpoint.safetensors").exists());
+    there.map(|trial| trial.file_name().unwrap().to_string_lossy().into_owned()).collect()
+}
+
+#[tokio::test]
+async fn the_sealed_text_is_opened_for_the_morning_and_for_nothing_else() {
+    let fixture = Fixture::new();
+    fixture.plant_gains();
+    let idle = ["night", "experiments/pretend", "--proposer", "identical", "--experiments", "1", "--json"];
+    assert_eq!(fixture.json(&idle)["champion"]["number"], 0);
+    let data = fs::read_dir(fixture.root().join(".nocturne/data")).unwrap().next().unwrap().unwrap().path();
+    let sealed = data.join("sealed.rows");
+    let rows = fs::read(&sealed).unwrap();
+    fs::write(&sealed, vec![0xff; rows.len()]).unwrap();
+
+    // A night that keeps nothing does not see what became of it, one that keeps something does.
+    assert_eq!(fixture.json(&idle)["ended"], "experiments-done");
+    let gaining = ["night", "experiments/pretend", "--experiments", "1", "--json"];
+    let output = fixture.run(&gaining);
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && errors.contains("sealed.rows"), "{errors}");
+    fs::write(&sealed, &rows).unwrap();
+    let night = fixture.json(&gaining);
+    assert_eq!(night["champion"]["number"], 1, "{night}");
+
+    let reader = Reader::open(&Layout::new(fixture.root()).database()).await.unwrap();
+    let nights = reader.nights().await.unwrap();
+    assert_eq!(nights.len(), 3, "the night was not gone on with");
+    let sealed_looks = |looks: Vec<LookRecord>| -> u32 {
+        looks.iter().filter(|look| look.part == HeldOut::Sealed).map(|look| look.evaluations).sum()
+    };
+    for idle in &nights[..2] {
+        assert_eq!(sealed_looks(reader.looks(&idle.id).await.unwrap()), 0);
+        assert_eq!(reader.claim(&idle.id).await.unwrap(), None);
+    }
+    let last = &nights[2];
+    assert_eq!(sealed_looks(reader.looks(&last.id).await.unwrap()), 4);
+    let claim = reader.claim(&last.id).await.unwrap().unwrap();
+    assert!(claim.holds && claim.pairs == 2, "{claim:?}");
+    let (search, fresh) = last.seeds.split_at(last.seeds.len() / 2);
+    let mut texts = [BTreeSet::new(), BTreeSet::new()];
+    for trial in reader.night_trials(&last.id).await.unwrap() {
+        let morning = trial.purpose == Purpose::Morning;
+        assert!(if morning { fresh } else { search }.contains(&trial.seed), "{trial:?}");
+        texts[usize::from(morning)].extend(trial.certificate.map(|certificate| certificate.data_sha256));
+    }
+    assert_eq!(texts.each_ref().map(BTreeSet::len), [1, 1]);
+    assert_ne!(texts[0], texts[1]);
+    reader.close().await;
+    let note = fixture.git(&["notes", "--ref", "nocturne", "show", night["champion"]["commit"].as_str().unwrap()]);
+    assert!(note.contains("Morning-Claim: holds"), "{note}");
 }

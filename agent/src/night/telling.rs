@@ -66,6 +66,8 @@ impl Driver<'_> {
             verdict: decision.verdict,
             val_bpb: settled.val_bpb,
             difference: decision.difference,
+            interval: decision.interval,
+            trials: decision.trials,
             reason: decision.reason.clone(),
         });
         let text = format!("experiment {} ({title}): {}: {}", settled.number, decision.verdict, decision.reason);

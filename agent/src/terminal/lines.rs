@@ -40,14 +40,21 @@ pub fn notice_line(notice: &Notice) -> String {
         Notice::Verdict { number: 0, val_bpb: val_bpb @ Some(_), .. } => {
             format!("baseline: val_bpb {}", figure(*val_bpb))
         }
-        Notice::Verdict { number, title, verdict, val_bpb, difference, reason } => {
+        Notice::Verdict { number, title, verdict, val_bpb, difference, interval, trials, reason } => {
             let figures = match (val_bpb, difference) {
-                (Some(_), Some(_)) => format!(" val_bpb {} ({})", figure(*val_bpb), signed(*difference)),
+                (Some(_), Some(_)) => {
+                    let interval = interval.map_or(String::new(), |(low, high)| {
+                        format!(", 95 % interval {} to {}", signed(Some(low)), signed(Some(high)))
+                    });
+                    let of = if *trials == 1 { "trial" } else { "trials" };
+                    format!(" val_bpb {} ({}{interval}, {trials} {of})", figure(*val_bpb), signed(*difference))
+                }
                 (Some(_), None) => format!(" val_bpb {}", figure(*val_bpb)),
                 (None, _) => String::new(),
             };
             let reason = match verdict {
-                Verdict::Kept | Verdict::Discarded => String::new(),
+                // What was stopped early has no figures to say why.
+                Verdict::Kept | Verdict::Discarded if val_bpb.is_some() => String::new(),
                 _ if reason.trim().is_empty() => String::new(),
                 _ => format!(" [{}]", fit(clean(reason).trim(), 160)),
             };

@@ -124,6 +124,10 @@ pub enum Notice {
         val_bpb: Option<f64>,
         /// Against its champion, negative is better.
         difference: Option<f64>,
+        /// 95 % interval of the difference.
+        interval: Option<(f64, f64)>,
+        /// How many trials the verdict rests on.
+        trials: u32,
         /// In words; shown for verdicts that the figures do not explain.
         reason: String,
     },

@@ -71,6 +71,8 @@ fn notices_are_one_line_each() {
         verdict,
         val_bpb,
         difference,
+        interval: difference.map(|difference| (difference - 0.001, difference + 0.001)),
+        trials: number,
         reason: reason.to_owned(),
     };
     let notices = [
@@ -94,6 +96,7 @@ fn notices_are_one_line_each() {
         verdict(0, Verdict::Crashed, None, None, "out of memory"),
         verdict(1, Verdict::Kept, Some(1.79), Some(-0.01), "lower"),
         verdict(2, Verdict::Discarded, Some(1.81), Some(0.02), "not lower"),
+        verdict(5, Verdict::Discarded, None, None, "stopped early as hopeless"),
         verdict(3, Verdict::Unbuildable, None, None, "error[E0308]: mismatched\ntypes"),
         verdict(4, Verdict::Invalid, Some(f64::NAN), None, ""),
     ];
