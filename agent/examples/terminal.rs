@@ -47,8 +47,17 @@ fn main() {
         let (val_bpb, difference) = (Some(1.78 + 0.01 * f64::from(number)), Some(0.02 * f64::from(number) - 0.03));
         let reason = "lower is kept".to_owned();
         let interval = difference.map(|difference| (difference - 0.001, difference + 0.001));
-        let title = title.to_owned();
-        display.notice(&Notice::Verdict { number, title, verdict, val_bpb, difference, interval, trials: 2, reason });
+        let told = title.to_owned();
+        display.notice(&Notice::Verdict {
+            number,
+            title: told,
+            verdict,
+            val_bpb,
+            difference,
+            interval,
+            trials: 2,
+            reason,
+        });
         let branch = format!("nocturne/quickstart/2026-03-08-k4/{number}-some-slug");
         rows.push(Row {
             number,
