@@ -2,15 +2,16 @@
 //!
 //! Under the model of [`super::noise`] a seed that both ran under gives a pair of correlated values, a seed of one alone a single value.
 //! Generalised least squares (Aitken, 1936) over both means weighs them exactly; the champion's runs under other seeds therefore help
-//! in two ways, directly and by telling how far off its run under the shared seed was; its ancestors' help through [`super::related`]. The held-out text is a sample too: the part of
+//! in two ways, directly and by telling how far off its run under the shared seed was. The held-out text is a sample too: the part of
 //! it is the paired ratio estimator over documents (Cochran, Sampling Techniques, chapter 6), robust to documents of any length.
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use super::Run;
 use super::distributions::student_quantile;
 use super::noise::Noise;
-use super::related::{Equations, Reference};
 use crate::flow::DocumentLoss;
 
 /// Candidate less champion, bits per byte; negative is better.
@@ -34,16 +35,97 @@ pub struct Difference {
     pub paired: u32,
 }
 
-/// The difference of a candidate from a champion (its runs, or these with its ancestors: [`Reference`]); `None` when either has no run
-/// in the champion's newest era.
-pub fn difference<'a>(candidate: &[Run], champion: impl Into<Reference<'a>>, noise: &Noise) -> Option<Difference> {
-    let champion = champion.into();
-    let equations = Equations::new(candidate, champion)?;
-    let (ours, theirs) = (equations.candidate(), equations.champion());
+/// Which seeds two commits ran under, counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Layout {
+    pub paired: u32,
+    pub candidate_only: u32,
+    pub champion_only: u32,
+}
+
+/// Weights of generalised least squares: the inverse of two means' covariance, in units of one over a run's variance.
+struct Information {
+    candidate: f64,
+    champion: f64,
+    shared: f64,
+    /// Factors of a paired run's own value and of its partner's.
+    own: f64,
+    partner: f64,
+}
+
+impl Information {
+    fn of(layout: Layout, correlation: f64) -> Information {
+        // A correlation of 1 would make pairs exact; the noise never claims that, and the arithmetic must not break on it.
+        let r = correlation.clamp(0.0, 0.999_9);
+        let (own, partner) = (1.0 / (1.0 - r * r), -r / (1.0 - r * r));
+        let paired = f64::from(layout.paired);
+        Information {
+            candidate: paired * own + f64::from(layout.candidate_only),
+            champion: paired * own + f64::from(layout.champion_only),
+            shared: paired * partner,
+            own,
+            partner,
+        }
+    }
+
+    fn determinant(&self) -> f64 {
+        self.candidate * self.champion - self.shared * self.shared
+    }
+}
+
+impl Layout {
+    /// Variance of the difference of the two means over seeds.
+    pub(super) fn variance(self, noise: &Noise) -> f64 {
+        let information = Information::of(self, noise.correlation());
+        let run = noise.seed_variance + noise.rest_variance;
+        run * (information.candidate + information.champion + 2.0 * information.shared) / information.determinant()
+    }
+}
+
+/// The runs that can be compared: those of the champion's newest era, one value a seed.
+pub(super) fn by_seed(runs: &[Run], era: u32) -> BTreeMap<u32, f64> {
+    let mut sums: BTreeMap<u32, (f64, f64)> = BTreeMap::new();
+    for run in runs.iter().filter(|run| run.era == era && run.val_bpb.is_finite()) {
+        let sum = sums.entry(run.seed).or_insert((0.0, 0.0));
+        *sum = (sum.0 + run.val_bpb, sum.1 + 1.0);
+    }
+    sums.into_iter().map(|(seed, (sum, count))| (seed, sum / count)).collect()
+}
+
+/// The newest era that any of these runs is of.
+pub(super) fn newest_era(runs: &[Run]) -> Option<u32> {
+    runs.iter().map(|run| run.era).max()
+}
+
+/// The difference of two commits; `None` when either has no run in the champion's newest era.
+pub fn difference(candidate: &[Run], champion: &[Run], noise: &Noise) -> Option<Difference> {
+    let era = newest_era(champion)?;
+    let (ours, theirs) = (by_seed(candidate, era), by_seed(champion, era));
+    if ours.is_empty() || theirs.is_empty() {
+        return None;
+    }
     let paired = ours.keys().filter(|seed| theirs.contains_key(seed)).count() as u32;
     let (candidate_runs, champion_runs) = (ours.len() as u32, theirs.len() as u32);
-    let (estimate, seeds) = equations.solve(noise);
-    let documents = document_variance(candidate, champion.runs, champion.era()?);
+    let layout = Layout { paired, candidate_only: candidate_runs - paired, champion_only: champion_runs - paired };
+    let information = Information::of(layout, noise.correlation());
+
+    // Scores, about a common origin for the sake of rounding.
+    let origin = theirs.values().sum::<f64>() / f64::from(champion_runs);
+    let score = |own: &BTreeMap<u32, f64>, other: &BTreeMap<u32, f64>| -> f64 {
+        own.iter()
+            .map(|(seed, value)| match other.get(seed) {
+                Some(partner) => information.own * (value - origin) + information.partner * (partner - origin),
+                None => value - origin,
+            })
+            .sum()
+    };
+    let (a, b) = (score(&ours, &theirs), score(&theirs, &ours));
+    let determinant = information.determinant();
+    let estimate = ((information.champion + information.shared) * a - (information.candidate + information.shared) * b)
+        / determinant;
+
+    let seeds = layout.variance(noise);
+    let documents = document_variance(candidate, champion, era);
     let share = f64::from(paired) / f64::from(candidate_runs);
     let seed_degrees = share * noise.pair_degrees + (1.0 - share) * noise.run_degrees;
     let (document_part, document_degrees) = documents.unwrap_or((0.0, f64::INFINITY));
@@ -96,144 +178,4 @@ fn document_variance(candidate: &[Run], champion: &[Run], era: u32) -> Option<(f
 
 fn same_documents(some: &[DocumentLoss], others: &[DocumentLoss]) -> bool {
     some.len() == others.len() && some.iter().zip(others).all(|(one, other)| one.bytes == other.bytes)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::stats::related::{Ancestor, Link};
-
-    fn noise(run_sd: f64, correlation: f64) -> Noise {
-        let run = run_sd * run_sd;
-        Noise {
-            seed_variance: correlation * run,
-            rest_variance: (1.0 - correlation) * run,
-            run_degrees: 1e6,
-            pair_degrees: 1e6,
-            runs: 0,
-            commits: 0,
-            contrasts: 0,
-        }
-    }
-
-    fn runs(values: &[(u32, f64)]) -> Vec<Run> {
-        values.iter().map(|&(seed, val_bpb)| Run { seed, val_bpb, era: 0, documents: [].into() }).collect()
-    }
-
-    #[test]
-    fn standard_errors_are_those_of_the_textbook() {
-        let many: Vec<(u32, f64)> = (0..1000).map(|seed| (seed, 1.0)).collect();
-        // (candidate's seeds, champion's runs, correlation, variance in run variances)
-        for (seeds, champion, correlation, variance) in [
-            (vec![(0, 1.0)], vec![(0, 1.0)], 0.0, 2.0),
-            (vec![(0, 1.0)], vec![(0, 1.0)], 0.9, 0.2),
-            (vec![(5, 1.0)], vec![(0, 1.0)], 0.9, 2.0),
-            (vec![(0, 1.0), (1, 1.0)], vec![(0, 1.0), (1, 1.0)], 0.5, 0.5),
-            (vec![(0, 1.0)], many.clone(), 0.0, 1.0),
-            // The champion's other runs tell how far off its run under the shared seed was: 1 - r^2.
-            (vec![(0, 1.0)], many, 0.9, 0.19),
-        ] {
-            let found = difference(&runs(&seeds), &runs(&champion), &noise(0.001, correlation)).unwrap();
-            let relative = found.standard_error.powi(2) / 1e-6;
-            let allowed = if champion.len() > 100 { 0.003 } else { 1e-9 };
-            // A pair takes only the variance of its difference; regression on the pair can better it, never worsen it.
-            if champion.len() > 100 && correlation > 0.5 {
-                assert!(relative <= 0.2 + 1e-9, "{relative}");
-            } else {
-                assert!((relative - variance).abs() < allowed, "{relative} for {variance}");
-            }
-        }
-    }
-
-    #[test]
-    fn what_seeds_share_drops_out() {
-        let champion = runs(&[(0, 1.5), (1, 1.0), (2, 0.7)]);
-        let candidate = runs(&[(0, 1.49), (1, 0.99), (2, 0.69)]);
-        let found = difference(&candidate, &champion, &noise(0.4, 0.999)).unwrap();
-        assert!((found.estimate + 0.01).abs() < 1e-12, "{found:?}");
-        assert_eq!((found.candidate_runs, found.champion_runs, found.paired), (3, 3, 3));
-        assert!(found.interval.0 < found.estimate && found.estimate < found.interval.1);
-    }
-
-    #[test]
-    fn only_the_champions_newest_era_counts() {
-        let mut champion = runs(&[(0, 1.0), (1, 1.0)]);
-        champion[1].era = 1;
-        let mut candidate = runs(&[(0, 0.5), (1, 0.9)]);
-        assert!(difference(&candidate, &champion, &noise(0.01, 0.5)).is_none());
-        candidate[1].era = 1;
-        let found = difference(&candidate, &champion, &noise(0.01, 0.5)).unwrap();
-        assert!((found.estimate + 0.1).abs() < 1e-12 && found.candidate_runs == 1, "{found:?}");
-    }
-
-    #[test]
-    fn ancestors_sharpen_the_champion_and_correct_its_luck() {
-        let start: Vec<(u32, f64)> = (0..16).map(|seed| (seed, 1.0)).collect();
-        // Kept for -0.006, while such steps are usually -0.003.
-        let champion = runs(&[(0, 0.994), (1, 0.994)]);
-        let link = Some(Link { mean: -0.003, sd: 0.001 });
-        let ancestors = [Ancestor { runs: runs(&start), link }];
-        let candidate = runs(&[(2, 0.994)]);
-        let noise = noise(0.0015, 0.0);
-        let alone = difference(&candidate, &champion, &noise).unwrap();
-        let line = difference(&candidate, Reference { runs: &champion, ancestors: &ancestors }, &noise).unwrap();
-        assert!(line.standard_error < alone.standard_error);
-        assert!(alone.estimate.abs() < 1e-12 && line.estimate < -0.0005, "{line:?}");
-        // Nothing known of the step: the ancestors do not count.
-        let unknown = [Ancestor { runs: runs(&start), link: None }];
-        let line = difference(&candidate, Reference { runs: &champion, ancestors: &unknown }, &noise).unwrap();
-        assert!(
-            (line.estimate - alone.estimate).abs() < 1e-12
-                && (line.standard_error - alone.standard_error).abs() < 1e-12
-        );
-    }
-
-    #[test]
-    fn documents_add_what_the_text_leaves_open() {
-        let documents = |nats: &[f64]| -> std::sync::Arc<[DocumentLoss]> {
-            nats.iter().map(|&nats| DocumentLoss { nats, bytes: 100 }).collect()
-        };
-        let mut champion = runs(&[(0, 1.0)]);
-        let mut candidate = runs(&[(0, 0.99)]);
-        let bare = difference(&candidate, &champion, &noise(0.001, 0.5)).unwrap();
-        champion[0].documents = documents(&[70.0, 70.0, 70.0, 70.0]);
-        candidate[0].documents = documents(&[69.0, 69.0, 69.0, 69.0]);
-        let even = difference(&candidate, &champion, &noise(0.001, 0.5)).unwrap();
-        assert!(
-            (even.standard_error - bare.standard_error).abs() < 1e-12,
-            "the same in every document is no sampling error"
-        );
-        candidate[0].documents = documents(&[60.0, 78.0, 69.0, 69.0]);
-        let uneven = difference(&candidate, &champion, &noise(0.001, 0.5)).unwrap();
-        // Bits: -10, 8, -1, -1 over ln 2; residuals about -1: -9, 9, 0, 0.
-        let expected = (4.0 / 3.0 * 162.0_f64).sqrt() / std::f64::consts::LN_2 / 400.0;
-        assert!((uneven.document_error - expected).abs() < 1e-12, "{uneven:?}");
-        assert!(uneven.degrees < 4.0, "four documents are few");
-        candidate[0].documents = documents(&[60.0]);
-        let other = difference(&candidate, &champion, &noise(0.001, 0.5)).unwrap();
-        assert!(other.document_error == 0.0);
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn a_shift_of_one_side_is_found_and_more_runs_never_hurt(
-            ours in proptest::collection::btree_map(0_u32..8, 0.9..1.1_f64, 1..6),
-            theirs in proptest::collection::btree_map(0_u32..8, 0.9..1.1_f64, 1..8),
-            correlation in 0.0..0.99_f64,
-            shift in -0.1..0.1_f64,
-        ) {
-            let of = |map: &std::collections::BTreeMap<u32, f64>| runs(&map.iter().map(|(s, v)| (*s, *v)).collect::<Vec<_>>());
-            let noise = noise(0.01, correlation);
-            let (candidate, champion) = (of(&ours), of(&theirs));
-            let before = difference(&candidate, &champion, &noise).unwrap();
-            let mut shifted = candidate.clone();
-            for run in &mut shifted { run.val_bpb += shift; }
-            let after = difference(&shifted, &champion, &noise).unwrap();
-            proptest::prop_assert!((after.estimate - before.estimate - shift).abs() < 1e-9);
-            let mut more = champion.clone();
-            more.push(Run { seed: 100, val_bpb: 1.0, era: 0, documents: [].into() });
-            let sharper = difference(&candidate, &more, &noise).unwrap();
-            proptest::prop_assert!(sharper.standard_error <= before.standard_error * (1.0 + 1e-9));
-        }
-    }
 }

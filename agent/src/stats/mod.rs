@@ -13,13 +13,8 @@ pub mod difference;
 mod distributions;
 pub mod early;
 pub mod noise;
-mod plan;
 pub mod race;
-pub mod related;
 pub mod rules;
-#[cfg(test)]
-mod testing;
-mod words;
 
 use std::sync::Arc;
 

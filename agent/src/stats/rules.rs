@@ -19,12 +19,11 @@ pub struct Rules {
     pub decision: Method,
     /// How often a proposer may repair one proposal that was refused or did not build. Default 3.
     pub repair_rounds: u32,
-    /// Seeds on which a night's start is measured. Later champions begin with the trials that they were kept for. Default 4.
+    /// Seeds on which a champion is measured before a candidate's second trial is judged against it. Default 4.
     pub champion_seeds: u32,
     /// Most trials of one experiment. Default 6.
     pub most_trials: u32,
-    /// An experiment is kept only when the probability that it is no improvement is at most this; on
-    /// average it is several times less probable than at this bar. Default 0.1.
+    /// An experiment is kept only when the probability that it is no improvement is at most this. Default 0.05.
     pub false_keep: f64,
     /// The least improvement worth having. Default 0.0002.
     pub least_effect: f64,
@@ -51,7 +50,7 @@ impl Default for Rules {
             repair_rounds: 3,
             champion_seeds: 4,
             most_trials: 6,
-            false_keep: 0.1,
+            false_keep: 0.05,
             least_effect: 0.000_2,
             least_effect_per_line: 0.000_005,
             margin: 0.001,
