@@ -110,3 +110,57 @@ fn slope(pairs: &[(f64, f64)]) -> Option<f64> {
     let products: f64 = pairs.iter().map(|p| (p.0 - x) * (p.1 - y)).sum();
     (pairs.len() >= 3 && squares > 1e-30).then(|| products / squares)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn prediction(proposer: &str, predicted: f64, confidence: f64, expected: f64, probability: f64) -> Prediction {
+        Prediction {
+            proposer: proposer.to_owned(),
+            predicted: Some(predicted),
+            confidence: Some(confidence),
+            expected,
+            probability,
+        }
+    }
+
+    #[test]
+    fn who_promises_twice_too_much_has_a_slope_of_one_half() {
+        let predictions: Vec<Prediction> = [-0.004, -0.002, 0.0, 0.002]
+            .into_iter()
+            .map(|effect| prediction("tuner", effect, 0.8, 0.5 * effect, if effect < 0.0 { 1.0 } else { 0.0 }))
+            .collect();
+        let all = calibration(&predictions);
+        assert_eq!(all.len(), 1);
+        let tuner = &all[0];
+        assert!((tuner.slope.unwrap() - 0.5).abs() < 1e-12);
+        assert!(
+            (tuner.mean_predicted.unwrap() + 0.001).abs() < 1e-12 && (tuner.mean_found.unwrap() + 0.0005).abs() < 1e-12
+        );
+        // Half came out: 0.5 * 0.2^2 + 0.5 * 0.8^2.
+        assert!((tuner.brier.unwrap() - 0.34).abs() < 1e-12);
+        assert!(
+            (tuner.mean_confidence.unwrap() - 0.8).abs() < 1e-12
+                && (tuner.mean_probability.unwrap() - 0.5).abs() < 1e-12
+        );
+        for word in ["tuner", "4 predictions", "slope 0.50", "80 %", "50 %", "0.340"] {
+            assert!(tuner.words.contains(word), "{word}: {}", tuner.words);
+        }
+    }
+
+    #[test]
+    fn who_predicts_nothing_is_said_to() {
+        let mut silent = prediction("person", f64::NAN, 3.0, 0.0, 0.1);
+        silent.predicted = None;
+        let broken = prediction("model", f64::NAN, f64::NAN, -0.001, 0.5);
+        let lost = prediction("agent", 0.0, 0.5, f64::NAN, 0.5);
+        let all = calibration(&[silent, broken, lost]);
+        assert_eq!(all.iter().map(|c| c.proposer.as_str()).collect::<Vec<_>>(), ["model", "person"]);
+        for one in &all {
+            assert_eq!((one.predictions, one.confidences, one.slope, one.brier), (0, 0, None, None));
+            assert!(one.words.contains("no effect was predicted"), "{}", one.words);
+        }
+        assert!(calibration(&[]).is_empty());
+    }
+}

@@ -28,3 +28,34 @@ fn smoothed(curve: &[(f64, f64)], at: f64) -> Option<f64> {
     }
     (points >= ENOUGH).then(|| sum / weights)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn curve(steps: u32, loss: impl Fn(f64) -> f64) -> Vec<(f64, f64)> {
+        (1..=steps).map(|step| f64::from(step) / f64::from(steps)).map(|at| (at, loss(at))).collect()
+    }
+
+    #[test]
+    fn a_constant_lead_is_found_whatever_the_steps() {
+        let champion = curve(400, |at| 5.0 - at);
+        // Fewer steps in the same time: compared at the same progress, not at the same step.
+        let candidate = curve(300, |at| 4.9 - at);
+        for at in [0.3, 0.5, 0.8] {
+            let found = difference(&candidate, &champion, at).unwrap();
+            assert!((found + 0.1).abs() < 2e-3, "{found} at {at}");
+        }
+    }
+
+    #[test]
+    fn nothing_after_the_place_is_looked_at_and_too_little_says_nothing() {
+        let champion = curve(400, |at| 5.0 - at);
+        let turned = curve(400, |at| if at <= 0.5 { 5.0 - at } else { 100.0 });
+        assert!(difference(&turned, &champion, 0.5).unwrap().abs() < 1e-12);
+        let broken = curve(400, |at| if at < 0.45 { f64::NAN } else { 5.0 - at });
+        assert!(difference(&broken, &champion, 0.3).is_none());
+        assert!(difference(&broken, &champion, 0.5).is_some());
+        assert!(difference(&[], &champion, 0.5).is_none() && difference(&champion, &curve(10, |_| 1.0), 0.5).is_none());
+    }
+}

@@ -179,3 +179,123 @@ fn document_variance(candidate: &[Run], champion: &[Run], era: u32) -> Option<(f
 fn same_documents(some: &[DocumentLoss], others: &[DocumentLoss]) -> bool {
     some.len() == others.len() && some.iter().zip(others).all(|(one, other)| one.bytes == other.bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn noise(run_sd: f64, correlation: f64) -> Noise {
+        let run = run_sd * run_sd;
+        Noise {
+            seed_variance: correlation * run,
+            rest_variance: (1.0 - correlation) * run,
+            run_degrees: 1e6,
+            pair_degrees: 1e6,
+            runs: 0,
+            commits: 0,
+            contrasts: 0,
+        }
+    }
+
+    fn runs(values: &[(u32, f64)]) -> Vec<Run> {
+        values.iter().map(|&(seed, val_bpb)| Run { seed, val_bpb, era: 0, documents: [].into() }).collect()
+    }
+
+    #[test]
+    fn standard_errors_are_those_of_the_textbook() {
+        let many: Vec<(u32, f64)> = (0..1000).map(|seed| (seed, 1.0)).collect();
+        // (candidate's seeds, champion's runs, correlation, variance in run variances)
+        for (seeds, champion, correlation, variance) in [
+            (vec![(0, 1.0)], vec![(0, 1.0)], 0.0, 2.0),
+            (vec![(0, 1.0)], vec![(0, 1.0)], 0.9, 0.2),
+            (vec![(5, 1.0)], vec![(0, 1.0)], 0.9, 2.0),
+            (vec![(0, 1.0), (1, 1.0)], vec![(0, 1.0), (1, 1.0)], 0.5, 0.5),
+            (vec![(0, 1.0)], many.clone(), 0.0, 1.0),
+            // The champion's other runs tell how far off its run under the shared seed was: 1 - r^2.
+            (vec![(0, 1.0)], many, 0.9, 0.19),
+        ] {
+            let found = difference(&runs(&seeds), &runs(&champion), &noise(0.001, correlation)).unwrap();
+            let relative = found.standard_error.powi(2) / 1e-6;
+            let allowed = if champion.len() > 100 { 0.003 } else { 1e-9 };
+            // A pair takes only the variance of its difference; regression on the pair can better it, never worsen it.
+            if champion.len() > 100 && correlation > 0.5 {
+                assert!(relative <= 0.2 + 1e-9, "{relative}");
+            } else {
+                assert!((relative - variance).abs() < allowed, "{relative} for {variance}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_seeds_share_drops_out() {
+        let champion = runs(&[(0, 1.5), (1, 1.0), (2, 0.7)]);
+        let candidate = runs(&[(0, 1.49), (1, 0.99), (2, 0.69)]);
+        let found = difference(&candidate, &champion, &noise(0.4, 0.999)).unwrap();
+        assert!((found.estimate + 0.01).abs() < 1e-12, "{found:?}");
+        assert_eq!((found.candidate_runs, found.champion_runs, found.paired), (3, 3, 3));
+        assert!(found.interval.0 < found.estimate && found.estimate < found.interval.1);
+    }
+
+    #[test]
+    fn only_the_champions_newest_era_counts() {
+        let mut champion = runs(&[(0, 1.0), (1, 1.0)]);
+        champion[1].era = 1;
+        let mut candidate = runs(&[(0, 0.5), (1, 0.9)]);
+        assert!(difference(&candidate, &champion, &noise(0.01, 0.5)).is_none());
+        candidate[1].era = 1;
+        let found = difference(&candidate, &champion, &noise(0.01, 0.5)).unwrap();
+        assert!((found.estimate + 0.1).abs() < 1e-12 && found.candidate_runs == 1, "{found:?}");
+    }
+
+    #[test]
+    fn documents_add_what_the_text_leaves_open() {
+        let documents = |nats: &[f64]| -> std::sync::Arc<[DocumentLoss]> {
+            nats.iter().map(|&nats| DocumentLoss { nats, bytes: 100 }).collect()
+        };
+        let mut champion = runs(&[(0, 1.0)]);
+        let mut candidate = runs(&[(0, 0.99)]);
+        let bare = difference(&candidate, &champion, &noise(0.001, 0.5)).unwrap();
+        champion[0].documents = documents(&[70.0, 70.0, 70.0, 70.0]);
+        candidate[0].documents = documents(&[69.0, 69.0, 69.0, 69.0]);
+        let even = difference(&candidate, &champion, &noise(0.001, 0.5)).unwrap();
+        assert!(
+            (even.standard_error - bare.standard_error).abs() < 1e-12,
+            "the same in every document is no sampling error"
+        );
+        candidate[0].documents = documents(&[60.0, 78.0, 69.0, 69.0]);
+        let uneven = difference(&candidate, &champion, &noise(0.001, 0.5)).unwrap();
+        // Bits: -10, 8, -1, -1 over ln 2; residuals about -1: -9, 9, 0, 0.
+        let expected = (4.0 / 3.0 * 162.0_f64).sqrt() / std::f64::consts::LN_2 / 400.0;
+        assert!(
+            (uneven.standard_error.powi(2) - bare.standard_error.powi(2) - expected * expected).abs() < 1e-12,
+            "{uneven:?}"
+        );
+        assert!(uneven.degrees < 4.0, "four documents are few");
+        candidate[0].documents = documents(&[60.0]);
+        let other = difference(&candidate, &champion, &noise(0.001, 0.5)).unwrap();
+        assert!(other.document_error == 0.0);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_shift_of_one_side_is_found_and_more_runs_never_hurt(
+            ours in proptest::collection::btree_map(0_u32..8, 0.9..1.1_f64, 1..6),
+            theirs in proptest::collection::btree_map(0_u32..8, 0.9..1.1_f64, 1..8),
+            correlation in 0.0..0.99_f64,
+            shift in -0.1..0.1_f64,
+        ) {
+            let of = |map: &std::collections::BTreeMap<u32, f64>| runs(&map.iter().map(|(s, v)| (*s, *v)).collect::<Vec<_>>());
+            let noise = noise(0.01, correlation);
+            let (candidate, champion) = (of(&ours), of(&theirs));
+            let before = difference(&candidate, &champion, &noise).unwrap();
+            let mut shifted = candidate.clone();
+            for run in &mut shifted { run.val_bpb += shift; }
+            let after = difference(&shifted, &champion, &noise).unwrap();
+            proptest::prop_assert!((after.estimate - before.estimate - shift).abs() < 1e-9);
+            let mut more = champion.clone();
+            more.push(Run { seed: 100, val_bpb: 1.0, era: 0, documents: [].into() });
+            let sharper = difference(&candidate, &more, &noise).unwrap();
+            proptest::prop_assert!(sharper.standard_error <= before.standard_error * (1.0 + 1e-9));
+        }
+    }
+}

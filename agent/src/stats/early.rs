@@ -137,3 +137,99 @@ impl Fit {
         (self.centre.1 + self.slope * away, (self.spread * widen.sqrt()).max(f64::MIN_POSITIVE))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stats::testing::Lots;
+
+    /// Trials whose final difference is 0.8 times the curve's, but for noise.
+    fn taught(trials: u32, noise: f64, lots: &mut Lots) -> Early {
+        let mut early = Early::new();
+        for _ in 0..trials {
+            let curve = 0.005 * lots.normal();
+            for look in 0..LOOKS.len() {
+                early.observe(look, curve, 0.8 * curve + noise * lots.normal());
+            }
+        }
+        early
+    }
+
+    #[test]
+    fn only_what_is_far_behind_is_stopped_and_only_after_enough_was_seen() {
+        let mut lots = Lots::new(5);
+        let early = taught(30, 0.001, &mut lots);
+        let why = early.judge(2, 0.02, 0.0).unwrap();
+        assert!(why.contains("50 % of the budget") && why.contains("30 trials"), "{why}");
+        assert_eq!(early.judge(2, 0.001, 0.0), None);
+        assert_eq!(early.judge(2, -0.02, 0.0), None);
+        assert_eq!(early.judge(LOOKS.len(), 0.02, 0.0), None);
+        assert_eq!(taught(ENOUGH as u32 - 1, 0.001, &mut lots).judge(2, 0.05, 0.0), None);
+    }
+
+    #[test]
+    fn few_stops_are_wrong() {
+        let mut lots = Lots::new(17);
+        let (mut stopped, mut wrong, mut worthy) = (0, 0, 0);
+        for _ in 0..150 {
+            let early = taught(20, 0.0015, &mut lots);
+            for _ in 0..20 {
+                let curve = 0.005 * lots.normal();
+                let found = 0.8 * curve + 0.0015 * lots.normal();
+                worthy += u32::from(found <= 0.0);
+                if (0..LOOKS.len()).any(|look| early.judge(look, curve, 0.0).is_some()) {
+                    stopped += 1;
+                    wrong += u32::from(found <= 0.0);
+                }
+            }
+        }
+        assert!(stopped > 200, "{stopped} were stopped");
+        assert!(f64::from(wrong) <= 0.02 * f64::from(stopped), "{wrong} of {stopped}, where {worthy} were worth it");
+    }
+
+    #[test]
+    fn curves_that_tell_nothing_stop_nothing() {
+        let mut lots = Lots::new(23);
+        let mut early = Early::new();
+        for _ in 0..40 {
+            early.observe(1, lots.normal(), 0.002 * lots.normal());
+        }
+        assert_eq!(early.judge(1, 1.5, 0.0), None);
+        let mut same = Early::new();
+        for _ in 0..40 {
+            same.observe(1, 0.25, lots.normal());
+        }
+        assert_eq!(same.judge(1, 9.0, 0.0), None, "a line through one place has no slope");
+    }
+
+    #[test]
+    fn the_sample_is_as_large_as_asked_and_its_share_has_an_interval() {
+        let rules = Rules { early_spare: 0.1, ..Rules::default() };
+        let spared = (0..10_000).filter(|number| Early::spared(&rules, *number)).count();
+        assert!((850..1150).contains(&spared), "{spared}");
+        assert!(!(0..1_000).any(|n| Early::spared(&Rules { early_spare: 0.0, ..Rules::default() }, n)));
+        assert!((0..1_000).all(|n| Early::spared(&Rules { early_spare: 1.0, ..Rules::default() }, n)));
+
+        let mut early = Early::new();
+        assert_eq!(early.false_stops(), None);
+        for i in 0..20 {
+            early.count_spared(i == 3);
+        }
+        let share = early.false_stops().unwrap();
+        assert_eq!((share.spared, share.wrong), (20, 1));
+        // Tabulated for 1 of 20.
+        assert!((share.interval.0 - 0.001_265).abs() < 1e-5 && (share.interval.1 - 0.248_73).abs() < 1e-4, "{share:?}");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_figures_are_borne(
+            seen in proptest::collection::vec((0_usize..7, -10.0..10.0_f64, -10.0..10.0_f64), 0..60),
+            look in 0_usize..7, curve in -100.0..100.0_f64, worth in -1.0..1.0_f64
+        ) {
+            let mut early = Early::new();
+            for (look, curve, found) in seen { early.observe(look, curve, found); }
+            let _ = early.judge(look, curve, worth);
+        }
+    }
+}

@@ -15,6 +15,8 @@ pub mod early;
 pub mod noise;
 pub mod race;
 pub mod rules;
+#[cfg(test)]
+mod testing;
 
 use std::sync::Arc;
 

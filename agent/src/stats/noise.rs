@@ -260,3 +260,80 @@ impl Form {
         (log_determinant, (self.squares - ratio * explained).max(0.0) / (1.0 - correlation))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stats::testing::Lots;
+
+    /// Runs of `commits` commits under the first `seeds` seeds of a night, none of them picked.
+    fn observed(run_sd: f64, correlation: f64, commits: u64, seeds: u32, lot: u64) -> Vec<Observation> {
+        let mut lots = Lots::new(lot);
+        let shared: Vec<f64> = (0..seeds).map(|_| run_sd * correlation.sqrt() * lots.normal()).collect();
+        let mut all = Vec::new();
+        for group in 0..commits {
+            for seed in 0..seeds {
+                let rest = run_sd * (1.0 - correlation).sqrt() * lots.normal();
+                let val_bpb = 1.0 + 0.01 * group as f64 + shared[seed as usize] + rest;
+                all.push(Observation { group, night: 1, seed, val_bpb });
+            }
+        }
+        all
+    }
+
+    #[test]
+    fn what_was_put_in_is_found() {
+        let rules = Rules::default();
+        for (run_sd, correlation) in [(0.0015, 0.0), (0.0015, 0.5), (0.0015, 0.9), (0.01, 0.5)] {
+            let noise = Noise::estimate(&observed(run_sd, correlation, 20, 16, 7), &rules);
+            assert!((noise.run_sd() / run_sd - 1.0).abs() < 0.25, "{} for {run_sd} {correlation}", noise.run_sd());
+            let pair_sd = run_sd * (2.0 * (1.0 - correlation)).sqrt();
+            assert!((noise.pair_sd() / pair_sd - 1.0).abs() < 0.12, "{} for {pair_sd}", noise.pair_sd());
+            assert!(noise.pair_degrees > 100.0 && noise.run_degrees > 10.0, "{noise:?}");
+            assert_eq!((noise.runs, noise.commits, noise.contrasts), (320, 20, 300));
+        }
+    }
+
+    #[test]
+    fn nothing_measured_is_the_expectation_with_few_degrees() {
+        let rules = Rules { expected_run_sd: 0.004, ..Rules::default() };
+        let noise = Noise::expected(&rules);
+        assert!((noise.run_sd() - 0.004).abs() < 1e-12 && (noise.correlation() - 0.5).abs() < 0.02, "{noise:?}");
+        assert!(noise.run_degrees <= PRIOR_DEGREES + 1e-9 && noise.pair_degrees < noise.run_degrees);
+    }
+
+    #[test]
+    fn single_runs_and_broken_figures_say_nothing() {
+        let rules = Rules::default();
+        let mut all = observed(0.0015, 0.5, 8, 6, 3);
+        let before = Noise::estimate(&all, &rules);
+        all.push(Observation { group: 100, night: 1, seed: 0, val_bpb: 9.0 });
+        all.push(Observation { group: 3, night: 1, seed: 12, val_bpb: f64::NAN });
+        assert_eq!(Noise::estimate(&all, &rules), before);
+    }
+
+    #[test]
+    fn one_broken_run_does_not_stand_for_the_noise() {
+        let rules = Rules::default();
+        let mut all = observed(0.0015, 0.5, 8, 6, 5);
+        let before = Noise::estimate(&all, &rules).run_sd();
+        all[20].val_bpb += 0.5;
+        let after = Noise::estimate(&all, &rules).run_sd();
+        assert!(after < 2.0 * before, "{after} after {before}");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_figures_give_a_noise_that_can_be_used(
+            figures in proptest::collection::vec((0_u64..4, 0_u64..3, 0_u32..5, -1e3..1e3_f64), 0..40)
+        ) {
+            let all: Vec<Observation> = figures.into_iter()
+                .map(|(group, night, seed, val_bpb)| Observation { group, night, seed, val_bpb }).collect();
+            let noise = Noise::estimate(&all, &Rules::default());
+            proptest::prop_assert!(noise.run_sd() > 0.0 && noise.run_sd().is_finite());
+            proptest::prop_assert!((0.0..=1.0).contains(&noise.correlation()));
+            proptest::prop_assert!(noise.pair_sd() <= 2.0_f64.sqrt() * noise.run_sd() * (1.0 + 1e-9));
+            proptest::prop_assert!(noise.run_degrees > 0.0 && noise.pair_degrees > 0.0);
+        }
+    }
+}
