@@ -16,11 +16,14 @@ const EXPERIMENTS: usize = 2;
 /// Distinct places that an audit looks at, at least: 256 cuts are drawn, and some of them fall on the same place.
 const CUTS: u64 = 200;
 
+/// Bits per byte by which two means of the quickstart may differ for no reason.
+const NOISE: f64 = 0.1;
+
 /// Runs the night and checks it.
 pub fn short() -> Result<(), String> {
     let agent = steps::agent()?;
     let clone = Clone::new(steps::root()?, "ci-night")?;
-    clone.look_away_from_load()?;
+    clone.shorten()?;
     let before = clone.state()?;
     let began = Instant::now();
     let count = EXPERIMENTS.to_string();
@@ -72,12 +75,16 @@ impl Clone {
         Ok(Self(folder))
     }
 
-    /// What else runs on this machine would only make trials run again: a busy one must not fail the check.
-    fn look_away_from_load(&self) -> Result<(), String> {
+    /// What else runs on this machine would only make trials run again: a busy one must not fail the check. And a few seeds are enough
+    /// to see that each kind of trial works.
+    fn shorten(&self) -> Result<(), String> {
         let path = self.0.join(CAMPAIGN).join("campaign.toml");
         let text = fs::read_to_string(&path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
         let lines = text.lines().map(|line| match line.split_once(" = ") {
             Some(("most_foreign_load", _)) => "most_foreign_load = 1",
+            Some(("champion_seeds", _)) => "champion_seeds = 2",
+            Some(("most_trials", _)) => "most_trials = 2",
+            Some(("morning_pairs", _)) => "morning_pairs = 2",
             _ => line,
         });
         let changed = lines.collect::<Vec<_>>().join("\n");
@@ -137,10 +144,12 @@ impl Clone {
             let said = steps::answer("Show a certificate", show.args(["show", &id, "--json"]).current_dir(&self.0))?;
             let shown: Value = serde_json::from_str(&said).map_err(|error| format!("show --json of {id}: {error}"))?;
             let trials = shown["trials"].as_array().ok_or_else(|| format!("{id} has no list of trials"))?;
-            if trials.is_empty() {
-                return Err(format!("experiment {id} has no trial"));
+            // What a fault of the machine or the loop itself ended was never evaluated.
+            let finished: Vec<&Value> = trials.iter().filter(|trial| trial["trained"]["end"] == "finished").collect();
+            if finished.is_empty() {
+                return Err(format!("experiment {id} has no trial that finished"));
             }
-            for trial in trials {
+            for trial in finished {
                 let certificate = &trial["certificate"];
                 let sandbox = text(certificate, "sandbox")?;
                 let checks = certificate["checks"].as_array().ok_or_else(|| format!("{id} lists no checks"))?;
@@ -197,13 +206,16 @@ fn check(document: &Value) -> Result<String, String> {
     let baseline = number(&document["baseline"], "val_bpb")?;
     let champion = number(&document["champion"], "val_bpb")?;
     // Guessing costs about 3.5 bits per byte with this tokenizer; good compressors of source code need about 1.
-    if !(0.5..4.0).contains(&baseline) || champion > baseline {
+    // A champion may be worse by as much as a change that only removes code is allowed to be, and each has seeds of its own.
+    if !(0.5..4.0).contains(&baseline) || champion > baseline + NOISE {
         return Err(format!("bits per byte cannot be right: baseline {baseline}, champion {champion}"));
     }
     commit(&document["champion"])?;
     let experiments = document["experiments"].as_array().ok_or("`experiments` is not a list")?;
-    if experiments.len() != EXPERIMENTS {
-        return Err(format!("{} experiments were run instead of {EXPERIMENTS}", experiments.len()));
+    // The morning adds what leaves one of the kept changes out.
+    let proposed = experiments.iter().filter(|experiment| experiment["proposer"] != "leave-one-out").count();
+    if proposed != EXPERIMENTS {
+        return Err(format!("{proposed} experiments were run instead of {EXPERIMENTS}"));
     }
     for experiment in experiments {
         for key in ["id", "title"] {
@@ -213,11 +225,12 @@ fn check(document: &Value) -> Result<String, String> {
         }
         commit(experiment)?;
         let verdict = text(experiment, "verdict")?;
-        if !matches!(verdict, "kept" | "discarded") {
+        if !matches!(verdict, "kept" | "discarded" | "inconclusive") {
             return Err(format!("an experiment of the playbook is {verdict:?}: {experiment}"));
         }
-        let (bpb, difference) = (number(experiment, "val_bpb")?, number(experiment, "difference")?);
-        if (verdict == "kept") != (difference < 0.0) || bpb < champion {
+        if !(0.5..4.0).contains(&number(experiment, "val_bpb")?)
+            || verdict == "kept" && number(experiment, "difference")? > NOISE
+        {
             return Err(format!("the verdict cannot be right: {experiment}"));
         }
     }
