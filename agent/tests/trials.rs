@@ -4,11 +4,22 @@
 use std::path::Path;
 
 use nocturne::flow::{Trained, TrialEnd};
-use nocturne::run::{Job, Launcher, TrialSpec, not_early, train};
+use nocturne::run::{EarlySignal, Job, Launcher, TrialProgress, TrialSpec, not_early, train};
 use protocol::{Budget, Event, Go, Precision, Scale, Setting, TrainRequest};
 
 /// Trains with a shell script that has said it is ready and been told to go.
 async fn run(folder: &Path, budget: Budget, script: &str) -> Trained {
+    run_until(folder, budget, script, not_early(), |_| {}).await
+}
+
+/// [`run`], ended early when `early` says so.
+async fn run_until(
+    folder: &Path,
+    budget: Budget,
+    script: &str,
+    early: EarlySignal,
+    progress: impl FnMut(TrialProgress),
+) -> Trained {
     let output = folder.join("output");
     std::fs::create_dir_all(&output).unwrap();
     for name in [data::files::TRAIN_TOKENS, data::files::TRAIN_INDEX] {
@@ -51,7 +62,7 @@ async fn run(folder: &Path, budget: Budget, script: &str) -> Trained {
     let launcher =
         Launcher::new(env!("CARGO_BIN_EXE_nocturne").into(), &folder.join("lock"), sandbox::Confinement::off());
     let (_never, stop) = tokio::sync::watch::channel(false);
-    train(&launcher, &spec, stop, not_early(), |_| {}).await.unwrap()
+    train(&launcher, &spec, stop, early, progress).await.unwrap()
 }
 
 fn step(step: u64, tokens: u64) -> String {
@@ -89,4 +100,28 @@ async fn a_flood_of_steps_and_too_many_tokens_break_the_protocol() {
         let TrialEnd::Crashed { message } = trained.end else { panic!("{script}: {:?}", trained.end) };
         assert!(message.contains("broke the protocol") && message.contains(words), "{message}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hopeless_run_is_ended_with_all_its_processes_and_leaves_no_checkpoint() {
+    let folder = tempfile::tempdir().unwrap();
+    // A grandchild that would go on for an hour, and a trainer that does not mind being asked to end.
+    let script = format!(
+        "trap '' TERM; echo x > checkpoint.safetensors; sleep 3600 & echo $! > ../grandchild; echo {}; echo {}; wait; sleep 3600",
+        step(1, 1),
+        step(2, 2)
+    );
+    let (signal, early) = tokio::sync::watch::channel(None);
+    let heard = |progress: TrialProgress| {
+        if progress.point.step == 2 {
+            signal.send_replace(Some("nothing will come of it".to_owned()));
+        }
+    };
+    let trained = run_until(folder.path(), Budget::Seconds(3600.0), &script, early, heard).await;
+    assert_eq!(trained.end, TrialEnd::StoppedEarly { message: "nothing will come of it".to_owned() });
+    assert_eq!((trained.checkpoint_sha256, trained.steps), (None, 2));
+    assert!(!folder.path().join("checkpoint.safetensors").exists() && !folder.path().join("output").exists());
+    let grandchild = std::fs::read_to_string(folder.path().join("grandchild")).unwrap();
+    let gone = !Path::new("/proc").join(grandchild.trim()).exists();
+    assert!(gone, "process {grandchild} is still there");
 }
