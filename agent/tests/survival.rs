@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use nocturne::flow::TrialEnd;
+use nocturne::flow::{TrialEnd, Verdict};
 use nocturne::layout::Layout;
 use nocturne::records::ExperimentRecord;
 use nocturne::store::Reader;
@@ -156,6 +156,45 @@ async fn killed_at_any_moment_a_night_loses_at_most_the_trial_in_flight() {
     }
     fixture.git(&["fsck", "--no-dangling"]);
     fixture.assert_no_process_left();
+}
+
+#[tokio::test]
+async fn killed_between_its_effects_a_night_comes_to_its_claim() {
+    let fixture = Fixture::new();
+    fixture.plant_gains();
+    let mut random = ChaCha8Rng::seed_from_u64(20_261_121);
+    let (mut kills, mut ended) = (0, false);
+    while !ended {
+        // So many lines of the journal further than it came before. A proposal is on record some lines after it is asked for only.
+        let until = journalled(&fixture) + random.random_range(1..12);
+        let mut child =
+            fixture.nocturne(&["night", "experiments/pretend", "--experiments", "1", "--json"]).spawn().unwrap();
+        while journalled(&fixture) < until && !ended {
+            ended = child.try_wait().unwrap().is_some();
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        if !ended {
+            child.kill().unwrap();
+            kills += 1;
+        }
+        let output = child.wait_with_output().unwrap();
+        assert!(!ended || output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        fixture.assert_no_process_left();
+        assert!(kills < 100, "the night does not come to its end");
+    }
+    let nights = nights(&fixture);
+    assert_eq!(nights.len(), 1, "the night was not gone on with");
+    let experiments = records(&fixture).await;
+    assert_eq!(experiments.len(), 2, "{experiments:?}");
+    assert_eq!(experiments[1].decision.as_ref().unwrap().verdict, Verdict::Kept);
+    check_trials(&fixture, &nights[0].file_name().unwrap().to_string_lossy(), kills).await;
+}
+
+/// Lines in the journal of the only night.
+fn journalled(fixture: &Fixture) -> usize {
+    let night = nights(fixture).into_iter().next();
+    let journal = night.and_then(|night| std::fs::read_to_string(night.join("effects.jsonl")).ok());
+    journal.map_or(0, |journal| journal.lines().count())
 }
 
 /// What was measured once is not measured again, the sealed text is spent on one claim, and the claim is there.
