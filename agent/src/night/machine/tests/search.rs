@@ -3,7 +3,6 @@
 use super::*;
 use crate::flow::{Rejected, Verdict};
 use crate::night::messages::PastLook;
-use crate::stats::early::LOOKS;
 
 /// What experiment 1 is worth beside a start of 2.0.
 fn value(worth: f64) -> impl Fn(u32, u32, Purpose) -> f64 {
@@ -180,8 +179,7 @@ fn a_hopeless_trial_is_stopped_once_and_its_experiment_dropped() {
             }
             (true, false) => {
                 assert!(matches!(effects.as_slice(), [Effect::StopEarly { number: 1, trial: 1, .. }]), "{effects:?}");
-                let look = LOOKS.len() - 1;
-                let again = night.step(Event::Look { number: 1, trial: 1, look, curve_difference: 0.5 });
+                let again = night.step(Event::Look { number: 1, trial: 1, look: 1, curve_difference: 0.6 });
                 assert!(again.is_empty(), "{again:?}");
                 let effects = night.step(trained(TrialEnd::StoppedEarly { message: "far behind".to_owned() }));
                 let settled = settled(&effects).unwrap();
