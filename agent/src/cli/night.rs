@@ -68,6 +68,8 @@ pub(super) async fn night(args: NightArgs) -> Result<(), Fault> {
             .with_help(format!("the logs are in {}", layout.experiment(&context.id(0)).display()))),
         Ending::MachineFaults(why) => Err(Fault::failed(format!("the night could not go on: {why}"))
             .with_help("what was measured is recorded; mend the cause and run the night again")),
+        Ending::ChampionInvalid(why) => Err(Fault::failed(why)
+            .with_help("begin the next night from a commit before that experiment, and look at its edits and its log")),
         Ending::ExperimentsDone | Ending::Deadline | Ending::NothingLeft | Ending::Stopped => printed,
     }
 }
@@ -211,7 +213,9 @@ fn document(records: &NightRecords, ending: &Ending) -> Value {
             Ending::Deadline => "deadline".to_owned(),
             Ending::NothingLeft => "nothing-left".to_owned(),
             Ending::Stopped => "stopped".to_owned(),
-            Ending::BadStart(why) | Ending::MachineFaults(why) => format!("failed: {why}"),
+            Ending::BadStart(why) | Ending::MachineFaults(why) | Ending::ChampionInvalid(why) => {
+                format!("failed: {why}")
+            }
         };
         fields.insert("ended".to_owned(), ended.into());
     }

@@ -327,4 +327,6 @@ pub enum Ending {
     BadStart(String),
     /// The machine failed again and again.
     MachineFaults(String),
+    /// The champion, which had been kept, broke a rule under another seed: what was compared with it tells nothing.
+    ChampionInvalid(String),
 }

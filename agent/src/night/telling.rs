@@ -144,6 +144,7 @@ pub(super) fn recorded(ending: &Ending) -> Option<(NightEnding, String)> {
         Ending::NothingLeft => (NightEnding::NothingLeft, String::new()),
         Ending::Stopped => (NightEnding::Stopped, String::new()),
         Ending::BadStart(why) => (NightEnding::Failed, format!("the night's start cannot be measured: {why}")),
+        Ending::ChampionInvalid(why) => (NightEnding::Failed, why.clone()),
         Ending::MachineFaults(_) => return None,
     })
 }

@@ -93,6 +93,9 @@ impl Machine {
         if let Some(decision) = self.contest.as_mut().and_then(|contest| contest.verdict.take()) {
             return self.settle(decision, Vec::new(), effects);
         }
+        if self.unmasked.is_some() {
+            return self.leave_uncompared(effects);
+        }
         if let Some(decision) = self.judge(effects) {
             return self.settle(decision, Vec::new(), effects);
         }
@@ -184,6 +187,16 @@ impl Machine {
             let decision = self.undecided(why);
             self.settle(decision, Vec::new(), effects);
         }
+    }
+
+    /// What it was compared with broke a rule: whatever was seen of it tells nothing.
+    fn leave_uncompared(&mut self, effects: &mut Vec<Effect>) {
+        if self.contest.take_if(|contest| !contest.begun).is_some() {
+            return;
+        }
+        let trials = self.contest.as_ref().map_or(0, |contest| contest.trials());
+        let words = "the champion that it was compared with broke a rule, so that nothing can be said of it".to_owned();
+        self.settle(Decision { trials, ..stats::untested(Verdict::Inconclusive, words) }, Vec::new(), effects);
     }
 
     /// The decision on an experiment that has to be left as it is.

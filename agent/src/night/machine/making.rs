@@ -79,7 +79,8 @@ impl Machine {
     pub(super) fn make_next(&mut self, now: f64, effects: &mut Vec<Effect>) {
         // One compiler at a time.
         let rebuilding = matches!(self.testing, Testing::Rebuilding(_));
-        if !matches!(self.making, Making::Idle) || self.stopping || rebuilding {
+        let ends = self.stopping || self.unmasked.is_some();
+        if !matches!(self.making, Making::Idle) || ends || rebuilding {
             return;
         }
         if matches!(self.phase, Phase::Morning(_)) {

@@ -85,6 +85,8 @@ pub struct Machine {
     testing: Testing,
     contest: Option<Box<Contest>>,
     phase: Phase,
+    /// How the night is to end because something that it builds on turned out to break a rule.
+    unmasked: Option<Ending>,
     /// What an earlier part of the night left to be done first.
     left_over: Option<LeftOver>,
     stopping: bool,
@@ -182,6 +184,9 @@ impl Machine {
             if self.contest.is_some() || !matches!(self.testing, Testing::Idle) {
                 return;
             }
+        }
+        if let Some(ending) = self.unmasked.take() {
+            return self.finish(ending, effects);
         }
         if self.stopping {
             return self.finish(Ending::Stopped, effects);

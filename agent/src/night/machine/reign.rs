@@ -66,6 +66,19 @@ pub(super) fn mean(runs: &[Run]) -> Option<f64> {
     (!runs.is_empty()).then(|| runs.iter().map(|run| run.val_bpb).sum::<f64>() / runs.len() as f64)
 }
 
+/// How a night ends in which a commit that it builds on turned out to break a rule.
+pub(super) fn unmasked(number: u32, seed: u32, words: &str) -> Ending {
+    if number == 0 {
+        return Ending::BadStart(format!(
+            "it was rejected under seed {seed}, {words}: nothing is claimed by this night"
+        ));
+    }
+    Ending::ChampionInvalid(format!(
+        "the champion, experiment {number}, was rejected as invalid when it ran under seed {seed}: {words}. Its verdict of kept \
+         stays on record and does not hold, nor does anything that was kept on top of it or claimed of it in this night"
+    ))
+}
+
 /// Why a repetition under one seed shows that the machine has changed; `None`: it does not. Values in bits per byte.
 fn drift(first: (f64, u64), again: (f64, u64), noise: &Noise) -> Option<String> {
     let (difference, bound) = (again.0 - first.0, FAR_OFF * noise.pair_sd());
@@ -154,6 +167,26 @@ impl Machine {
                  it is measured anew and earlier runs are not compared with later ones"
             ),
         });
+    }
+
+    /// Whether the night's champion or its start, measured before, has this number.
+    pub(super) fn builds_on(&self, number: u32) -> bool {
+        self.baseline_settled && (number == 0 || number == self.champion.number)
+    }
+
+    /// What the night builds on broke a rule under another seed. Under which of them it had cheated unseen cannot be told, so that
+    /// the night ends and claims nothing.
+    pub(super) fn unmask(&mut self, trial: &Trial, words: &str, effects: &mut Vec<Effect>) {
+        let number = trial.launch.number;
+        let ending = unmasked(number, trial.seed, words);
+        if let Ending::ChampionInvalid(text) | Ending::BadStart(text) = &ending {
+            if number > 0 {
+                effects.push(Effect::Conclude { number, words: text.clone() });
+            }
+            let who = if number == 0 { "the night's start: " } else { "" };
+            effects.push(Effect::Warn { text: format!("{who}{text}; the night ends without a claim") });
+        }
+        self.unmasked = Some(ending);
     }
 
     /// The champion, which had been vouched for, failed under another seed.

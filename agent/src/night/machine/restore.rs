@@ -6,7 +6,7 @@ use super::contest::Contest;
 use super::knowledge::Knowledge;
 use super::making::Making;
 use super::morning::Morning;
-use super::reign::{self, Reign};
+use super::reign::{self, Reign, unmasked};
 use super::testing::{Executable, Role, Side, Testing, Trial};
 use super::{LeftOver, Machine, Phase};
 use crate::flow::{Decision, Purpose, Verdict};
@@ -47,6 +47,7 @@ impl Machine {
             testing: Testing::Idle,
             contest,
             phase: Phase::Search,
+            unmasked: None,
             left_over: None,
             stopping: false,
             finished: false,
@@ -157,6 +158,8 @@ impl Machine {
         if let Some(contest) = self.contest.as_mut().filter(|contest| contest.number == trial.number) {
             let trials = u32::try_from(contest.runs.len()).unwrap_or(u32::MAX).saturating_add(1);
             contest.verdict = Some(Decision { trials, ..stats::untested(verdict, words) });
+        } else if verdict == Verdict::Invalid && self.builds_on(trial.number) {
+            self.unmasked = Some(unmasked(trial.number, trial.seed, &words));
         } else if let (Purpose::Morning, Phase::Morning(morning)) = (trial.purpose, &mut self.phase) {
             morning.failed.push(trial.seed);
         } else if trial.purpose == Purpose::Search && trial.number == self.champion.number && trial.era == self.era {

@@ -302,6 +302,9 @@ impl Machine {
     fn failed(&mut self, trial: &Trial, verdict: Verdict, words: String, effects: &mut Vec<Effect>) {
         self.faults = 0;
         self.since_drift_watch += 1;
+        if verdict == Verdict::Invalid && trial.role != Role::Candidate && self.builds_on(trial.launch.number) {
+            return self.unmask(trial, &words, effects);
+        }
         match trial.role {
             Role::Candidate => self.settle_failed(verdict, words, effects),
             Role::Champion | Role::DriftWatch if !self.baseline_settled => {

@@ -144,3 +144,35 @@ fn a_stopped_night_and_one_that_kept_nothing_have_no_morning() {
     night.race(effects, |number, _, _| 2.0 + f64::from(number));
     assert_eq!(night.step(Event::Settled { number: 1 }), [Effect::Finish(Ending::ExperimentsDone)]);
 }
+
+#[test]
+fn a_champion_that_breaks_a_rule_under_another_seed_ends_the_night_without_a_claim() {
+    let rejected = || {
+        let rejected = crate::flow::Rejected { check: "causality".to_owned(), evidence: "it looked ahead".to_owned() };
+        Event::Evaluated(Err(rejected))
+    };
+    let unmasked = |effects: &[Effect]| {
+        let warned =
+            effects.iter().any(|effect| matches!(effect, Effect::Warn { text } if text.contains("looked ahead")));
+        assert!(warned && !effects.iter().any(|effect| matches!(effect, Effect::Claim { .. })), "{effects:?}");
+        matches!(ending(effects), Some(Ending::ChampionInvalid(why)) if why.contains("experiment 2"))
+    };
+    // In the morning, after a pair that would have won.
+    let limits = Limits { experiments: Some(2), seconds: None, ..limits() };
+    let (mut night, _) = two_kept(limits);
+    night.trial(2.0);
+    night.trial(1.8);
+    night.step(trained(TrialEnd::Finished));
+    assert!(unmasked(&night.step(rejected())));
+
+    // In the search, when it repeats a seed; the start, which breaks a rule, is no measure either.
+    let (mut night, _) = two_kept(Limits { experiments: Some(9), ..limits });
+    night.machine.rules.drift_every = 1;
+    assert_eq!(train(&night.step(Event::Tick)).map(|(number, ..)| number), Some(2));
+    night.step(trained(TrialEnd::Finished));
+    assert!(unmasked(&night.step(rejected())));
+
+    let (mut night, _) = two_kept(limits);
+    night.step(trained(TrialEnd::Finished));
+    assert!(matches!(ending(&night.step(rejected())), Some(Ending::BadStart(_))));
+}

@@ -50,7 +50,7 @@ impl Records {
                 last.came = Came::Verified(measured.clone());
             }
             Event::Evaluated(Err(why)) => {
-                last.came = Came::Failed { verdict: Verdict::Crashed, words: why.check.clone() };
+                last.came = Came::Failed { verdict: crate::stats::rejected(why).verdict, words: why.check.clone() };
             }
             _ => {}
         }

@@ -143,6 +143,12 @@ fn a_morning_that_had_begun_goes_on_whatever_time_there_is_now() {
     night.trial(1.9);
     let effects = night.trial(2.0);
     assert!(effects.iter().any(|e| matches!(e, Effect::Claim { claim, .. } if claim.pairs == 2)), "{effects:?}");
+    // A champion that broke a rule stays exposed.
+    let mut cheat = begun.clone();
+    let came = Came::Failed { verdict: Verdict::Invalid, words: "it looked ahead".to_owned() };
+    cheat.trials.push(PastTrial { purpose: Purpose::Morning, ..past(1, 3, 17, came) });
+    let effects = Script::from(limits, rules.clone(), cheat).step(Event::Begin);
+    assert!(matches!(effects.as_slice(), [Effect::Finish(Ending::ChampionInvalid(_))]), "{effects:?}");
     // Once that is on record there is nothing left: one kept experiment has been compared with the start.
     let mut night = Script::from(limits, rules, Start { claimed: true, ..begun });
     assert!(ending(&night.step(Event::Begin)).is_some());

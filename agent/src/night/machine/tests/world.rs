@@ -122,7 +122,8 @@ impl World {
                 let known = records.trial(*number, *trial);
                 let commit = &records.standings[number].candidate.commit;
                 if self.happens(if brittle(*number) { self.odds.brittle } else { self.odds.rejected }) {
-                    Event::Evaluated(Err(Rejected { check: "finite".to_owned(), evidence: "NaN".to_owned() }))
+                    let check = if self.draw(2) == 0 { "finite" } else { "causality" };
+                    Event::Evaluated(Err(Rejected { check: check.to_owned(), evidence: "evidence".to_owned() }))
                 } else if self.happens(self.odds.spoilt) {
                     Event::TrialFault("device".to_owned())
                 } else {
@@ -319,6 +320,9 @@ fn check(
             assert!(!(kept && morning), "something was kept after the claim had begun");
         }
         Effect::Claim { claim, champion, .. } => {
+            let invalid = |past: &PastTrial| matches!(past.came, Came::Failed { verdict: Verdict::Invalid, .. });
+            let cheat = records.trials.iter().any(|past| [0, champion.number].contains(&past.number) && invalid(past));
+            assert!(!cheat, "a claim is made of what broke a rule");
             assert!(!stopped && champion.number > 0 && claim.pairs > 0);
             assert_eq!(records.kept.last(), Some(&champion.number));
         }
