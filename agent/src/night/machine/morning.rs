@@ -18,8 +18,8 @@ use crate::stats::{Rules, Run, claim, untested};
 /// Seeds from the first fresh one on, of which there are as many as the search has.
 const FRESH_SEEDS: std::ops::Range<u32> = SEARCH_SEEDS..2 * SEARCH_SEEDS;
 
-/// Failures in a row after which the morning makes do with the pairs that it has.
-const FAILURES_BEFORE_GOING_ON: u32 = 2;
+/// Failures of one side after which the morning makes do with the pairs that it has.
+const FAILURES_BEFORE_GOING_ON: usize = 2;
 
 /// The morning never takes more than this share of a night from its search.
 const LARGEST_RESERVE: f64 = 1.0 / 3.0;
@@ -34,9 +34,8 @@ pub(super) struct Morning {
     pub ending: Ending,
     pub start: Vec<Run>,
     pub champion: Vec<Run>,
-    /// Fresh seeds under which one of them failed.
-    pub failed: Vec<u32>,
-    pub failures: u32,
+    /// Who failed under which fresh seeds.
+    pub failed: Vec<(Side, u32)>,
     /// Whether the claim has been made, or cannot be.
     pub claimed: bool,
     /// Kept experiments that are still to be left out.
@@ -52,7 +51,6 @@ impl Morning {
             start: Vec::new(),
             champion: Vec::new(),
             failed: Vec::new(),
-            failures: 0,
             claimed: false,
             to_leave_out: kept.iter().copied().filter(|number| several && !tested.contains(number)).collect(),
         }
@@ -69,25 +67,39 @@ impl Morning {
         self.runs(side).iter().any(|run| run.seed == seed)
     }
 
+    fn failed(&self, side: Side, seed: u32) -> bool {
+        self.failed.contains(&(side, seed))
+    }
+
+    fn failures(&self, side: Side) -> usize {
+        self.failed.iter().filter(|(who, _)| *who == side).count()
+    }
+
     /// The next trial of the claim and how many trials its pair still needs; `None` when there are pairs enough, or no seeds.
     fn next(&self, pairs: u32) -> Option<(Side, u32, u32)> {
-        if self.failures >= FAILURES_BEFORE_GOING_ON {
-            return None;
-        }
+        let unfit = [Side::Start, Side::Champion].iter().any(|side| self.failures(*side) >= FAILURES_BEFORE_GOING_ON);
         let mut complete = 0;
-        for seed in FRESH_SEEDS.filter(|seed| !self.failed.contains(seed)) {
+        // Where the start fails there is nothing to compare with; where the champion does, whether the start does too counts.
+        for seed in FRESH_SEEDS.filter(|seed| !self.failed(Side::Start, *seed)) {
             // Which of the two goes first alternates, so that what changes steadily hits both alike.
             let order = if seed % 2 == 0 { [Side::Start, Side::Champion] } else { [Side::Champion, Side::Start] };
-            let mut missing = order.into_iter().filter(|side| !self.has(*side, seed));
+            let mut missing = order.into_iter().filter(|side| !self.has(*side, seed) && !self.failed(*side, seed));
             if complete == pairs {
                 return None;
             }
             match (missing.next(), missing.next()) {
-                (None, _) => complete += 1,
+                (None, _) => complete += u32::from(!self.failed(Side::Champion, seed)),
+                (Some(_), Some(_)) if unfit => return None,
                 (Some(side), other) => return Some((side, seed, 1 + u32::from(other.is_some()))),
             }
         }
         None
+    }
+
+    /// Fresh seeds under which the champion failed and the start, as far as is known, did not.
+    fn against(&self) -> Vec<u32> {
+        let alone = |(side, seed): &&(Side, u32)| *side == Side::Champion && !self.failed(Side::Start, *seed);
+        self.failed.iter().filter(alone).map(|(_, seed)| *seed).collect()
     }
 
     /// Runs of one side that the other has a partner for.
@@ -152,7 +164,25 @@ impl Machine {
         morning.claimed = true;
         let start = morning.paired(Side::Start, Side::Champion);
         let champion = morning.paired(Side::Champion, Side::Start);
-        let Some(claim) = claim::claim(&start, &champion, &self.knowledge.noise, &self.rules) else { return false };
+        let against = morning.against();
+        let Some(mut claim) = claim::claim(&start, &champion, &self.knowledge.noise, &self.rules) else {
+            if !against.is_empty() {
+                let text =
+                    "the champion failed under every fresh seed that it ran under: nothing is claimed".to_owned();
+                effects.push(Effect::Warn { text });
+            }
+            return false;
+        };
+        // What it does where it does not fail is no gain if the start never fails.
+        if !against.is_empty() {
+            let rest = claim.words.split_once(": ").map_or(claim.words.as_str(), |(_, rest)| rest);
+            claim.words = format!(
+                "does not hold: under {} of {} fresh seeds the champion failed and the night's start did not; under the others, {rest}",
+                against.len(),
+                champion.len() + against.len(),
+            );
+            claim.holds = false;
+        }
         effects.push(Effect::Claim {
             claim: Box::new(claim),
             start: self.baseline.candidate().commit.clone(),
@@ -190,23 +220,21 @@ impl Machine {
         let Phase::Morning(morning) = &mut self.phase else { return };
         let (seed, val_bpb) = (trial.seed, measured.verified.val_bpb);
         let run = Run { seed, val_bpb, era: self.era, documents: measured.documents };
-        morning.failures = 0;
         match side {
             Side::Start => morning.start.push(run),
             Side::Champion => morning.champion.push(run),
         }
     }
 
-    /// A pair that cannot be had says something too: the claim is made without it, and the warning stands beside it.
-    pub(super) fn morning_failed(&mut self, trial: &Trial, words: &str, effects: &mut Vec<Effect>) {
+    /// A failure under a fresh seed says something too: the champion's alone keeps the claim from holding.
+    pub(super) fn morning_failed(&mut self, side: Side, trial: &Trial, words: &str, effects: &mut Vec<Effect>) {
         let Phase::Morning(morning) = &mut self.phase else { return };
-        morning.failed.push(trial.seed);
-        morning.failures += 1;
-        let who = match trial.role {
-            Role::Morning(Side::Start) => "the night's start".to_owned(),
-            _ => format!("the champion, experiment {},", trial.launch.number),
+        morning.failed.push((side, trial.seed));
+        let who = match side {
+            Side::Start => "the night's start".to_owned(),
+            Side::Champion => format!("the champion, experiment {},", trial.launch.number),
         };
-        let go_on = if morning.failures < FAILURES_BEFORE_GOING_ON {
+        let go_on = if morning.failures(side) < FAILURES_BEFORE_GOING_ON {
             "another seed is taken"
         } else {
             "the claim makes do with the pairs that there are"

@@ -161,7 +161,8 @@ impl Machine {
         } else if verdict == Verdict::Invalid && self.builds_on(trial.number) {
             self.unmasked = Some(unmasked(trial.number, trial.seed, &words));
         } else if let (Purpose::Morning, Phase::Morning(morning)) = (trial.purpose, &mut self.phase) {
-            morning.failed.push(trial.seed);
+            let side = if trial.number == 0 { Side::Start } else { Side::Champion };
+            morning.failed.push((side, trial.seed));
         } else if trial.purpose == Purpose::Search && trial.number == self.champion.number && trial.era == self.era {
             self.reign.failed.push(trial.seed);
         }

@@ -311,7 +311,7 @@ impl Machine {
                 self.finish(Ending::BadStart(words), effects);
             }
             Role::Champion | Role::DriftWatch => self.champion_failed(trial, &words, effects),
-            Role::Morning(_) => self.morning_failed(trial, &words, effects),
+            Role::Morning(side) => self.morning_failed(side, trial, &words, effects),
         }
     }
 

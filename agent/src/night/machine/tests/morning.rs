@@ -115,8 +115,13 @@ fn time_for_the_morning_is_kept_free_once_there_is_something_to_confirm() {
     assert!(ending(&effects).is_some(), "half a pair claims nothing: {effects:?}");
 }
 
+fn claim(effects: &[Effect]) -> &crate::stats::claim::Claim {
+    let claim = |effect| if let &Effect::Claim { claim, .. } = &effect { Some(&**claim) } else { None };
+    effects.iter().find_map(claim).unwrap_or_else(|| panic!("no claim: {effects:?}"))
+}
+
 #[test]
-fn a_pair_that_fails_is_replaced_and_after_two_in_a_row_the_claim_makes_do() {
+fn a_pair_whose_start_fails_is_replaced_and_after_two_the_claim_makes_do() {
     let limits = Limits { experiments: Some(2), seconds: None, ..limits() };
     let (mut night, _) = two_kept(limits);
     let effects = night.step(trained(TrialEnd::NotFinite));
@@ -124,10 +129,26 @@ fn a_pair_that_fails_is_replaced_and_after_two_in_a_row_the_claim_makes_do() {
     assert_eq!(trains(&effects), [(2, 17)]);
     assert_eq!(trains(&night.trial(1.8)), [(0, 17)]);
     assert_eq!(trains(&night.trial(2.0)), [(0, 18)]);
-    assert_eq!(trains(&night.step(trained(TrialEnd::NotFinite))), [(2, 19)]);
     let effects = night.step(trained(TrialEnd::NotFinite));
-    let claims = |effect: &Effect| matches!(effect, Effect::Claim { claim, .. } if claim.pairs == 1);
-    assert!(effects.iter().any(claims), "{effects:?}");
+    assert_eq!((claim(&effects).pairs, claim(&effects).words.contains("failed")), (1, false), "{effects:?}");
+}
+
+#[test]
+fn no_claim_holds_of_a_champion_that_fails_where_the_start_does_not() {
+    let limits = Limits { experiments: Some(2), seconds: None, ..limits() };
+    for (start_fails_too, holds) in [(false, false), (true, true)] {
+        let (mut night, _) = two_kept(limits);
+        assert_eq!(trains(&night.trial(2.0)), [(2, 16)]);
+        assert_eq!(trains(&night.trial(1.8)), [(2, 17)]);
+        // Whether the start fails as well is looked at.
+        assert_eq!(trains(&night.step(trained(TrialEnd::NotFinite))), [(0, 17)]);
+        let next = if start_fails_too { night.step(trained(TrialEnd::NotFinite)) } else { night.trial(2.0) };
+        let effects = night.race(next, value);
+        let claim = claim(&effects);
+        assert_eq!((claim.pairs, claim.holds), (3, holds), "{claim:?}");
+        let words = "does not hold: under 1 of 4 fresh seeds the champion failed and the night's start did not; under the others, the";
+        assert_eq!(claim.words.starts_with(words), !holds, "{}", claim.words);
+    }
 }
 
 #[test]
