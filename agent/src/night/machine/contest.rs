@@ -110,6 +110,9 @@ impl Machine {
             return self.break_off(why, effects);
         }
         let Some(contest) = &self.contest else { return };
+        if contest.without.is_some() {
+            return self.go_on_without(now, effects);
+        }
         // The first trial is screening, for which one run of the champion under the same seed will do.
         if !contest.runs.is_empty()
             && self.reign.runs.len() < self.rules.champion_seeds as usize
@@ -117,7 +120,12 @@ impl Machine {
         {
             return self.try_out(Role::Champion, seed, now, effects);
         }
-        let Some(seed) = self.seed_for(contest) else {
+        self.try_under(self.seed_for(contest), now, effects);
+    }
+
+    /// The next trial is under this seed: the champion's, where it has none under it.
+    pub(super) fn try_under(&mut self, seed: Option<u32>, now: f64, effects: &mut Vec<Effect>) {
+        let Some(seed) = seed else {
             return self.break_off("there is no seed left that it could be told by", effects);
         };
         let role = if self.reign.has_run(seed) { Role::Candidate } else { Role::Champion };
@@ -138,11 +146,12 @@ impl Machine {
 
     /// What the rule says of the runs so far; `None`: it goes on.
     fn judge(&mut self, effects: &mut Vec<Effect>) -> Option<Decision> {
+        let unbiased = self.runs_that_chose_nothing();
         let contest = self.contest.as_mut().filter(|contest| !contest.judged)?;
         contest.judged = true;
         let (rules, noise, champion) = (&self.rules, &self.knowledge.noise, &self.reign.runs);
         let step = match contest.without {
-            Some(without) => super::morning::judge(rules, noise, without, contest, champion),
+            Some(without) => super::morning::judge(rules, noise, without, contest, &unbiased),
             None => race::next(
                 rules,
                 &self.knowledge.belief,
@@ -205,7 +214,9 @@ impl Machine {
         let Some(contest) = &self.contest else { return decision };
         decision.trials = contest.trials();
         let noise = &self.knowledge.noise;
-        let Some(found) = difference(&contest.runs, &self.reign.runs, noise) else { return decision };
+        let unbiased = self.runs_that_chose_nothing();
+        let champion = if contest.without.is_some() { &unbiased } else { &self.reign.runs };
+        let Some(found) = difference(&contest.runs, champion, noise) else { return decision };
         let posterior = race::posterior(&self.knowledge.belief, &found);
         decision.reason = format!(
             "{why}; so far {:+.5} bits per byte against the champion after {} trials, an improvement with {:.0} %",

@@ -29,7 +29,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use contest::Contest;
 use knowledge::Knowledge;
@@ -67,6 +67,8 @@ pub struct Machine {
     reign: Reign,
     /// Numbers of the kept experiments, in order.
     kept: Vec<u32>,
+    /// Seeds under which anything ran in the search: what was kept was chosen by them.
+    searched: BTreeSet<u32>,
     /// Stretches of the night between which the machine changed.
     era: u32,
     /// Trials since the champion last repeated one of its seeds.

@@ -216,6 +216,29 @@ impl Machine {
         morning.to_leave_out.pop_front()
     }
 
+    /// The next trial of an experiment that leaves a kept one out: under seeds by which nothing was kept, for the runs by which a
+    /// change was chosen make it look better than it is. Where the search has used all of its own, the last fresh ones serve,
+    /// on the search text.
+    pub(super) fn go_on_without(&mut self, now: f64, effects: &mut Vec<Effect>) {
+        let (Some(contest), Phase::Morning(morning)) = (&self.contest, &self.phase) else { return };
+        let usable = |seed: &u32| {
+            !self.searched.contains(seed)
+                && !contest.runs.iter().any(|run| run.seed == *seed)
+                && (self.reign.has_run(*seed) || !self.reign.fails_under(*seed))
+                && ![Side::Start, Side::Champion]
+                    .iter()
+                    .any(|side| morning.has(*side, *seed) || morning.failed(*side, *seed))
+        };
+        let known = self.reign.runs.iter().map(|run| run.seed);
+        let seed = known.chain(0..SEARCH_SEEDS).chain(FRESH_SEEDS.rev()).find(usable);
+        self.try_under(seed, now, effects);
+    }
+
+    /// The champion's runs by which nothing was kept.
+    pub(super) fn runs_that_chose_nothing(&self) -> Vec<Run> {
+        self.reign.runs.iter().filter(|run| !self.searched.contains(&run.seed)).cloned().collect()
+    }
+
     pub(super) fn morning_ran(&mut self, side: Side, trial: &Trial, measured: Measured) {
         let Phase::Morning(morning) = &mut self.phase else { return };
         let (seed, val_bpb) = (trial.seed, measured.verified.val_bpb);

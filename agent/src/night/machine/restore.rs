@@ -1,6 +1,6 @@
 //! The state of a night that begins, or goes on after it was cut off: recomputed from its trials.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::contest::Contest;
 use super::knowledge::Knowledge;
@@ -32,6 +32,7 @@ impl Machine {
             champion,
             reign: Reign::default(),
             kept: start.kept,
+            searched: BTreeSet::new(),
             era: start.trials.iter().map(|trial| trial.era).max().unwrap_or(0),
             since_drift_watch: 0,
             knowledge,
@@ -80,6 +81,7 @@ impl Machine {
     }
 
     fn recall(&mut self, trials: &[PastTrial]) {
+        self.recall_searched(trials);
         let mut ran = HashSet::new();
         let mut estimate = false;
         let mut last_repetition = None;
@@ -117,6 +119,16 @@ impl Machine {
         let standing = [Some(self.champion.number), Some(0), self.contest.as_ref().map(|contest| contest.number)];
         self.ordinals.retain(|number, _| standing.contains(&Some(*number)));
         self.left_over = trials.last().and_then(|last| self.left_over(last, last_repetition == Some(trials.len() - 1)));
+    }
+
+    /// The search is over with the morning's first trial, or with the first that leaves a kept experiment out.
+    fn recall_searched(&mut self, trials: &[PastTrial]) {
+        let without = self.contest.as_ref().filter(|contest| contest.without.is_some()).map(|contest| contest.number);
+        let search = trials
+            .iter()
+            .take_while(|trial| trial.purpose == Purpose::Search && Some(trial.number) != without)
+            .map(|trial| trial.seed);
+        self.searched = search.collect();
     }
 
     fn recall_run(&mut self, trial: &PastTrial, measured: &Measured) {

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::Machine;
 use super::making::Making;
+use super::{Machine, Phase};
 use crate::flow::{BuildFailure, Candidate, Proposal, Purpose, Rejected, Trained, TrialEnd, Verdict};
 use crate::night::messages::{Effect, Ending, Finding, Launch, Measured, Standing};
 use crate::stats;
@@ -166,6 +166,9 @@ impl Machine {
             stopping: false,
             spared: None,
         };
+        if matches!(self.phase, Phase::Search) {
+            self.searched.insert(seed);
+        }
         if let (Role::Candidate, Some(contest)) = (role, &mut self.contest) {
             contest.begun = true;
         }

@@ -60,7 +60,9 @@ fn each_kept_experiment_is_left_out_once_and_nothing_is_crowned_by_it() {
     let effects = night.step(Event::Claimed);
     assert!(matches!(effects.as_slice(), [Effect::ProposeWithout { of: 1, number: 3, .. }]), "{effects:?}");
     let effects = make_on(&mut night, 3, 2);
-    assert!(matches!(train(&effects), Some((3, 0..16, Purpose::Search))), "{effects:?}");
+    // Under a seed by which nothing was kept, where the champion runs first.
+    let Some((2, seed @ 0..16, Purpose::Search)) = train(&effects) else { panic!("{effects:?}") };
+    assert!(!night.machine.searched.contains(&seed), "{seed} {:?}", night.machine.searched);
     // The next is made meanwhile.
     assert!(effects.iter().any(|e| matches!(e, Effect::ProposeWithout { of: 2, number: 4, .. })), "{effects:?}");
     make_on(&mut night, 4, 2);
@@ -76,6 +78,18 @@ fn each_kept_experiment_is_left_out_once_and_nothing_is_crowned_by_it() {
     let effects = night.step(Event::Settled { number: 4 });
     assert_eq!(effects, [Effect::Finish(Ending::ExperimentsDone)]);
     assert_eq!(night.machine.champion().number, 2);
+}
+
+#[test]
+fn the_last_fresh_seeds_tell_of_what_is_left_out_when_the_search_has_used_all_of_its_own() {
+    let limits = Limits { experiments: Some(2), seconds: None, ..limits() };
+    let (mut night, effects) = two_kept(limits);
+    night.machine.searched.extend(0..16);
+    night.race(effects, value);
+    night.step(Event::Claimed);
+    let effects = make_on(&mut night, 3, 2);
+    assert_eq!(train(&effects), Some((2, 31, Purpose::Search)));
+    assert_eq!(train(&night.trial(1.8)), Some((3, 31, Purpose::Search)));
 }
 
 #[test]
@@ -116,8 +130,11 @@ fn time_for_the_morning_is_kept_free_once_there_is_something_to_confirm() {
 }
 
 fn claim(effects: &[Effect]) -> &crate::stats::claim::Claim {
-    let claim = |effect| if let &Effect::Claim { claim, .. } = &effect { Some(&**claim) } else { None };
-    effects.iter().find_map(claim).unwrap_or_else(|| panic!("no claim: {effects:?}"))
+    let claims = effects.iter().find_map(|effect| match effect {
+        Effect::Claim { claim, .. } => Some(&**claim),
+        _ => None,
+    });
+    claims.unwrap_or_else(|| panic!("no claim: {effects:?}"))
 }
 
 #[test]

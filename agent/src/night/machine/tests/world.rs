@@ -281,7 +281,16 @@ fn check(
                 !waiting.iter().any(|e| matches!(e, Effect::Train { .. } | Effect::Evaluate { .. })),
                 "two trials at once"
             );
-            assert_eq!(*purpose == Purpose::Search, *seed < 16, "seed {seed} for {purpose:?}");
+            let in_the_morning = matches!(machine.phase, crate::night::machine::Phase::Morning(_));
+            let right = if *purpose == Purpose::Morning { *seed >= 16 } else { *seed < 16 || in_the_morning };
+            assert!(right, "seed {seed} for {purpose:?}");
+            if launch.without.is_some() {
+                let chose = |past: &PastTrial| past.seed == *seed && records.without[&past.number].is_none();
+                let search = records.trials.iter().take_while(|past| past.purpose == Purpose::Search);
+                let first = records.trials.iter().position(|past| records.without[&past.number].is_some());
+                let search = search.take(first.unwrap_or(usize::MAX));
+                assert!(records.claims == 0 || !search.into_iter().any(chose), "seed {seed} chose what is left out");
+            }
             assert!(*seed < 32, "there is no seed {seed}");
             assert!(limits.seconds.is_none_or(|most| now < most), "a trial began after the night's end");
             assert!(
