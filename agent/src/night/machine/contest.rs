@@ -111,25 +111,25 @@ impl Machine {
         }
         let Some(contest) = &self.contest else { return };
         if contest.without.is_some() {
-            return self.go_on_without(now, effects);
+            return self.go_on_without(effects);
         }
         // The first trial is screening, for which one run of the champion under the same seed will do.
         if !contest.runs.is_empty()
             && self.reign.runs.len() < self.rules.champion_seeds as usize
             && let Some(seed) = self.reign.next_seed(&contest.runs)
         {
-            return self.try_out(Role::Champion, seed, now, effects);
+            return self.try_out(Role::Champion, seed, effects);
         }
-        self.try_under(self.seed_for(contest), now, effects);
+        self.try_under(self.seed_for(contest), effects);
     }
 
     /// The next trial is under this seed: the champion's, where it has none under it.
-    pub(super) fn try_under(&mut self, seed: Option<u32>, now: f64, effects: &mut Vec<Effect>) {
+    pub(super) fn try_under(&mut self, seed: Option<u32>, effects: &mut Vec<Effect>) {
         let Some(seed) = seed else {
             return self.break_off("there is no seed left that it could be told by", effects);
         };
         let role = if self.reign.has_run(seed) { Role::Candidate } else { Role::Champion };
-        self.try_out(role, seed, now, effects);
+        self.try_out(role, seed, effects);
     }
 
     /// The seed of the next trial: as the rule says, unless the champion fails under that seed.

@@ -15,8 +15,6 @@ pub(super) struct Knowledge {
     pub early: Early,
     /// Seconds of the longest trial that was vouched for.
     pub longest_trial: Option<f64>,
-    seconds: f64,
-    trials: u32,
     observations: Vec<Observation>,
     /// Runs of this night per commit and era: one alone says nothing of noise.
     runs_of: HashMap<(u64, u64), u32>,
@@ -38,8 +36,6 @@ impl Knowledge {
             belief,
             early,
             longest_trial: None,
-            seconds: 0.0,
-            trials: 0,
             observations: start.observations.clone(),
             runs_of: HashMap::new(),
         }
@@ -68,12 +64,5 @@ impl Knowledge {
     /// Learns how long trials take; seconds of training and evaluation.
     pub fn took(&mut self, seconds: f64) {
         self.longest_trial = Some(self.longest_trial.map_or(seconds, |longest| longest.max(seconds)));
-        self.seconds += seconds;
-        self.trials += 1;
-    }
-
-    /// Seconds of a trial, on average.
-    pub fn mean_trial(&self) -> Option<f64> {
-        (self.trials > 0).then(|| self.seconds / f64::from(self.trials))
     }
 }

@@ -142,7 +142,7 @@ impl Machine {
                 self.looked(number, trial, look, curve_difference, &mut effects);
             }
             Event::Trained(trained) => self.trained(&trained, &mut effects),
-            Event::Evaluated(result) => self.evaluated(result, now, &mut effects),
+            Event::Evaluated(result) => self.evaluated(result, &mut effects),
             Event::Settled { number } => self.settled(number),
             Event::Claimed => self.claim_recorded(),
             Event::TrialFault(what) => self.trial_fault(&what, &mut effects),
@@ -204,7 +204,7 @@ impl Machine {
             if self.limits.seconds.is_some_and(|most| now >= most) {
                 return self.finish(Ending::Deadline, effects);
             }
-            return self.measure_baseline(now, effects);
+            return self.measure_baseline(effects);
         }
         if let Some(ending) = self.limit_reached(now) {
             return self.wind_up(ending, now, effects);
@@ -212,7 +212,7 @@ impl Machine {
         if matches!(self.making, Making::Resting) {
             return self.wind_up(Ending::NothingLeft, now, effects);
         }
-        if self.watch_champion(now, effects) {
+        if self.watch_champion(effects) {
             return;
         }
         if let Some(launch) = self.making.take_ready() {

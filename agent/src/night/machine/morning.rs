@@ -109,15 +109,14 @@ impl Morning {
 }
 
 impl Machine {
-    /// Seconds that the search leaves to the morning: what its trials take on average. Nothing while there is nothing to confirm:
-    /// what is kept late is confirmed by as many pairs as there is time for.
+    /// Seconds that the search leaves to the morning, from its beginning on: what is kept last has to be confirmed too. By the same
+    /// figure as every trial of the morning is begun by.
     pub(super) fn reserve(&self, most: f64) -> f64 {
-        if self.champion.number == 0 || matches!(self.phase, Phase::Morning(_)) {
+        if matches!(self.phase, Phase::Morning(_)) {
             return 0.0;
         }
-        let trial = self.knowledge.mean_trial().unwrap_or(self.limits.expected_trial_seconds);
         let trials = 2.0 * f64::from(self.rules.morning_pairs.min(FRESH_SEEDS.end - FRESH_SEEDS.start));
-        (trials * trial).min(LARGEST_RESERVE * most)
+        (trials * self.expected_seconds()).min(LARGEST_RESERVE * most)
     }
 
     /// The search has ended: the morning follows, if there is anything to confirm.
@@ -139,7 +138,7 @@ impl Machine {
             if let Some((side, seed, trials)) = morning.next(self.rules.morning_pairs)
                 && self.time_for(trials, now)
             {
-                return self.try_out(Role::Morning(side), seed, now, effects);
+                return self.try_out(Role::Morning(side), seed, effects);
             }
             if self.claim(effects) {
                 return;
@@ -219,7 +218,7 @@ impl Machine {
     /// The next trial of an experiment that leaves a kept one out: under seeds by which nothing was kept, for the runs by which a
     /// change was chosen make it look better than it is. Where the search has used all of its own, the last fresh ones serve,
     /// on the search text.
-    pub(super) fn go_on_without(&mut self, now: f64, effects: &mut Vec<Effect>) {
+    pub(super) fn go_on_without(&mut self, effects: &mut Vec<Effect>) {
         let (Some(contest), Phase::Morning(morning)) = (&self.contest, &self.phase) else { return };
         let usable = |seed: &u32| {
             !self.searched.contains(seed)
@@ -231,7 +230,7 @@ impl Machine {
         };
         let known = self.reign.runs.iter().map(|run| run.seed);
         let seed = known.chain(0..SEARCH_SEEDS).chain(FRESH_SEEDS.rev()).find(usable);
-        self.try_under(seed, now, effects);
+        self.try_under(seed, effects);
     }
 
     /// The champion's runs by which nothing was kept.

@@ -94,9 +94,9 @@ fn drift(first: (f64, u64), again: (f64, u64), noise: &Noise) -> Option<String> 
 
 impl Machine {
     /// The night's first trial; settles it where an earlier part of the night had measured it and not recorded that.
-    pub(super) fn measure_baseline(&mut self, now: f64, effects: &mut Vec<Effect>) {
+    pub(super) fn measure_baseline(&mut self, effects: &mut Vec<Effect>) {
         if self.reign.runs.is_empty() {
-            self.try_out(Role::Champion, 0, now, effects);
+            self.try_out(Role::Champion, 0, effects);
         } else {
             self.settle_baseline(effects);
         }
@@ -119,19 +119,19 @@ impl Machine {
     }
 
     /// Begins a trial of the champion's that the night wants between experiments; whether one has begun.
-    pub(super) fn watch_champion(&mut self, now: f64, effects: &mut Vec<Effect>) -> bool {
+    pub(super) fn watch_champion(&mut self, effects: &mut Vec<Effect>) -> bool {
         // Noise first: the night's start runs under its seeds before anything is compared with it.
         let first = self.champion.number == 0 && self.era == 0;
         if first
             && self.reign.runs.len() < self.rules.champion_seeds as usize
             && let Some(seed) = self.reign.next_seed(&[])
         {
-            self.try_out(Role::Champion, seed, now, effects);
+            self.try_out(Role::Champion, seed, effects);
             return true;
         }
         let due = self.rules.drift_every > 0 && self.since_drift_watch >= self.rules.drift_every;
         if due && let Some(seed) = self.reign.seed_to_repeat() {
-            self.try_out(Role::DriftWatch, seed, now, effects);
+            self.try_out(Role::DriftWatch, seed, effects);
             return true;
         }
         false

@@ -208,7 +208,7 @@ impl Machine {
             ordinal: last.ordinal,
             seed: last.seed,
             role,
-            began: None,
+            seconds: None,
             steps: last.steps,
             looks: Vec::new(),
             worth: None,

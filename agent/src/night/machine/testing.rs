@@ -87,8 +87,8 @@ pub(super) struct Trial {
     pub ordinal: u32,
     pub seed: u32,
     pub role: Role,
-    /// When it began; `None` for one that an earlier part of the night had trained.
-    pub began: Option<f64>,
+    /// Seconds of start and training; `None` before it has trained, and for one that an earlier part of the night had trained.
+    pub seconds: Option<f64>,
     /// By the trainer's word.
     pub steps: u64,
     /// Looks at its curve: which, and the difference seen.
@@ -140,7 +140,7 @@ impl Machine {
     }
 
     /// Begins a trial. Where the executable is missing it is built first, and the trial planned again.
-    pub(super) fn try_out(&mut self, role: Role, seed: u32, now: f64, effects: &mut Vec<Effect>) {
+    pub(super) fn try_out(&mut self, role: Role, seed: u32, effects: &mut Vec<Effect>) {
         // One compiler at a time: what is being made is waited for.
         let compiling = matches!(self.making, Making::Building { .. });
         let launch = match self.executable(role) {
@@ -159,7 +159,7 @@ impl Machine {
             ordinal: *ordinal,
             seed,
             role,
-            began: Some(now),
+            seconds: None,
             steps: 0,
             looks: Vec::new(),
             worth: None,
@@ -250,6 +250,7 @@ impl Machine {
             other => return self.testing = other,
         };
         trial.steps = trained.steps;
+        trial.seconds = Some(trained.start_seconds + trained.training_seconds);
         let failure = match &trained.end {
             TrialEnd::Finished => return self.evaluate(trial, effects),
             TrialEnd::Stopped => return self.finish(Ending::Stopped, effects),
@@ -274,7 +275,7 @@ impl Machine {
     }
 
     /// The evaluator has answered.
-    pub(super) fn evaluated(&mut self, result: Result<Measured, Rejected>, now: f64, effects: &mut Vec<Effect>) {
+    pub(super) fn evaluated(&mut self, result: Result<Measured, Rejected>, effects: &mut Vec<Effect>) {
         let trial = match std::mem::replace(&mut self.testing, Testing::Idle) {
             Testing::Evaluating(trial) => trial,
             other => return self.testing = other,
@@ -290,8 +291,9 @@ impl Machine {
         self.faults = 0;
         self.since_drift_watch += 1;
         // What a rejected trial took says nothing of the next: a model that hangs must not end the night early.
-        if let Some(began) = trial.began {
-            self.knowledge.took(now - began);
+        // Nor does the time for which the machine was waited for: what was spent on other things is not spent again.
+        if let Some(seconds) = trial.seconds {
+            self.knowledge.took(seconds + measured.verified.seconds);
         }
         match trial.role {
             Role::Candidate => self.candidate_ran(trial, measured),

@@ -112,21 +112,27 @@ fn what_cannot_be_left_out_is_passed_over() {
 }
 
 #[test]
-fn time_for_the_morning_is_kept_free_once_there_is_something_to_confirm() {
-    // Two seconds a trial: three pairs take twelve.
-    let limits = Limits { experiments: None, seconds: Some(100.0), expected_trial_seconds: 2.0 };
+fn time_for_the_morning_is_kept_free_from_the_beginning_on() {
+    // 21.5 seconds a trial, whatever the clock says: three pairs take 129, and the last trial of the search begins before 249.5.
+    let limits = Limits { experiments: None, seconds: Some(400.0), expected_trial_seconds: 2.0 };
     let (mut night, _) = two_kept(limits);
-    night.now = 84.0;
+    night.now = 248.0;
     assert!(night.step(Event::Tick).is_empty());
-    night.now = 90.0;
     let effects = night.step(Event::Tick);
     assert_eq!(train(&effects), Some((0, 16, Purpose::Morning)), "{effects:?}");
     // The proposer, which was still thinking, is not heard any more.
     let effects = night.step(proposed());
     assert!(effects.is_empty(), "{effects:?}");
-    night.now = 96.5;
+    night.now = 377.0;
     let effects = night.trial(2.0);
     assert!(ending(&effects).is_some(), "half a pair claims nothing: {effects:?}");
+
+    // What would be kept too late to be confirmed is not begun.
+    let mut night = Script::new(limits, rules());
+    night.measure_start(2.0);
+    night.now = 248.0;
+    assert!(night.step(Event::Tick).is_empty());
+    assert_eq!(night.step(Event::Tick), [Effect::Finish(Ending::Deadline)]);
 }
 
 fn claim(effects: &[Effect]) -> &crate::stats::claim::Claim {

@@ -266,17 +266,29 @@ fn no_trial_starts_that_would_outlast_the_night() {
     night.now = 20.0;
     night.trial(2.0);
     let effects = night.step(Event::Settled { number: 0 });
-    assert_eq!(effects, [Effect::Finish(Ending::Deadline)], "a trial takes 20 seconds, and 17 are left");
+    assert_eq!(effects, [Effect::Finish(Ending::Deadline)], "a trial takes 21.5 seconds, and 17 are left");
 }
 
 #[test]
 fn a_night_that_waits_for_a_proposer_ends_at_its_deadline() {
     let mut night = Script::new(Limits { experiments: None, seconds: Some(100.0), ..limits() }, rules());
     assert!(matches!(night.measure_start(2.0).as_slice(), [Effect::Propose { .. }]));
-    night.now = 50.0;
+    // A third of it is the morning's, a trial takes 21.5 seconds.
+    night.now = 44.0;
     assert!(night.step(Event::Tick).is_empty());
     night.now = 99.5;
     assert!(matches!(night.step(Event::Tick).as_slice(), [Effect::Finish(Ending::Deadline)]));
+}
+
+#[test]
+fn what_the_machine_was_waited_for_is_not_taken_for_a_long_trial() {
+    let mut night = Script::new(Limits { experiments: None, ..limits() }, rules());
+    night.step(Event::Begin);
+    night.step(built(0));
+    night.now = 600.0;
+    night.trial(2.0);
+    let effects = night.step(Event::Settled { number: 0 });
+    assert!(ending(&effects).is_none(), "the trial took 21.5 seconds: {effects:?}");
 }
 
 #[test]
