@@ -308,6 +308,11 @@ impl Machine {
             return;
         }
         self.settled += 1;
+        // What was just settled may be what the next idea starts from, though it was not kept: once each, so that nobody is asked
+        // again and again.
+        if matches!(self.making, Making::Resting) {
+            self.making = Making::Idle;
+        }
         if let Some(finding) = finding {
             self.knowledge.belief.learn(finding.estimate, finding.standard_error);
         }
@@ -324,8 +329,5 @@ impl Machine {
         self.reign = Reign::new(contest.runs, contest.steps);
         self.crowned = Some(contest.executable);
         self.fruitless = 0;
-        if matches!(self.making, Making::Resting) {
-            self.making = Making::Idle;
-        }
     }
 }

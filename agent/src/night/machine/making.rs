@@ -11,7 +11,7 @@ use crate::stats;
 /// Faults in a row in making candidates before the night gives up.
 const MAKING_FAULTS_BEFORE_GIVING_UP: u32 = 3;
 
-/// Proposals in a row that may come to nothing before the making lane rests until the champion moves.
+/// Proposals in a row that may come to nothing before the making lane rests.
 const FRUITLESS_PROPOSALS_BEFORE_RESTING: u32 = 200;
 
 /// What has happened to a proposal so far.
@@ -37,7 +37,7 @@ pub(super) enum Making {
     Ready(Arc<Launch>),
     /// Given up under this number, which is used up; being recorded.
     Settling(u32),
-    /// No proposer has anything left for this champion.
+    /// No proposer has anything left, until another experiment is settled.
     Resting,
 }
 

@@ -292,6 +292,19 @@ fn what_the_machine_was_waited_for_is_not_taken_for_a_long_trial() {
 }
 
 #[test]
+fn proposers_are_asked_once_more_after_each_experiment_whatever_came_of_it() {
+    let mut night = Script::new(limits(), rules());
+    night.measure_start(2.0);
+    let effects = night.make(1);
+    // While it is tested, nobody has another idea.
+    assert_eq!(night.step(Event::Proposed(None)), []);
+    night.race(effects, |number, _, _| 2.0 + f64::from(number));
+    let effects = night.step(Event::Settled { number: 1 });
+    assert!(matches!(effects.as_slice(), [Effect::Propose { number: 2, .. }]), "{effects:?}");
+    assert_eq!(night.step(Event::Proposed(None)), [Effect::Finish(Ending::NothingLeft)]);
+}
+
+#[test]
 fn a_night_without_ideas_ends_and_says_so() {
     let mut night = Script::new(limits(), rules());
     night.measure_start(2.0);
