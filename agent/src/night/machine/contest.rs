@@ -32,6 +32,8 @@ pub(super) struct Contest {
     pub runs: Vec<Run>,
     /// Steps of each, by the trainer's word.
     pub steps: Vec<u64>,
+    /// Its trials that ended in a fault of the machine.
+    pub faults: u32,
     /// What was said after each.
     pub story: Vec<String>,
     /// Whether the rule has seen the last run.
@@ -66,6 +68,7 @@ impl Contest {
             change,
             runs: Vec::new(),
             steps: Vec::new(),
+            faults: 0,
             story: Vec::new(),
             judged: true,
             begun: false,

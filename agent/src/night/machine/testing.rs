@@ -13,6 +13,10 @@ use crate::stats::race;
 /// Trials in a row that may end in a fault of the machine before the experiment is left alone.
 const FAULTS_BEFORE_LEAVING_IT: u32 = 3;
 
+/// Faults of the machine that one experiment may have in all. Each is another run under the same seed, and a candidate that could
+/// bring them about would choose among its runs.
+const MOST_FAULTS_OF_ONE: u32 = 3;
+
 /// Experiments in a row that may be left alone for that reason before the night gives up. One alone may be to blame itself,
 /// whatever it looks like from outside.
 const LEFT_ALONE_BEFORE_GIVING_UP: u32 = 2;
@@ -333,10 +337,17 @@ impl Machine {
     /// is not fit for a night.
     fn spoilt(&mut self, trial: &Trial, message: &str, effects: &mut Vec<Effect>) {
         self.faults += 1;
-        if self.faults < FAULTS_BEFORE_LEAVING_IT {
+        let own = self.contest.as_mut().filter(|_| trial.role == Role::Candidate).map_or(0, |contest| {
+            contest.faults += 1;
+            contest.faults
+        });
+        let why = if self.faults >= FAULTS_BEFORE_LEAVING_IT {
+            format!("{} trials in a row ended in a fault of the machine, the last: {message}", self.faults)
+        } else if own > MOST_FAULTS_OF_ONE {
+            format!("{own} of its trials ended in a fault of the machine, the last: {message}")
+        } else {
             return;
-        }
-        let why = format!("{} trials in a row ended in a fault of the machine, the last: {message}", self.faults);
+        };
         self.faults = 0;
         if trial.role != Role::Candidate {
             return self.finish(Ending::MachineFaults(why), effects);

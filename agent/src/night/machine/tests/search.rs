@@ -305,6 +305,22 @@ fn proposers_are_asked_once_more_after_each_experiment_whatever_came_of_it() {
 }
 
 #[test]
+fn an_experiment_with_faults_again_and_again_is_left_alone_though_trials_succeed_between() {
+    let mut night = Script::new(limits(), rules());
+    night.measure_start(2.0);
+    let mut effects = night.make(1);
+    for _ in 0..4 {
+        assert_eq!(train(&effects), Some((1, 0, Purpose::Search)), "{effects:?}");
+        // As after a trial that went well.
+        night.machine.faults = 0;
+        effects = night.step(spoilt());
+    }
+    let decision = &settled(&effects).unwrap().decision;
+    assert_eq!(decision.verdict, Verdict::Inconclusive);
+    assert!(decision.reason.contains("4 of its trials ended in a fault"), "{}", decision.reason);
+}
+
+#[test]
 fn a_night_without_ideas_ends_and_says_so() {
     let mut night = Script::new(limits(), rules());
     night.measure_start(2.0);
