@@ -77,6 +77,13 @@ impl Early {
         })
     }
 
+    /// How a trial with this difference at look number `look` is expected to end: the final difference and the sd of its prediction,
+    /// bits per byte. `None` before enough trials have finished.
+    pub fn forecast(&self, look: usize, curve_difference: f64) -> Option<(f64, f64)> {
+        let points = self.seen.get(look).filter(|points| points.len() >= ENOUGH)?;
+        Some(Fit::of(points)?.predict(curve_difference))
+    }
+
     /// Whether the experiment with this number (any number of its own will do) belongs to the random sample that is left to finish.
     pub fn spared(rules: &Rules, experiment: u64) -> bool {
         // SplitMix64 (Steele, Lea and Flood, 2014): neighbouring numbers are spared independently.

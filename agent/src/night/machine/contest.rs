@@ -10,7 +10,7 @@ use super::reign::Reign;
 use super::testing::{Executable, Role, Testing, Trial};
 use crate::flow::{BuildFailure, Decision, Evidence, Verdict};
 use crate::night::messages::{
-    Attempt, Champion, Effect, Finding, Launch, Lines, Measured, Setback, Settled, Unsettled,
+    Attempt, Came, Champion, Effect, Finding, Launch, Lines, Measured, Setback, Settled, Unsettled,
 };
 use crate::stats;
 use crate::stats::Run;
@@ -40,8 +40,8 @@ pub(super) struct Contest {
     pub judged: bool,
     /// Whether it has had a trial; it is on record then.
     pub begun: bool,
-    /// What an earlier part of the night had still to record.
-    pub verdict: Option<Decision>,
+    /// How its last trial came out, where an earlier part of the night had still to settle it by that.
+    pub came: Option<Came>,
 }
 
 impl Contest {
@@ -72,7 +72,7 @@ impl Contest {
             story: Vec::new(),
             judged: true,
             begun: false,
-            verdict: None,
+            came: None,
         }
     }
 
@@ -93,8 +93,10 @@ fn change(lines: Lines, proposal: Option<&crate::flow::Proposal>) -> Change {
 impl Machine {
     /// Judges what was measured last, then begins the next trial: the champion's, where it has none under the seed.
     pub(super) fn go_on_with_contest(&mut self, now: f64, effects: &mut Vec<Effect>) {
-        if let Some(decision) = self.contest.as_mut().and_then(|contest| contest.verdict.take()) {
-            return self.settle(decision, Vec::new(), effects);
+        match self.contest.as_mut().and_then(|contest| contest.came.take()) {
+            Some(Came::Failed { verdict, words }) => return self.settle_failed(verdict, words, effects),
+            Some(Came::StoppedEarly(message)) => return self.settle_hopeless(&message, None, effects),
+            Some(Came::Verified(_) | Came::Waits | Came::Nothing) | None => {}
         }
         if self.unmasked.is_some() {
             return self.leave_uncompared(effects);
@@ -246,9 +248,23 @@ impl Machine {
         decision
     }
 
-    /// The experiment was stopped early.
-    pub(super) fn settle_hopeless(&mut self, message: &str, effects: &mut Vec<Effect>) {
-        self.settle_failed(Verdict::Discarded, format!("stopped early as hopeless: {message}"), effects);
+    /// The experiment was stopped early. What its finished trials showed stands; of one that has none, the forecast by which it was
+    /// stopped is what is known, and counts for what ideas are like: they would look better than they are without those dropped.
+    pub(super) fn settle_hopeless(&mut self, message: &str, forecast: Option<Finding>, effects: &mut Vec<Effect>) {
+        let words = format!("stopped early as hopeless: {message}");
+        let trials = self.contest.as_ref().map_or(0, |contest| contest.trials());
+        if trials == 0 {
+            self.settle_failed(Verdict::Discarded, words, effects);
+            if let Testing::Settling { finding, .. } = &mut self.testing {
+                *finding = forecast;
+            }
+            return;
+        }
+        let mut decision = Decision { verdict: Verdict::Discarded, trials: trials + 1, ..self.undecided(&words) };
+        if let Some(evidence) = &mut decision.evidence {
+            evidence.near_miss = false;
+        }
+        self.settle(decision, Vec::new(), effects);
     }
 
     /// A trial of the experiment failed: that settles it, however others went.

@@ -9,9 +9,9 @@ use super::morning::Morning;
 use super::reign::{self, Reign, unmasked};
 use super::testing::{Executable, Role, Side, Testing, Trial};
 use super::{LeftOver, Machine, Phase};
-use crate::flow::{Decision, Purpose, Verdict};
+use crate::flow::{Purpose, Verdict};
 use crate::night::messages::{Came, Champion, Ending, Limits, Measured, PastTrial, Start};
-use crate::stats::{self, Rules, Run};
+use crate::stats::{Rules, Run};
 
 impl Machine {
     /// A night about to begin or to go on.
@@ -162,16 +162,15 @@ impl Machine {
     }
 
     fn recall_failure(&mut self, trial: &PastTrial) {
-        let (verdict, words) = match &trial.came {
-            Came::Failed { verdict, words } => (*verdict, words.clone()),
-            Came::StoppedEarly(words) => (Verdict::Discarded, format!("stopped early as hopeless: {words}")),
-            Came::Verified(_) | Came::Waits | Came::Nothing => return,
-        };
+        if matches!(trial.came, Came::Verified(_) | Came::Waits | Came::Nothing) {
+            return;
+        }
         if let Some(contest) = self.contest.as_mut().filter(|contest| contest.number == trial.number) {
-            let trials = u32::try_from(contest.runs.len()).unwrap_or(u32::MAX).saturating_add(1);
-            contest.verdict = Some(Decision { trials, ..stats::untested(verdict, words) });
-        } else if verdict == Verdict::Invalid && self.builds_on(trial.number) {
-            self.unmasked = Some(unmasked(trial.number, trial.seed, &words));
+            contest.came = Some(trial.came.clone());
+        } else if let Came::Failed { verdict: Verdict::Invalid, words } = &trial.came
+            && self.builds_on(trial.number)
+        {
+            self.unmasked = Some(unmasked(trial.number, trial.seed, words));
         } else if let (Purpose::Morning, Phase::Morning(morning)) = (trial.purpose, &mut self.phase) {
             let side = if trial.number == 0 { Side::Start } else { Side::Champion };
             morning.failed.push((side, trial.seed));

@@ -261,7 +261,8 @@ impl Machine {
             TrialEnd::MachineFault { message } => return self.spoilt(&trial, message, effects),
             TrialEnd::StoppedEarly { message } if trial.role == Role::Candidate => {
                 self.since_drift_watch += 1;
-                return self.settle_hopeless(message, effects);
+                let forecast = self.forecast(&trial);
+                return self.settle_hopeless(message, forecast, effects);
             }
             TrialEnd::StoppedEarly { message } => format!("it was stopped: {message}"),
             TrialEnd::TimedOut => "it was still running after its budget and what is allowed beyond it".to_owned(),
@@ -270,6 +271,15 @@ impl Machine {
             TrialEnd::Crashed { message } => format!("it crashed: {message}"),
         };
         self.failed(&trial, Verdict::Crashed, failure, effects);
+    }
+
+    /// How a trial that was stopped would have ended, by the last look that tells.
+    fn forecast(&self, trial: &Trial) -> Option<Finding> {
+        let known = &self.knowledge;
+        let told = |(look, curve_difference): &(usize, f64)| known.early.forecast(*look, *curve_difference);
+        let (estimate, spread) = trial.looks.iter().rev().find_map(told)?;
+        // No surer than a trial that finished.
+        Some(Finding { estimate, standard_error: spread.max(known.noise.pair_sd()) })
     }
 
     pub(super) fn evaluate(&mut self, trial: Trial, effects: &mut Vec<Effect>) {

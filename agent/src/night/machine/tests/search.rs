@@ -191,6 +191,41 @@ fn a_hopeless_trial_is_stopped_once_and_its_experiment_dropped() {
 }
 
 #[test]
+fn what_is_stopped_early_keeps_what_it_has_shown_and_teaches_what_was_to_be_expected() {
+    let rules = Rules { early_spare: 0.0, champion_seeds: 2, ..rules() };
+    let stop = |night: &mut Script, trial| {
+        let effects = night.step(Event::Look { number: 1, trial, look: 1, curve_difference: 0.5 });
+        assert!(matches!(effects.as_slice(), [Effect::StopEarly { .. }]), "{effects:?}");
+        let effects = night.step(trained(TrialEnd::StoppedEarly { message: "far behind".to_owned() }));
+        settled(&effects).unwrap().decision.clone()
+    };
+    for had_a_run in [false, true] {
+        let mut night = Script::from(limits(), rules.clone(), knowing_start());
+        night.measure_start(2.0);
+        night.trial(2.0);
+        night.make(1);
+        if had_a_run {
+            let mut effects = night.trial(1.9);
+            // The champion first, where it has no run under the seed.
+            while let Some((0, ..)) = train(&effects) {
+                effects = night.trial(2.0);
+            }
+            assert!(matches!(train(&effects), Some((1, ..))), "{effects:?}");
+        }
+        let decision = stop(&mut night, 1 + u32::from(had_a_run));
+        assert_eq!((decision.verdict, decision.trials), (Verdict::Discarded, 1 + u32::from(had_a_run)));
+        assert!(decision.reason.contains("far behind"), "{}", decision.reason);
+        assert_eq!(decision.difference.is_some(), had_a_run, "{decision:?}");
+        assert!(decision.evidence.is_none_or(|evidence| !evidence.near_miss));
+        let crate::night::machine::Testing::Settling { finding: Some(finding), .. } = night.machine.testing else {
+            panic!("{:?}", night.machine.testing)
+        };
+        let expected = if had_a_run { -0.1 } else { 0.5 };
+        assert!((finding.estimate - expected).abs() < 0.05 * expected.abs() + 0.000_5, "{finding:?}");
+    }
+}
+
+#[test]
 fn three_machine_faults_in_a_row_end_the_night_and_none_is_a_verdict() {
     let mut night = Script::new(limits(), rules());
     night.step(Event::Begin);
