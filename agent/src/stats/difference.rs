@@ -6,6 +6,7 @@
 //! it is the paired ratio estimator over documents (Cochran, Sampling Techniques, chapter 6), robust to documents of any length.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -21,7 +22,8 @@ pub struct Difference {
     pub estimate: f64,
     /// Over seeds and held-out documents.
     pub standard_error: f64,
-    /// The part of the standard error that more seeds do not make smaller: that of the held-out documents. 0 where none were given.
+    /// The part of the standard error that more seeds do not make smaller: that of the held-out documents. 0 where neither side has
+    /// any; where only one has, that of its own figure, which is more than that of the difference of two that are alike.
     pub document_error: f64,
     /// Degrees of freedom of the standard error.
     pub degrees: f64,
@@ -125,7 +127,14 @@ pub fn difference(candidate: &[Run], champion: &[Run], noise: &Noise) -> Option<
         / determinant;
 
     let seeds = layout.variance(noise);
-    let documents = document_variance(candidate, champion, era);
+    // What is lost must not make a difference look surer.
+    let documents = match documents(candidate, champion, era) {
+        Documents::Both => document_variance(candidate, champion, era),
+        Documents::OneSided => {
+            document_variance_alone(candidate, era).or_else(|| document_variance_alone(champion, era))
+        }
+        Documents::Neither => None,
+    };
     let share = f64::from(paired) / f64::from(candidate_runs);
     let seed_degrees = share * noise.pair_degrees + (1.0 - share) * noise.run_degrees;
     let (document_part, document_degrees) = documents.unwrap_or((0.0, f64::INFINITY));
@@ -146,6 +155,31 @@ pub fn difference(candidate: &[Run], champion: &[Run], noise: &Noise) -> Option<
         champion_runs,
         paired,
     })
+}
+
+/// Which of two sides have figures per document in an era.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Documents {
+    Both,
+    OneSided,
+    Neither,
+}
+
+pub(super) fn documents(candidate: &[Run], champion: &[Run], era: u32) -> Documents {
+    let has = |runs: &[Run]| runs.iter().any(|run| run.era == era && run.documents.len() >= 2);
+    match (has(candidate), has(champion)) {
+        (true, true) => Documents::Both,
+        (false, false) => Documents::Neither,
+        _ => Documents::OneSided,
+    }
+}
+
+/// The same for one side's own figure: the variance of its difference from a text's mean, documents being drawn anew.
+fn document_variance_alone(runs: &[Run], era: u32) -> Option<(f64, f64)> {
+    let run = runs.iter().find(|run| run.era == era && run.documents.len() >= 2)?;
+    let none: Arc<[DocumentLoss]> =
+        run.documents.iter().map(|document| DocumentLoss { nats: 0.0, bytes: document.bytes }).collect();
+    document_variance(runs, &[Run { documents: none, ..run.clone() }], era)
 }
 
 /// Variance of the difference over held-out documents, with its degrees of freedom. Runs that were measured on other documents than the
@@ -296,6 +330,28 @@ mod tests {
             more.push(Run { seed: 100, val_bpb: 1.0, era: 0, documents: [].into() });
             let sharper = difference(&candidate, &more, &noise).unwrap();
             proptest::prop_assert!(sharper.standard_error <= before.standard_error * (1.0 + 1e-9));
+        }
+    }
+}
+
+#[cfg(test)]
+mod lost_documents {
+    use super::*;
+    use crate::stats::Rules;
+
+    #[test]
+    fn what_one_side_has_lost_never_makes_a_difference_surer() {
+        let documents = |nats: &[f64]| -> Arc<[DocumentLoss]> {
+            nats.iter().map(|&nats| DocumentLoss { nats, bytes: 100 }).collect()
+        };
+        let run = |val_bpb: f64, documents: Arc<[DocumentLoss]>| [Run { seed: 0, val_bpb, era: 0, documents }];
+        let noise = Noise::expected(&Rules::default());
+        let (full, other) = (documents(&[60.0, 75.0, 80.0, 65.0]), documents(&[60.5, 74.0, 80.0, 66.0]));
+        let both = difference(&run(0.99, full.clone()), &run(1.0, other), &noise).unwrap();
+        assert!(both.document_error > 0.0);
+        for (candidate, champion) in [(full.clone(), documents(&[])), (documents(&[]), full)] {
+            let lost = difference(&run(0.99, candidate), &run(1.0, champion), &noise).unwrap();
+            assert!(lost.standard_error > both.standard_error, "{lost:?} {both:?}");
         }
     }
 }
