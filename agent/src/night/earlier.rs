@@ -33,12 +33,13 @@ pub(super) async fn take_over(context: &Arc<Context>, start: &mut Start) -> Resu
     let mut nights: Vec<NightId> = runs.into_iter().map(|run| run.night).collect();
     nights.dedup();
     nights.push(night.clone());
+    let champion = start.champion.as_ref().unwrap_or(&start.baseline).candidate.commit.clone();
     let mut pairs = Vec::new();
     // The newest first, so that they are the ones whose curves are read.
     for night in nights.iter().rev() {
         let experiments = store.experiments(night).await.map_err(|error| reading(&error))?;
         let trials = store.night_trials(night).await.map_err(|error| reading(&error))?;
-        pairs.extend(compared(&experiments, &trials).into_iter().rev());
+        pairs.extend(compared(&experiments, &trials, &champion).into_iter().rev());
         if pairs.len() >= MOST_CURVES {
             break;
         }
@@ -62,8 +63,13 @@ fn observations(runs: &[EarlierRun]) -> Vec<Observation> {
         .collect()
 }
 
-/// A night's verified search trials, each with the run of its champion under the same seed in the same era, in order.
-fn compared(experiments: &[ExperimentRecord], trials: &[TrialRecord]) -> Vec<(TrialRecord, TrialRecord)> {
+/// A night's verified search trials against this champion, each with its run under the same seed in the same era, in order. Trials
+/// against others say nothing: what a champion's curve shows is its own word.
+fn compared(
+    experiments: &[ExperimentRecord],
+    trials: &[TrialRecord],
+    reference: &CommitId,
+) -> Vec<(TrialRecord, TrialRecord)> {
     let commits: HashMap<&CommitId, u32> = experiments
         .iter()
         .filter_map(|experiment| Some((&experiment.candidate.as_ref()?.commit, experiment.id.number)))
@@ -72,7 +78,8 @@ fn compared(experiments: &[ExperimentRecord], trials: &[TrialRecord]) -> Vec<(Tr
     let pair = |trial: &TrialRecord| {
         let number = trial.experiment.number;
         let experiment = experiments.iter().find(|experiment| experiment.id.number == number && number > 0)?;
-        let champion = *commits.get(&experiment.candidate.as_ref()?.parent)?;
+        let parent = &experiment.candidate.as_ref().filter(|candidate| candidate.parent == *reference)?.parent;
+        let champion = *commits.get(parent)?;
         let same = |other: &&TrialRecord| {
             (other.experiment.number, other.seed, other.era) == (champion, trial.seed, trial.era)
         };

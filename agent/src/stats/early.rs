@@ -1,9 +1,14 @@
 //! Ending hopeless trials early, by their loss curve.
 //!
 //! At each look the difference of the smoothed training losses of candidate and champion, same seed and same progress, tells something
-//! of how the trial will end. How much is learnt: over the trials that finished, the final difference is regressed on the curve's, per
-//! look, with a bounded slope and robust residuals. A trial is ended when, by Student's t, it is improbable that its final difference
-//! would have been worth going on with. A random sample of such trials is left to finish, so that the share of wrong stops is measured.
+//! of how the trial will end. How much is learnt: over the trials that finished against the same reference (the present champion), the
+//! final difference is regressed on the curve's, per look, with a bounded slope, and with far points and far residuals drawn in (Huber,
+//! Robust statistics, 1981, section 7.6). A trial is ended when, by Student's t, it is improbable that its final difference would have
+//! been worth going on with. A random sample of such trials is left to finish, so that the share of wrong stops is measured.
+//!
+//! Losses are the trainers' own word, and a champion is a trainer too: one that reports too low a loss, or one whose loss has another
+//! term, would make every other trial look hopeless. So nothing that was seen against an earlier champion counts, and a difference
+//! beyond those that were seen to end in something says nothing.
 
 use serde::{Deserialize, Serialize};
 
@@ -23,10 +28,25 @@ const WRONG: f64 = 0.01;
 /// The slope of the final difference on the curve's lies within: differences neither turn round nor grow without bound.
 const SLOPES: (f64, f64) = (0.0, 2.0);
 
+/// A curve's difference may lie outside those seen by this share of their range and still be judged.
+const MARGIN: f64 = 0.1;
+
+/// Curve's differences beyond this many robust standard deviations are drawn in.
+const FAR_OUT: f64 = 4.0;
+
+/// So are residuals beyond this many.
+const FAR_OFF: f64 = 2.0;
+
+/// How often the line is drawn anew with residuals drawn in; it hardly moves after the first few.
+const ROUNDS: usize = 10;
+
+/// A normal's sd over the median of its absolute value.
+const SD_OF_MEDIAN: f64 = 1.482_6;
+
 /// What was learnt so far.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Early {
-    /// Per look: curve's difference and final difference.
+    /// Per look, against the present reference: curve's difference and final difference.
     seen: Vec<Vec<(f64, f64)>>,
     spared: u32,
     wrong: u32,
@@ -49,6 +69,12 @@ impl Early {
         Early::default()
     }
 
+    /// Trials are compared with another champion from now on: what curves said against the last one counts no more. How many stops
+    /// were wrong is a figure of the rule and stays.
+    pub fn new_reference(&mut self) {
+        self.seen.clear();
+    }
+
     /// Learns from a trial that finished: the curve's difference at look number `look` and the difference of the two runs in the end,
     /// bits per byte.
     pub fn observe(&mut self, look: usize, curve_difference: f64, final_difference: f64) {
@@ -61,8 +87,7 @@ impl Early {
     /// Whether to end a trial at look number `look`, in words; `None`: let it go on. `worth` is the largest final difference that
     /// would be worth going on with ([`super::race::worth_going_on`]).
     pub fn judge(&self, look: usize, curve_difference: f64, worth: f64) -> Option<String> {
-        let points = self.seen.get(look).filter(|points| points.len() >= ENOUGH)?;
-        let fit = Fit::of(points)?;
+        let (fit, count) = self.fit(look, curve_difference)?;
         let (expected, spread) = fit.predict(curve_difference);
         let probability = student_below((worth - expected) / spread, fit.degrees);
         (probability < WRONG / LOOKS.len() as f64).then(|| {
@@ -71,17 +96,23 @@ impl Early {
                  finished it would have ended at {expected:+.5} +/- {spread:.5} bits per byte, and with less than {:.1} % at \
                  {worth:+.5} or better",
                 100.0 * LOOKS[look],
-                points.len(),
+                count,
                 100.0 * WRONG / LOOKS.len() as f64,
             )
         })
     }
 
-    /// How a trial with this difference at look number `look` is expected to end: the final difference and the sd of its prediction,
-    /// bits per byte. `None` before enough trials have finished.
+    /// What the final difference will be by the curve's difference at a look, with the sd of that forecast's error, bits per byte;
+    /// `None` before enough trials have finished, or when no trial with about such a difference has.
     pub fn forecast(&self, look: usize, curve_difference: f64) -> Option<(f64, f64)> {
+        Some(self.fit(look, curve_difference)?.0.predict(curve_difference))
+    }
+
+    /// The line at a look, with the number of trials behind it, where it may be asked about such a difference.
+    fn fit(&self, look: usize, curve_difference: f64) -> Option<(Fit, usize)> {
         let points = self.seen.get(look).filter(|points| points.len() >= ENOUGH)?;
-        Some(Fit::of(points)?.predict(curve_difference))
+        let fit = Fit::of(points)?;
+        fit.speaks_of(curve_difference).then_some((fit, points.len()))
     }
 
     /// Whether the experiment with this number (any number of its own will do) belongs to the random sample that is left to finish.
@@ -119,22 +150,63 @@ struct Fit {
     count: f64,
     spread: f64,
     degrees: f64,
+    /// The least and the largest of the curve's differences, far ones drawn in.
+    range: (f64, f64),
 }
 
 impl Fit {
     fn of(points: &[(f64, f64)]) -> Option<Fit> {
-        // Centres are medians and far points are drawn in, so that one broken trial does not set the line.
-        let centre = (median(points.iter().map(|p| p.0).collect()), median(points.iter().map(|p| p.1).collect()));
-        let squares: f64 = points.iter().map(|p| (p.0 - centre.0).powi(2)).sum();
+        // A single trial with a curve of its own must neither set the line nor stretch the range.
+        let middle = median(points.iter().map(|p| p.0).collect());
+        let reach = FAR_OUT * SD_OF_MEDIAN * median(points.iter().map(|p| (p.0 - middle).abs()).collect());
+        let x: Vec<f64> = points.iter().map(|p| p.0.clamp(middle - reach, middle + reach)).collect();
+        let count = points.len() as f64;
+        let x_centre = x.iter().sum::<f64>() / count;
+        let squares: f64 = x.iter().map(|x| (x - x_centre).powi(2)).sum();
         if squares <= 0.0 {
             return None;
         }
-        let products: f64 = points.iter().map(|p| (p.0 - centre.0) * (p.1 - centre.1)).sum();
-        let slope = (products / squares).clamp(SLOPES.0, SLOPES.1);
-        let count = points.len() as f64;
-        let residuals: f64 = points.iter().map(|p| (p.1 - centre.1 - slope * (p.0 - centre.0)).powi(2)).sum();
+        let line = |y: &[f64]| -> (f64, f64) {
+            let y_centre = y.iter().sum::<f64>() / count;
+            let products: f64 = x.iter().zip(y).map(|(x, y)| (x - x_centre) * (y - y_centre)).sum();
+            ((products / squares).clamp(SLOPES.0, SLOPES.1), y_centre)
+        };
+        let mut y: Vec<f64> = points.iter().map(|p| p.1).collect();
+        // The first line takes every point as if it were no further from the median than the others are.
+        let y_middle = median(y.clone());
+        let y_reach = FAR_OUT * SD_OF_MEDIAN * median(y.iter().map(|y| (y - y_middle).abs()).collect());
+        if y_reach > 0.0 {
+            y.iter_mut().for_each(|y| *y = y.clamp(y_middle - y_reach, y_middle + y_reach));
+        }
+        let (mut slope, mut y_centre) = line(&y);
+        let mut drawn_in = 0;
+        for _ in 0..ROUNDS {
+            let expected: Vec<f64> = x.iter().map(|x| y_centre + slope * (x - x_centre)).collect();
+            let sizes = points.iter().zip(&expected).map(|(p, expected)| (p.1 - expected).abs()).collect();
+            let reach = FAR_OFF * SD_OF_MEDIAN * median(sizes);
+            drawn_in = 0;
+            for ((y, p), expected) in y.iter_mut().zip(points).zip(&expected) {
+                let far = reach > 0.0 && (p.1 - expected).abs() > reach;
+                drawn_in += usize::from(far);
+                *y = if far { p.1.clamp(expected - reach, expected + reach) } else { p.1 };
+            }
+            (slope, y_centre) = line(&y);
+        }
+        let residuals: f64 =
+            x.iter().zip(&y).map(|(x, y)| (y - y_centre - slope * (x - x_centre)).powi(2)).sum();
         let degrees = count - 2.0;
-        Some(Fit { slope, centre, squares, count, spread: (residuals / degrees).sqrt(), degrees })
+        // What was drawn in makes the rest look calmer than it is: Huber's factor sets that right.
+        let left = (count - drawn_in as f64) / count;
+        let spread = (residuals / degrees).sqrt() / left;
+        let range = x.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |range, x| (range.0.min(*x), range.1.max(*x)));
+        Some(Fit { slope, centre: (x_centre, y_centre), squares, count, spread, degrees, range })
+    }
+
+    /// Whether trials with about such a difference have finished.
+    fn speaks_of(&self, curve_difference: f64) -> bool {
+        let (least, largest) = self.range;
+        let margin = MARGIN * (largest - least);
+        (least - margin..=largest + margin).contains(&curve_difference)
     }
 
     /// Expected final difference and the sd of its prediction.
@@ -166,12 +238,48 @@ mod tests {
     fn only_what_is_far_behind_is_stopped_and_only_after_enough_was_seen() {
         let mut lots = Lots::new(5);
         let early = taught(30, 0.001, &mut lots);
-        let why = early.judge(2, 0.02, 0.0).unwrap();
+        let why = early.judge(2, 0.007, 0.0).unwrap();
         assert!(why.contains("50 % of the budget") && why.contains("30 trials"), "{why}");
         assert_eq!(early.judge(2, 0.001, 0.0), None);
         assert_eq!(early.judge(2, -0.02, 0.0), None);
-        assert_eq!(early.judge(LOOKS.len(), 0.02, 0.0), None);
-        assert_eq!(taught(ENOUGH as u32 - 1, 0.001, &mut lots).judge(2, 0.05, 0.0), None);
+        assert_eq!(early.judge(LOOKS.len(), 0.007, 0.0), None);
+        assert_eq!(taught(ENOUGH as u32 - 1, 0.000_1, &mut lots).judge(2, 0.006, 0.0), None);
+    }
+
+    #[test]
+    fn a_champion_that_misreports_its_loss_ends_no_other_trials() {
+        let mut lots = Lots::new(41);
+        let mut early = taught(30, 0.001, &mut lots);
+        assert!(early.judge(2, 0.007, 0.0).is_some());
+        // It reports a tenth of its loss of about 3: all others look 2.7 worse, candidates with another term in their loss 0.5.
+        for difference in [2.7, 0.5, 0.05, -2.7] {
+            assert_eq!(early.judge(2, difference, 0.0), None, "nothing like {difference} was ever seen");
+            assert_eq!(early.forecast(2, difference), None);
+        }
+        early.count_spared(false);
+        early.new_reference();
+        assert_eq!(early.judge(2, 0.007, 0.0), None, "what was seen against the last champion does not count");
+        assert_eq!(early.false_stops().unwrap().spared, 1);
+        // Against it, honest trials all look alike, whatever becomes of them.
+        for trial in 0..ENOUGH {
+            let honest = 2.7 + 0.005 * lots.normal();
+            early.observe(2, honest, if trial % 2 == 0 { -0.004 } else { 0.004 } + 0.001 * lots.normal());
+        }
+        assert_eq!(early.judge(2, 2.7, -0.002), None);
+    }
+
+    #[test]
+    fn one_broken_trial_neither_sets_the_line_nor_stretches_the_range() {
+        let mut lots = Lots::new(43);
+        let clean = taught(30, 0.001, &mut lots);
+        for broken in [(0.0, 0.5), (3.0, 0.0), (3.0, 0.5), (-3.0, 0.5)] {
+            let mut early = clean.clone();
+            early.observe(2, broken.0, broken.1);
+            let (expected, spread) = early.forecast(2, 0.008).unwrap();
+            assert!((expected - 0.8 * 0.008).abs() < 0.0015, "{expected} with {broken:?}");
+            assert!(spread < 0.003, "{spread} with {broken:?}");
+            assert_eq!(early.forecast(2, 1.0), None, "{broken:?}");
+        }
     }
 
     #[test]

@@ -345,6 +345,8 @@ impl Machine {
             val_bpb: super::reign::mean(&contest.runs),
         };
         self.kept.push(contest.number);
+        // Curves are compared with this one's from now on, whose losses are its own word.
+        self.knowledge.early.new_reference();
         self.reign = Reign::new(contest.runs, contest.steps);
         self.crowned = Some(contest.executable);
         self.fruitless = 0;

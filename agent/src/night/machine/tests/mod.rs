@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use super::Machine;
 use crate::flow::{
-    Artifact, Author, BuildFailure, Candidate, CommitId, Edit, Proposal, Purpose, Trained, TrialEnd, Verified,
+    Artifact, Author, BuildFailure, Candidate, CommitId, DocumentLoss, Edit, Proposal, Purpose, Trained, TrialEnd, Verified,
 };
 use crate::night::messages::{Came, Effect, Ending, Event, Limits, Lines, Measured, PastTrial, Start};
 use crate::stats::Rules;
@@ -84,7 +84,9 @@ fn measured(val_bpb: f64) -> Measured {
         seconds: 1.0,
         evaluator: "test/1".to_owned(),
     };
-    Measured { verified, documents: Arc::new([]) }
+    // Two documents alike: figures per document are there, and the text leaves nothing open.
+    let documents = Arc::new([DocumentLoss { nats: val_bpb, bytes: 1 }, DocumentLoss { nats: val_bpb, bytes: 1 }]);
+    Measured { verified, documents }
 }
 
 fn evaluated(val_bpb: f64) -> Event {

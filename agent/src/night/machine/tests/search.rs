@@ -152,7 +152,7 @@ fn a_champion_that_fails_under_another_seed_is_given_one_more() {
 /// A night that has learnt what curves tell: that they tell all.
 fn knowing_start() -> Start {
     let looks = (0..40_u32).map(|n| {
-        let difference = 0.05 * jitter(n, 1);
+        let difference = 0.5 * jitter(n, 1);
         let final_difference = difference + 0.0005 * jitter(n, 2);
         PastLook { look: 1, curve_difference: difference, final_difference }
     });
@@ -167,8 +167,8 @@ fn a_hopeless_trial_is_stopped_once_and_its_experiment_dropped() {
         night.measure_start(2.0);
         night.make(1);
         assert!(night.step(Event::Look { number: 1, trial: 1, look: 1, curve_difference: -0.01 }).is_empty());
-        assert!(night.step(Event::Look { number: 1, trial: 2, look: 1, curve_difference: 0.5 }).is_empty());
-        let effects = night.step(Event::Look { number: 1, trial: 1, look: 1, curve_difference: 0.5 });
+        assert!(night.step(Event::Look { number: 1, trial: 2, look: 1, curve_difference: 0.24 }).is_empty());
+        let effects = night.step(Event::Look { number: 1, trial: 1, look: 1, curve_difference: 0.24 });
         match (early_stop, early_spare > 0.5) {
             (false, _) => assert!(effects.is_empty(), "{effects:?}"),
             (true, true) => {
@@ -179,7 +179,7 @@ fn a_hopeless_trial_is_stopped_once_and_its_experiment_dropped() {
             }
             (true, false) => {
                 assert!(matches!(effects.as_slice(), [Effect::StopEarly { number: 1, trial: 1, .. }]), "{effects:?}");
-                let again = night.step(Event::Look { number: 1, trial: 1, look: 1, curve_difference: 0.6 });
+                let again = night.step(Event::Look { number: 1, trial: 1, look: 1, curve_difference: 0.24 });
                 assert!(again.is_empty(), "{again:?}");
                 let effects = night.step(trained(TrialEnd::StoppedEarly { message: "far behind".to_owned() }));
                 let settled = settled(&effects).unwrap();
@@ -194,7 +194,7 @@ fn a_hopeless_trial_is_stopped_once_and_its_experiment_dropped() {
 fn what_is_stopped_early_keeps_what_it_has_shown_and_teaches_what_was_to_be_expected() {
     let rules = Rules { early_spare: 0.0, champion_seeds: 2, ..rules() };
     let stop = |night: &mut Script, trial| {
-        let effects = night.step(Event::Look { number: 1, trial, look: 1, curve_difference: 0.5 });
+        let effects = night.step(Event::Look { number: 1, trial, look: 1, curve_difference: 0.24 });
         assert!(matches!(effects.as_slice(), [Effect::StopEarly { .. }]), "{effects:?}");
         let effects = night.step(trained(TrialEnd::StoppedEarly { message: "far behind".to_owned() }));
         settled(&effects).unwrap().decision.clone()
@@ -220,9 +220,22 @@ fn what_is_stopped_early_keeps_what_it_has_shown_and_teaches_what_was_to_be_expe
         let crate::night::machine::Testing::Settling { finding: Some(finding), .. } = night.machine.testing else {
             panic!("{:?}", night.machine.testing)
         };
-        let expected = if had_a_run { -0.1 } else { 0.5 };
+        let expected = if had_a_run { -0.1 } else { 0.24 };
         assert!((finding.estimate - expected).abs() < 0.05 * expected.abs() + 0.000_5, "{finding:?}");
     }
+}
+
+#[test]
+fn what_curves_said_against_the_last_champion_is_forgotten_with_it() {
+    let mut night =
+        Script::from(limits(), Rules { champion_seeds: 4, drift_every: 0, ..Rules::default() }, knowing_start());
+    let effects = night.measure_start(2.0);
+    night.make(1);
+    let effects = night.race(effects, value(-0.05));
+    assert_eq!(settled(&effects).unwrap().decision.verdict, Verdict::Kept);
+    assert!(night.machine.knowledge.early.forecast(1, 0.02).is_some());
+    night.step(Event::Settled { number: 1 });
+    assert_eq!(night.machine.knowledge.early.forecast(1, 0.02), None);
 }
 
 #[test]
