@@ -127,7 +127,7 @@ async fn held_out(context: &Arc<Context>, purpose: Purpose) -> Result<Arc<HeldOu
 }
 
 /// A trial's figures and, from its claim, those of every document. Where the claim's file is gone the figures stand alone, and
-/// what they are compared with is a little less sure.
+/// what they are compared with is less sure; a morning without any claims nothing.
 pub(super) async fn measured(
     context: &Arc<Context>,
     trial: &TrialRecord,

@@ -116,7 +116,10 @@ pub async fn open(
         None => campaign,
     };
     if let Some(night) = &interrupted {
-        let checked = resume::same_evaluator(&store, &night.id).await;
+        let mut checked = resume::same_evaluator(&store, &night.id).await;
+        if checked.is_ok() {
+            checked = resume::same_rule(&store, &night.id).await;
+        }
         checked.map_err(|why| OpenError::Resume { night: night.id.clone(), why })?;
     }
     let launcher = ready::launcher(layout.lock(), &campaign)?;

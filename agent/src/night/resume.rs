@@ -12,6 +12,7 @@ use crate::flow::{Artifact, Candidate, Decision, ExperimentId, NightId, Purpose,
 use crate::propose::LEAVE_ONE_OUT;
 use crate::records::{EffectRecord, Evaluation, ExperimentRecord, TrialRecord};
 use crate::stats;
+use crate::stats::race::RULE;
 use crate::store::Store;
 use crate::verify::EVALUATOR;
 
@@ -45,6 +46,27 @@ pub async fn same_evaluator(store: &Store, night: &NightId) -> Result<(), Fault>
         }
     }
     Ok(())
+}
+
+/// Whether the verdicts that a night already has were given as those to come will be; says why not.
+///
+/// # Errors
+/// When an experiment of the night was decided under another version of the rule, or the records cannot be read.
+pub async fn same_rule(store: &Store, night: &NightId) -> Result<(), Fault> {
+    let experiments = store.experiments(night).await;
+    let experiments = experiments.map_err(|error| format!("cannot read the night's records: {error}"))?;
+    match under_another_rule(experiments.iter().filter_map(|experiment| experiment.decision.as_ref())) {
+        None => Ok(()),
+        Some(other) => Err(format!(
+            "it has decisions under the rule {other}, and this version decides by {RULE}; verdicts of two rules are not one night's: \
+             begin a new night with --fresh"
+        )),
+    }
+}
+
+/// The first rule that is not the one by which nights are decided now.
+fn under_another_rule<'a>(mut decisions: impl Iterator<Item = &'a Decision>) -> Option<&'a str> {
+    decisions.find(|decision| decision.rule != RULE).map(|decision| decision.rule.as_str())
 }
 
 /// Where a night that was cut off goes on. Branches, champion and notes are first brought to what the records say: a row is
@@ -336,5 +358,17 @@ mod tests {
             effect(3, "0.3/train/1/9", "train", json!({})),
         ];
         assert_eq!((next_turn(&effects), next_turn(&[])), (6, 0));
+    }
+
+    #[test]
+    fn a_night_that_another_rule_decided_is_not_gone_on_with() {
+        let start = stats::night_start(1.8);
+        let dropped = stats::untested(Verdict::Discarded, "stopped early as hopeless".to_owned());
+        let older = Decision { rule: "race/1".to_owned(), ..dropped.clone() };
+        for (decisions, other) in
+            [(vec![], None), (vec![&start, &dropped], None), (vec![&start, &dropped, &older], Some("race/1"))]
+        {
+            assert_eq!(under_another_rule(decisions.into_iter()), other);
+        }
     }
 }

@@ -192,8 +192,7 @@ impl Fit {
             }
             (slope, y_centre) = line(&y);
         }
-        let residuals: f64 =
-            x.iter().zip(&y).map(|(x, y)| (y - y_centre - slope * (x - x_centre)).powi(2)).sum();
+        let residuals: f64 = x.iter().zip(&y).map(|(x, y)| (y - y_centre - slope * (x - x_centre)).powi(2)).sum();
         let degrees = count - 2.0;
         // What was drawn in makes the rest look calmer than it is: Huber's factor sets that right.
         let left = (count - drawn_in as f64) / count;

@@ -19,7 +19,8 @@ pub struct Rules {
     pub decision: Method,
     /// How often a proposer may repair one proposal that was refused or did not build. Default 3.
     pub repair_rounds: u32,
-    /// Seeds on which a champion is measured before a candidate's second trial is judged against it. Default 4.
+    /// Seeds on which the night's start is measured before anything is compared with it. A later champion begins with the runs that it
+    /// was kept for and is brought to as many before a candidate's second trial; a first one is compared with what there is. Default 4.
     pub champion_seeds: u32,
     /// Most trials of one experiment. Default 6.
     pub most_trials: u32,

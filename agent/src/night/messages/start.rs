@@ -86,7 +86,7 @@ pub struct Finding {
     pub standard_error: f64,
 }
 
-/// What a look at the curve of a trial that finished was worth, for learning which trials are hopeless.
+/// What a look at the curve of a trial against the present champion that finished was worth, for learning which trials are hopeless.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PastLook {
     /// Which of `stats::early::LOOKS`.

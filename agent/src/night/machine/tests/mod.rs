@@ -12,7 +12,8 @@ use std::sync::Arc;
 
 use super::Machine;
 use crate::flow::{
-    Artifact, Author, BuildFailure, Candidate, CommitId, DocumentLoss, Edit, Proposal, Purpose, Trained, TrialEnd, Verified,
+    Artifact, Author, BuildFailure, Candidate, CommitId, DocumentLoss, Edit, Proposal, Purpose, Trained, TrialEnd,
+    Verified,
 };
 use crate::night::messages::{Came, Effect, Ending, Event, Limits, Lines, Measured, PastTrial, Start};
 use crate::stats::Rules;
