@@ -41,8 +41,8 @@ pub fn claim(start: &[Run], champion: &[Run], noise: &Noise, _rules: &Rules) -> 
     let mut difference = difference(champion, start, noise)?;
     let era = newest_era(start)?;
     let known = documents(champion, start, era);
-    let text = if known == Documents::Both { difference.document_error.powi(2) } else { 0.0 };
-    let model = (difference.standard_error.powi(2) - difference.document_error.powi(2)).max(0.0);
+    let text = difference.document_error.powi(2);
+    let model = (difference.standard_error.powi(2) - text).max(0.0);
     let (seeds, degrees, basis) = match scatter(start, champion, era) {
         Some((own, degrees)) if own > model => {
             (own, difference.degrees.min(degrees), "by the pairs' own scatter, which is larger than the search's noise")
@@ -50,7 +50,6 @@ pub fn claim(start: &[Run], champion: &[Run], noise: &Noise, _rules: &Rules) -> 
         Some(_) => (model, difference.degrees, "by the search's noise, which the pairs' scatter does not exceed"),
         None => (ONE_PAIR * model, difference.degrees, "by the search's noise, widened, for one pair has no scatter"),
     };
-    difference.document_error = text.sqrt();
     difference.standard_error = (seeds + text).sqrt();
     difference.degrees = degrees;
     let reach = student_quantile(0.975, degrees) * difference.standard_error;
@@ -59,7 +58,7 @@ pub fn claim(start: &[Run], champion: &[Run], noise: &Noise, _rules: &Rules) -> 
     let about_text = match known {
         Documents::Both => "",
         Documents::OneSided => {
-            "; only one of the two has figures per document, so that the text's part of the error is unknown and nothing can be claimed"
+            "; only one of the two has figures per document, so that the text's part of the error is not that of the difference and nothing can be claimed"
         }
         Documents::Neither => "; without figures per document, so that the text's part of the error is left out",
     };
@@ -197,6 +196,10 @@ mod tests {
             let lost = claim_on_text(start, champion, &noise, &rules).unwrap();
             assert!(!lost.holds && lost.words.starts_with("does not hold"), "{lost:?}");
             assert!(lost.words.contains("nothing can be claimed"), "{}", lost.words);
+            assert!(
+                lost.difference.document_error == 0.0
+                    || lost.difference.document_error > whole.difference.document_error
+            );
         }
         // The document error is that of the pairs which have one.
         let mut partly = champion.clone();
