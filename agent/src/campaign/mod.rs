@@ -14,6 +14,7 @@ mod reader;
 mod report;
 mod scaffold;
 mod trust;
+mod words;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -162,7 +163,7 @@ impl ProposerName {
     pub const USUAL: [ProposerName; 3] = [ProposerName::Playbook, ProposerName::Tuner, ProposerName::Combine];
 
     /// The word used in `campaign.toml`, on the command line and in [`crate::flow::Author`].
-    pub fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             ProposerName::Playbook => "playbook",
             ProposerName::Tuner => "tuner",

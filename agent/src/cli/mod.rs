@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 failed, 2 wrong use or bad input, 3 the environment is not fit. Results go to standard output,
 //! everything else to standard error, so that `--json` can be piped. A pipe that is closed early ends a command quietly.
 
+mod args;
 mod bench;
 mod certificate;
 mod data;
@@ -16,13 +17,17 @@ mod sample;
 mod show;
 mod story;
 
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 
 pub use fault::Fault;
+
+use args::{
+    AttemptArgs, ConfineArgs, ListArgs, NewArgs, NightArgs, NoiseArgs, PrepareArgs, ReadArgs, ReplayArgs, ReportArgs,
+    SampleArgs, SetupArgs, ShowArgs, SuperviseArgs,
+};
 
 use crate::campaign::{self, CampaignError};
 use crate::layout::Layout;
@@ -89,215 +94,6 @@ enum BenchCommand {
     /// standard deviation of a run and what it is made of. Nothing is recorded in the database; files lie under
     /// .nocturne/bench/, and a measurement that was cut off goes on where it stopped.
     Noise(NoiseArgs),
-}
-
-/// Options of `nocturne bench noise`.
-#[derive(Debug, Clone, Args)]
-struct NoiseArgs {
-    /// The campaign's folder, for example experiments/quickstart
-    campaign: PathBuf,
-    /// So many seeds of initial values
-    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(2..=64))]
-    seeds: u32,
-    /// So many seeds of the data order
-    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(2..=64))]
-    orders: u32,
-    /// So many runs once more, under the same seeds
-    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(..=64))]
-    repeats: u32,
-    /// Train on so many tokens instead of the campaign's budget: repeatable on a machine with other work
-    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
-    tokens: Option<u64>,
-    /// Threads of libtorch instead of the campaign's
-    #[arg(long)]
-    threads: Option<usize>,
-    /// Measure this commit (40 digits) instead of HEAD
-    #[arg(long)]
-    commit: Option<String>,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
-}
-
-/// Options of `nocturne night`.
-#[derive(Debug, Clone, Args)]
-struct NightArgs {
-    /// The campaign's folder, for example experiments/quickstart
-    campaign: PathBuf,
-    /// End after so many hours
-    #[arg(long, value_parser = positive)]
-    hours: Option<f64>,
-    /// End after so many experiments
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
-    experiments: Option<u32>,
-    /// End at this time of day, for example 07:30
-    #[arg(long, conflicts_with = "hours", value_parser = time_of_day)]
-    until: Option<jiff::civil::Time>,
-    /// Ask only these proposers (see the campaign's `proposers`)
-    #[arg(long, value_delimiter = ',')]
-    proposer: Vec<String>,
-    /// Go on with the night that was cut off, without asking
-    #[arg(long, conflicts_with = "fresh")]
-    resume: bool,
-    /// Begin a new night even though one was cut off, without asking
-    #[arg(long)]
-    fresh: bool,
-    /// End with one JSON document on standard output
-    #[arg(long)]
-    json: bool,
-}
-
-/// Options of `nocturne setup`.
-#[derive(Debug, Clone, Args)]
-struct SetupArgs {
-    /// Only make libtorch available, and print the folder to set LIBTORCH to
-    #[arg(long)]
-    print_libtorch: bool,
-}
-
-/// Options of the commands that only read.
-#[derive(Debug, Clone, Args)]
-struct ReadArgs {
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
-}
-
-/// Options of `nocturne prepare`.
-#[derive(Debug, Clone, Args)]
-struct PrepareArgs {
-    /// The campaign's folder
-    campaign: PathBuf,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
-}
-
-/// Options of `nocturne new`.
-#[derive(Debug, Clone, Args)]
-struct NewArgs {
-    /// Its name: lower-case letters, digits and dashes
-    campaign: String,
-    /// Size of the model: cpu, gpu or h100
-    #[arg(long, default_value = "gpu", value_parser = scale)]
-    scale: protocol::Scale,
-}
-
-/// Options of `nocturne list`.
-#[derive(Debug, Clone, Args)]
-struct ListArgs {
-    /// A night; without one, all nights are listed
-    night: Option<String>,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
-}
-
-/// Options of `nocturne show`.
-#[derive(Debug, Clone, Args)]
-struct ShowArgs {
-    /// A night (2026-03-08-k4) or an experiment (2026-03-08-k4/3, or just 3 for the last night's)
-    what: String,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
-}
-
-/// Options of `nocturne report`.
-#[derive(Debug, Clone, Args)]
-struct ReportArgs {
-    /// A night; the last one if left out
-    night: Option<String>,
-    /// Print JSON: the files written
-    #[arg(long)]
-    json: bool,
-}
-
-/// Options of `nocturne replay`.
-#[derive(Debug, Clone, Args)]
-struct ReplayArgs {
-    /// An experiment (NIGHT/NUMBER, or a number of the last night)
-    experiment: String,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
-}
-
-/// Options of `nocturne sample`.
-#[derive(Debug, Clone, Args)]
-struct SampleArgs {
-    /// What to go on from
-    prompt: String,
-    /// An experiment (NIGHT/NUMBER, or a number of the last night); the last night's champion if left out
-    #[arg(long)]
-    experiment: Option<String>,
-    /// How many tokens
-    #[arg(long, default_value_t = 100)]
-    tokens: usize,
-    /// 0 takes the most likely token
-    #[arg(long, default_value_t = 0.8, value_parser = not_negative)]
-    temperature: f64,
-    /// Draw from so many most likely tokens; 0 for all
-    #[arg(long, default_value_t = 50)]
-    top_k: usize,
-    /// Seed of the draws
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
-}
-
-/// Options of the helper process.
-#[derive(Debug, Clone, Args)]
-struct SuperviseArgs {
-    #[arg(long)]
-    parent: u32,
-    #[arg(long, default_value_t = 0)]
-    nice: i32,
-    #[arg(long, default_value_t = 5.0, value_parser = not_negative)]
-    grace_seconds: f64,
-    #[arg(long)]
-    confined: Option<String>,
-    #[arg(required = true, last = true)]
-    command: Vec<OsString>,
-}
-
-/// Options of the process that confines itself.
-#[derive(Debug, Clone, Args)]
-struct ConfineArgs {
-    orders: String,
-    #[arg(required = true, last = true)]
-    command: Vec<OsString>,
-}
-
-/// Options of the process that tests a sandbox from inside.
-#[derive(Debug, Clone, Args)]
-struct AttemptArgs {
-    goals: String,
-}
-
-fn number(text: &str) -> Result<f64, String> {
-    text.parse::<f64>().ok().filter(|n| n.is_finite()).ok_or_else(|| "not a number".to_owned())
-}
-
-fn positive(text: &str) -> Result<f64, String> {
-    number(text).and_then(|n| if n > 0.0 { Ok(n) } else { Err("must be more than 0".to_owned()) })
-}
-
-fn not_negative(text: &str) -> Result<f64, String> {
-    number(text).and_then(|n| if n >= 0.0 { Ok(n) } else { Err("must not be negative".to_owned()) })
-}
-
-fn time_of_day(text: &str) -> Result<jiff::civil::Time, String> {
-    text.parse().map_err(|_| "not a time of day; write 07:30".to_owned())
-}
-
-fn scale(text: &str) -> Result<protocol::Scale, String> {
-    protocol::Scale::ALL
-        .into_iter()
-        .find(|scale| scale.name() == text)
-        .ok_or_else(|| "not a scale; there are cpu, gpu and h100".to_owned())
 }
 
 /// Runs the command line of this process.

@@ -2,21 +2,42 @@
 
 use std::collections::BTreeMap;
 
-use protocol::Budget;
+use protocol::{Budget, Scale};
 use sqlx::SqliteConnection;
 
 use super::error::{Context, StoreError};
 use super::rows::{Decoder, to_signed};
 use super::select;
+use crate::campaign::{Campaign, Data, ProposerName};
 use crate::flow::{Evidence, ExperimentId, NightId};
+use crate::propose::LEAVE_ONE_OUT;
 use crate::records::{EarlierEstimate, EarlierRun, NightRecord};
+use crate::verify::EVALUATOR;
 
 type Result<T> = std::result::Result<T, StoreError>;
 
 /// Facts of the machine that make runs of two nights comparable.
-const SAME: [&str; 4] = ["cpu", "gpus", "device", "precision"];
+const SAME: [&str; 6] = ["cpu", "cores", "gpus", "device", "precision", "libtorch"];
 
-/// Nights of the same campaign on the same kind of machine that began before `night`, the oldest first.
+/// Proposers whose experiments measure something and are no ideas: a change taken back, and none at all. They tell nothing of what
+/// ideas usually do.
+const NO_IDEAS: [&str; 2] = [LEAVE_ONE_OUT, ProposerName::Identical.name()];
+
+/// What a campaign says that changes figures, the budget aside: scale, data, threads.
+type Terms = (Scale, Data, usize);
+
+fn terms(night: &NightRecord) -> Option<Terms> {
+    let name = night.campaign.parse().ok()?;
+    let campaign = Campaign::parse_recorded(name, &night.campaign_text, "", "campaign.toml").ok()?;
+    Some((campaign.scale, campaign.data, campaign.machine.threads))
+}
+
+/// Whether two nights' campaigns ask for the same. One that this version cannot read agrees with its very text only.
+fn same_terms(one: &NightRecord, other: &NightRecord) -> bool {
+    one.campaign_text == other.campaign_text || terms(one).is_some_and(|found| terms(other) == Some(found))
+}
+
+/// Nights of the same campaign, asked for on the same terms, on the same kind of machine that began before `night`, the oldest first.
 async fn comparable(connection: &mut SqliteConnection, context: &Context, night: &NightId) -> Result<Vec<NightRecord>> {
     let this = select::nights(connection, context, None, Some(night))
         .await?
@@ -26,6 +47,7 @@ async fn comparable(connection: &mut SqliteConnection, context: &Context, night:
     let same =
         |machine: &BTreeMap<String, String>| SAME.iter().all(|fact| machine.get(*fact) == this.machine.get(*fact));
     nights.retain(|other| other.id != this.id && other.started_at < this.started_at && same(&other.machine));
+    nights.retain(|other| same_terms(&this, other));
     Ok(nights)
 }
 
@@ -45,6 +67,7 @@ pub(super) async fn runs(
     budget: Budget,
 ) -> Result<Vec<EarlierRun>> {
     let (seconds, tokens) = columns(budget);
+    let this = night.as_str();
     let mut runs = Vec::new();
     for other in comparable(connection, context, night).await? {
         let id = other.id.as_str();
@@ -52,10 +75,13 @@ pub(super) async fn runs(
             r#"SELECT number, ordinal, era, seed, val_bpb AS "val_bpb!: f64" FROM trials
                WHERE night = ?1 AND purpose = 'search' AND evaluation = 'verified'
                      AND budget_seconds IS ?2 AND budget_tokens IS ?3
+                     AND evaluator = coalesce((SELECT max(o.evaluator) FROM trials o WHERE o.night = ?4), ?5)
                ORDER BY number, ordinal"#,
             id,
             seconds,
-            tokens
+            tokens,
+            this,
+            EVALUATOR
         )
         .fetch_all(&mut *connection)
         .await
@@ -85,6 +111,7 @@ pub(super) async fn estimates(
     budget: Budget,
 ) -> Result<Vec<EarlierEstimate>> {
     let (seconds, tokens) = columns(budget);
+    let this = night.as_str();
     let mut estimates = Vec::new();
     for other in comparable(connection, context, night).await? {
         let id = other.id.as_str();
@@ -93,16 +120,19 @@ pub(super) async fn estimates(
                FROM experiments e
                WHERE night = ?1 AND number > 0 AND difference IS NOT NULL AND evidence_json IS NOT NULL
                      AND EXISTS (SELECT 1 FROM trials t WHERE t.night = e.night AND t.number = e.number
-                                 AND t.budget_seconds IS ?2 AND t.budget_tokens IS ?3)
+                                 AND t.budget_seconds IS ?2 AND t.budget_tokens IS ?3 AND t.evaluator
+                                     = coalesce((SELECT max(o.evaluator) FROM trials o WHERE o.night = ?4), ?5))
                ORDER BY number"#,
             id,
             seconds,
-            tokens
+            tokens,
+            this,
+            EVALUATOR
         )
         .fetch_all(&mut *connection)
         .await
         .map_err(context.sql("read the settled experiments of earlier nights"))?;
-        for row in rows {
+        for row in rows.into_iter().filter(|row| !NO_IDEAS.contains(&row.proposer.as_str())) {
             let decoder = Decoder::new(context, format!("experiment {id}/{}", row.number));
             let evidence: Evidence = decoder.json("evidence_json", &row.evidence_json)?;
             estimates.push(EarlierEstimate {

@@ -226,11 +226,17 @@ pub(super) async fn history(
     .fetch_all(&mut *connection)
     .await
     .map_err(context.sql(doing))?;
+    // What the decision cost; the champion's further trials and the morning's are no search for something better. Instants are compared as
+    // such, since their text is as long as they need.
     let costs = sqlx::query!(
         r#"SELECT t.night, t.number,
                   sum(coalesce(t.start_seconds, 0.0) + coalesce(t.training_seconds, 0.0)
                       + coalesce(t.evaluator_seconds, 0.0)) AS "seconds!: f64"
-           FROM trials t JOIN nights n ON n.id = t.night WHERE n.campaign = ?1 GROUP BY t.night, t.number"#,
+           FROM trials t JOIN nights n ON n.id = t.night
+                JOIN experiments e ON e.night = t.night AND e.number = t.number
+           WHERE n.campaign = ?1 AND t.purpose = 'search'
+                 AND (e.decided_at IS NULL OR julianday(t.started_at) <= julianday(e.decided_at))
+           GROUP BY t.night, t.number"#,
         campaign
     )
     .fetch_all(connection)

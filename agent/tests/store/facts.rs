@@ -243,6 +243,84 @@ async fn nights_of_a_campaign_are_told_apart() {
     assert!(store.digests_seen("h100").await.unwrap().is_empty());
 }
 
+/// What a champion costs later is not charged to the experiment that made it one.
+#[tokio::test]
+async fn an_experiments_cost_ends_with_its_decision() {
+    let (_folder, store) = store().await;
+    fill(&store, NIGHT).await;
+    let (decided, open) = (experiment_id(NIGHT, 5), experiment_id(NIGHT, 6));
+    let before = store.history("quickstart").await.unwrap();
+    let seconds = Budget::Seconds(20.0);
+    // Later than the decision by the clock, whose figures have three digits.
+    std::thread::sleep(std::time::Duration::from_millis(3));
+    for (id, ordinal, purpose) in [
+        (&decided, 4, Purpose::Search),
+        (&decided, 5, Purpose::Morning),
+        (&open, 1, Purpose::Search),
+        (&open, 2, Purpose::Morning),
+    ] {
+        store.begin_trial(id, ordinal, 1, seconds, "sha", purpose, 1).await.unwrap();
+        store.end_trial(id, ordinal, &trained(TrialEnd::Finished, 1, seconds)).await.unwrap();
+    }
+    let after = store.history("quickstart").await.unwrap();
+    assert_eq!(after[4].seconds, before[4].seconds, "{}", decided);
+    assert_eq!(before[5].seconds, 0.0);
+    assert!((after[5].seconds - (20.1 / 3.0 + 0.7)).abs() < 1e-9, "{}", after[5].seconds);
+}
+
+#[tokio::test]
+async fn earlier_nights_on_other_terms_and_what_is_no_idea_tell_nothing() {
+    let (_folder, store) = store().await;
+    let seconds = Budget::Seconds(20.0);
+    let campaign = |rest: &str| {
+        format!(
+            "title = \"T\"\nscale = \"cpu\"\n[budget]\nseconds = 20\n[night]\nexperiments = 8\n{rest}[data]\nembedded = \"libtorch-python\"\n"
+        )
+    };
+    let night = |name: &str, text: String, libtorch: &str| {
+        let mut night = night_record(name);
+        night.campaign_text = text;
+        night.machine.insert("libtorch".to_owned(), libtorch.to_owned());
+        night
+    };
+    let nights = [
+        night("2026-03-01-aa", campaign(""), "2.11.0"),
+        night("2026-03-02-bb", campaign("[rules]\nmost_trials = 3\n"), "2.11.0"),
+        night("2026-03-03-cc", campaign("[machine]\nthreads = 1\n"), "2.11.0"),
+        night("2026-03-04-dd", campaign("").replace("cpu", "gpu"), "2.11.0"),
+        night("2026-03-05-ee", campaign("") + "vocabulary = 512\n", "2.11.0"),
+        night("2026-03-06-ff", campaign(""), "2.10.0"),
+        night("2026-03-07-gg", campaign(""), "2.11.0"),
+    ];
+    for night in &nights {
+        store.begin_night(night).await.unwrap();
+        for (number, proposer) in (1..).zip(["playbook", "leave-one-out", "identical"]) {
+            let id = experiment_id(night.id.as_str(), number);
+            let mut proposal = proposal("one");
+            proposal.author.proposer = proposer.to_owned();
+            store.record_experiment(&id, &proposal, proposer, &commit(1)).await.unwrap();
+            store.begin_trial(&id, 1, 1, seconds, "sha", Purpose::Search, 0).await.unwrap();
+            store.end_trial(&id, 1, &trained(TrialEnd::Finished, 1, seconds)).await.unwrap();
+            // One figure is of another evaluator.
+            let mut figure = verified(2.0);
+            if night.id == night_id("2026-03-02-bb") && number == 3 {
+                figure.evaluator = "claim/0".to_owned();
+            }
+            store.record_evaluation(&id, 1, figure, None).await.unwrap();
+            store.record_decision(&id, &weighed(Verdict::Inconclusive)).await.unwrap();
+        }
+    }
+    let newest = night_id("2026-03-07-gg");
+    let runs = store.earlier_runs(&newest, seconds).await.unwrap();
+    let runs: Vec<_> = runs.into_iter().map(|run| (run.night.to_string(), run.number)).collect();
+    let expected =
+        [("2026-03-01-aa", 1), ("2026-03-01-aa", 2), ("2026-03-01-aa", 3), ("2026-03-02-bb", 1), ("2026-03-02-bb", 2)];
+    assert_eq!(runs, expected.map(|(night, number)| (night.to_owned(), number)));
+    let found = store.earlier_estimates(&newest, seconds).await.unwrap();
+    let found: Vec<_> = found.into_iter().map(|found| found.id.to_string()).collect();
+    assert_eq!(found, ["2026-03-01-aa/1", "2026-03-02-bb/1"]);
+}
+
 #[tokio::test]
 async fn a_revised_experiment_forgets_its_candidate() {
     let (_folder, store) = store().await;

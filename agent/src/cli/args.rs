@@ -1,0 +1,215 @@
+//! The commands' options, and which values they take. What the words mean is the commands' own.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::Args;
+
+/// Options of `nocturne bench noise`.
+#[derive(Debug, Clone, Args)]
+pub(super) struct NoiseArgs {
+    /// The campaign's folder, for example experiments/quickstart
+    pub(super) campaign: PathBuf,
+    /// So many seeds of initial values
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(2..=64))]
+    pub(super) seeds: u32,
+    /// So many seeds of the data order
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(2..=64))]
+    pub(super) orders: u32,
+    /// So many runs once more, under the same seeds
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(..=64))]
+    pub(super) repeats: u32,
+    /// Train on so many tokens instead of the campaign's budget: repeatable on a machine with other work
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(super) tokens: Option<u64>,
+    /// Threads of libtorch instead of the campaign's
+    #[arg(long)]
+    pub(super) threads: Option<usize>,
+    /// Measure this commit (40 digits) instead of HEAD
+    #[arg(long)]
+    pub(super) commit: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// Options of `nocturne night`.
+#[derive(Debug, Clone, Args)]
+pub(super) struct NightArgs {
+    /// The campaign's folder, for example experiments/quickstart
+    pub(super) campaign: PathBuf,
+    /// End after so many hours
+    #[arg(long, value_parser = positive)]
+    pub(super) hours: Option<f64>,
+    /// End after so many experiments
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(super) experiments: Option<u32>,
+    /// End at this time of day, for example 07:30
+    #[arg(long, conflicts_with = "hours", value_parser = time_of_day)]
+    pub(super) until: Option<jiff::civil::Time>,
+    /// Ask only these proposers (see the campaign's `proposers`)
+    #[arg(long, value_delimiter = ',')]
+    pub(super) proposer: Vec<String>,
+    /// Go on with the night that was cut off, without asking
+    #[arg(long, conflicts_with = "fresh")]
+    pub(super) resume: bool,
+    /// Begin a new night even though one was cut off, without asking
+    #[arg(long)]
+    pub(super) fresh: bool,
+    /// End with one JSON document on standard output
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// Options of `nocturne setup`.
+#[derive(Debug, Clone, Args)]
+pub(super) struct SetupArgs {
+    /// Only make libtorch available, and print the folder to set LIBTORCH to
+    #[arg(long)]
+    pub(super) print_libtorch: bool,
+}
+
+/// Options of the commands that only read.
+#[derive(Debug, Clone, Args)]
+pub(super) struct ReadArgs {
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// Options of `nocturne prepare`.
+#[derive(Debug, Clone, Args)]
+pub(super) struct PrepareArgs {
+    /// The campaign's folder
+    pub(super) campaign: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// Options of `nocturne new`.
+#[derive(Debug, Clone, Args)]
+pub(super) struct NewArgs {
+    /// Its name: lower-case letters, digits and dashes
+    pub(super) campaign: String,
+    /// Size of the model: cpu, gpu or h100
+    #[arg(long, default_value = "gpu", value_parser = scale)]
+    pub(super) scale: protocol::Scale,
+}
+
+/// Options of `nocturne list`.
+#[derive(Debug, Clone, Args)]
+pub(super) struct ListArgs {
+    /// A night; without one, all nights are listed
+    pub(super) night: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// Options of `nocturne show`.
+#[derive(Debug, Clone, Args)]
+pub(super) struct ShowArgs {
+    /// A night (2026-03-08-k4) or an experiment (2026-03-08-k4/3, or just 3 for the last night's)
+    pub(super) what: String,
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// Options of `nocturne report`.
+#[derive(Debug, Clone, Args)]
+pub(super) struct ReportArgs {
+    /// A night; the last one if left out
+    pub(super) night: Option<String>,
+    /// Print JSON: the files written
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// Options of `nocturne replay`.
+#[derive(Debug, Clone, Args)]
+pub(super) struct ReplayArgs {
+    /// An experiment (NIGHT/NUMBER, or a number of the last night)
+    pub(super) experiment: String,
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// Options of `nocturne sample`.
+#[derive(Debug, Clone, Args)]
+pub(super) struct SampleArgs {
+    /// What to go on from
+    pub(super) prompt: String,
+    /// An experiment (NIGHT/NUMBER, or a number of the last night); the last night's champion if left out
+    #[arg(long)]
+    pub(super) experiment: Option<String>,
+    /// How many tokens
+    #[arg(long, default_value_t = 100)]
+    pub(super) tokens: usize,
+    /// 0 takes the most likely token
+    #[arg(long, default_value_t = 0.8, value_parser = not_negative)]
+    pub(super) temperature: f64,
+    /// Draw from so many most likely tokens; 0 for all
+    #[arg(long, default_value_t = 50)]
+    pub(super) top_k: usize,
+    /// Seed of the draws
+    #[arg(long, default_value_t = 1)]
+    pub(super) seed: u64,
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// Options of the helper process.
+#[derive(Debug, Clone, Args)]
+pub(super) struct SuperviseArgs {
+    #[arg(long)]
+    pub(super) parent: u32,
+    #[arg(long, default_value_t = 0)]
+    pub(super) nice: i32,
+    #[arg(long, default_value_t = 5.0, value_parser = not_negative)]
+    pub(super) grace_seconds: f64,
+    #[arg(long)]
+    pub(super) confined: Option<String>,
+    #[arg(required = true, last = true)]
+    pub(super) command: Vec<OsString>,
+}
+
+/// Options of the process that confines itself.
+#[derive(Debug, Clone, Args)]
+pub(super) struct ConfineArgs {
+    pub(super) orders: String,
+    #[arg(required = true, last = true)]
+    pub(super) command: Vec<OsString>,
+}
+
+/// Options of the process that tests a sandbox from inside.
+#[derive(Debug, Clone, Args)]
+pub(super) struct AttemptArgs {
+    pub(super) goals: String,
+}
+
+fn number(text: &str) -> Result<f64, String> {
+    text.parse::<f64>().ok().filter(|n| n.is_finite()).ok_or_else(|| "not a number".to_owned())
+}
+
+fn positive(text: &str) -> Result<f64, String> {
+    number(text).and_then(|n| if n > 0.0 { Ok(n) } else { Err("must be more than 0".to_owned()) })
+}
+
+fn not_negative(text: &str) -> Result<f64, String> {
+    number(text).and_then(|n| if n >= 0.0 { Ok(n) } else { Err("must not be negative".to_owned()) })
+}
+
+fn time_of_day(text: &str) -> Result<jiff::civil::Time, String> {
+    text.parse().map_err(|_| "not a time of day; write 07:30".to_owned())
+}
+
+fn scale(text: &str) -> Result<protocol::Scale, String> {
+    protocol::Scale::ALL
+        .into_iter()
+        .find(|scale| scale.name() == text)
+        .ok_or_else(|| "not a scale; there are cpu, gpu and h100".to_owned())
+}
