@@ -115,7 +115,6 @@ pub async fn where_it_was(context: &Arc<Context>) -> Result<Start, Fault> {
                 if number > 0 {
                     start.settled += counted;
                     start.findings.extend(finding(decision).filter(|_| without.is_none()));
-                    start.tested_without.extend(without);
                     settle::annotate(context, id).await?;
                 }
                 if decision.verdict == Verdict::Kept {
@@ -139,6 +138,8 @@ pub async fn where_it_was(context: &Arc<Context>) -> Result<Start, Fault> {
             None => start.unsettled = Some(Unsettled { standing, without, story: story(&effects, number) }),
         }
     }
+    start.tested_without =
+        tested_without(&experiments, start.unsettled.as_ref().map(|unsettled| unsettled.standing.number));
     // Those before it were crowned before it was proposed.
     if let Some((number, candidate)) = last_kept {
         settle::crown(context, number, &candidate).await?;
@@ -190,6 +191,12 @@ fn without(experiment: &ExperimentRecord) -> Option<u32> {
     let proposal = &experiment.proposal;
     let kept = (proposal.author.proposer == LEAVE_ONE_OUT).then(|| proposal.key.parse::<ExperimentId>().ok())??;
     Some(kept.number)
+}
+
+/// The kept experiments of which it has been tried, or begun, to leave them out: not tried again, whatever became of it, for the same
+/// edits are recorded once in a night. What is being tested still is not among them.
+fn tested_without(experiments: &[ExperimentRecord], unsettled: Option<u32>) -> Vec<u32> {
+    experiments.iter().filter(|experiment| Some(experiment.id.number) != unsettled).filter_map(without).collect()
 }
 
 fn finding(decision: &Decision) -> Option<Finding> {
@@ -315,60 +322,5 @@ fn candidate(experiment: &ExperimentRecord) -> Option<Candidate> {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::{Value, json};
-
-    use super::*;
-
-    fn effect(ordinal: u32, key: &str, kind: &str, payload: Value) -> EffectRecord {
-        let begun_at = jiff::Timestamp::UNIX_EPOCH;
-        EffectRecord {
-            ordinal,
-            key: key.to_owned(),
-            kind: kind.to_owned(),
-            payload,
-            begun_at,
-            ended_at: None,
-            outcome: None,
-        }
-    }
-
-    #[test]
-    fn a_story_has_one_line_a_trial_whenever_it_was_cut_off() {
-        let concluded = |ordinal, number: u32, trial: u32, words: &str| {
-            effect(ordinal, "x", CONCLUDE, json!({ "number": number, "trial": trial, "words": words }))
-        };
-        let effects = [
-            concluded(1, 3, 1, "promising"),
-            concluded(2, 4, 1, "of another"),
-            effect(3, "0.3/train/3/2", "train", json!({ "number": 3, "trial": 2, "words": "no conclusion" })),
-            // Cut off before the next trial began: concluded again when the night went on.
-            concluded(4, 3, 1, "promising still"),
-            concluded(5, 3, 2, "more so"),
-        ];
-        assert_eq!(story(&effects, 3), ["promising still", "more so"]);
-        assert_eq!(story(&effects, 5), Vec::<String>::new());
-    }
-
-    #[test]
-    fn a_turn_that_was_begun_is_used_up() {
-        let effects = [
-            effect(1, "0.1/propose/1/4", "propose", json!({})),
-            effect(2, "0.2/repair/1/5", "repair", json!({})),
-            effect(3, "0.3/train/1/9", "train", json!({})),
-        ];
-        assert_eq!((next_turn(&effects), next_turn(&[])), (6, 0));
-    }
-
-    #[test]
-    fn a_night_that_another_rule_decided_is_not_gone_on_with() {
-        let start = stats::night_start(1.8);
-        let dropped = stats::untested(Verdict::Discarded, "stopped early as hopeless".to_owned());
-        let older = Decision { rule: "race/1".to_owned(), ..dropped.clone() };
-        for (decisions, other) in
-            [(vec![], None), (vec![&start, &dropped], None), (vec![&start, &dropped, &older], Some("race/1"))]
-        {
-            assert_eq!(under_another_rule(decisions.into_iter()), other);
-        }
-    }
-}
+#[path = "resume_tests.rs"]
+mod tests;
