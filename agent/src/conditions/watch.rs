@@ -93,10 +93,11 @@ pub enum Settled {
 pub enum Judged {
     /// It counts.
     Counts,
-    /// It counts, but somebody should know.
-    Warning(String),
     /// It does not, and is to be run again: a fault of the machine.
     Fault(String),
+    /// As [`Judged::Fault`], but what disturbed it will not go away: from now on it counts as the machine's way, and what was measured
+    /// before does not compare with what comes.
+    Changed(String),
 }
 
 impl Known {
@@ -106,13 +107,14 @@ impl Known {
     }
 
     /// What a trial's disturbances mean for it, when the trial before it had been disturbed by `earlier`. Heat that trials make themselves
-    /// comes again however long one waits: the second time in a row it is taken for the machine's way, which champion and candidates share.
+    /// comes again however long one waits: the second time in a row it is taken for the machine's way, which champion and candidates share
+    /// from then on; earlier trials, which ran cool, are no longer their measure.
     fn judge(&mut self, found: Vec<Disturbance>, earlier: Option<Cause>) -> Judged {
         let Some(found) = self.unusual(found) else { return Judged::Counts };
         if matches!(found.cause, Cause::HotProcessor | Cause::HotGpu) && earlier == Some(found.cause) {
             self.usual.insert(found.cause);
-            let words = format!("{}; waiting did not help, so trials count all the same from now on", found.words);
-            return Judged::Warning(words);
+            let words = format!("{}; waiting did not help, so from now on trials count all the same", found.words);
+            return Judged::Changed(words);
         }
         let words = found.words.clone();
         self.disturbed = Some(found);
@@ -284,7 +286,7 @@ mod tests {
             let earlier = known.disturbed.take().map(|earlier| earlier.cause);
             match known.judge(found.iter().copied().map(disturbance).collect(), earlier) {
                 Judged::Counts => "counts".to_owned(),
-                Judged::Warning(words) => format!("warning {}", words.split(';').next().unwrap_or_default()),
+                Judged::Changed(words) => format!("changed {}", words.split(';').next().unwrap_or_default()),
                 Judged::Fault(words) => format!("fault {words}"),
             }
         };
@@ -294,14 +296,14 @@ mod tests {
             // A calm trial between them: it was the weather.
             (&[], "counts"),
             (&[HotGpu], "fault HotGpu"),
-            (&[HotGpu], "warning HotGpu"),
+            (&[HotGpu], "changed HotGpu"),
             (&[HotGpu], "counts"),
             // What is usual hides nothing else.
             (&[HotGpu, ForeignLoad], "fault ForeignLoad"),
             (&[ForeignLoad], "fault ForeignLoad"),
             (&[ForeignLoad], "fault ForeignLoad"),
             (&[HotProcessor], "fault HotProcessor"),
-            (&[HotProcessor], "warning HotProcessor"),
+            (&[HotProcessor], "changed HotProcessor"),
             (&[GpuHardware], "fault GpuHardware"),
             (&[GpuHardware], "fault GpuHardware"),
         ] {

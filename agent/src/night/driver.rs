@@ -144,12 +144,13 @@ impl Driver<'_> {
         self.offset + self.began.elapsed().as_secs_f64()
     }
 
-    /// How the test of an experiment is: shown, and what was seen at a look handed to the machine.
+    /// How the test of an experiment is: shown, and what the machine is to know handed to it.
     async fn heard(&mut self, progress: TestProgress) -> Result<Option<Ending>, DriverError> {
         match (progress, &mut self.view.current) {
             (TestProgress::Look(Look { number, trial, look, curve_difference }), _) => {
                 return self.take(Event::Look { number, trial, look, curve_difference }).await;
             }
+            (TestProgress::Changed(why), _) => return self.take(Event::Changed(why)).await,
             (TestProgress::Waiting(words), current) => {
                 if let Some(current) = current {
                     (current.stage, current.progress) = (Stage::Waiting, None);

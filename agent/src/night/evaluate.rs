@@ -95,8 +95,7 @@ pub(super) async fn evaluate(
     let end = if good { TrialEnd::Finished } else { TrialEnd::Crashed { message: String::new() } };
     match watch.end(&end).await {
         Judged::Counts => {}
-        Judged::Warning(text) => warn(&context, "conditions", &text).await?,
-        Judged::Fault(what) => return Ok(Event::TrialFault(what)),
+        Judged::Fault(what) | Judged::Changed(what) => return Ok(Event::TrialFault(what)),
     }
     let Evaluated { outcome, certificate } = match evaluated {
         Ok(evaluated) => evaluated,

@@ -136,6 +136,9 @@ pub enum Event {
         /// Its smoothed training loss minus that of the champion's run under the same seed, at the same progress; nats per token.
         curve_difference: f64,
     },
+    /// What disturbs trials is there to stay, as heat that they make themselves: runs from now on do not compare with earlier ones. The
+    /// trial in flight counts for neither. Not an answer.
+    Changed(String),
     /// A training run ended.
     Trained(Box<Trained>),
     /// The evaluator answered.

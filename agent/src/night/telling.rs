@@ -123,6 +123,7 @@ pub(super) fn summary(event: &Event) -> &'static str {
         Event::Built { result: Ok(_), .. } => "built",
         Event::Built { result: Err(_), .. } => "not built",
         Event::Look { .. } => "look",
+        Event::Changed(_) => "changed",
         Event::Trained(_) => "trained",
         Event::Evaluated(Ok(_)) => "verified",
         Event::Evaluated(Err(_)) => "rejected",

@@ -11,7 +11,7 @@ use super::context::Context;
 use super::looks::{Looks, champions_curve};
 use super::making;
 use super::messages::{Event, Launch};
-use super::perform::{Fault, TestProgress, blocking, fault, warn};
+use super::perform::{Fault, TestProgress, blocking, fault};
 use crate::conditions::{Judged, Settled};
 use crate::flow::{Purpose, Trained, TrialEnd};
 use crate::hash::sha256_file;
@@ -93,7 +93,10 @@ pub(super) async fn run_trial(
     let trained = match trained {
         Ok(trained) => {
             let judged = watch.end(&trained.end).await;
-            judge(&context, judged, trained, &spec.checkpoint).await?
+            if let Judged::Changed(why) = &judged {
+                say(TestProgress::Changed(why.clone()));
+            }
+            judge(judged, trained, &spec.checkpoint)?
         }
         Err(error) => unmeasured(TrialEnd::MachineFault { message: error.to_string() }, seed, budget),
     };
@@ -103,11 +106,10 @@ pub(super) async fn run_trial(
 
 /// What the machine's conditions make of a trial. One that they disturbed is a fault of the machine: how it ended otherwise, and how
 /// good its model is, does not matter, and its checkpoint is not kept.
-async fn judge(context: &Arc<Context>, judged: Judged, trained: Trained, checkpoint: &Path) -> Result<Trained, Fault> {
+fn judge(judged: Judged, trained: Trained, checkpoint: &Path) -> Result<Trained, Fault> {
     match (judged, &trained.end) {
-        (Judged::Counts, _) | (Judged::Fault(_), TrialEnd::Stopped | TrialEnd::MachineFault { .. }) => Ok(trained),
-        (Judged::Warning(text), _) => warn(context, "conditions", &text).await.map(|()| trained),
-        (Judged::Fault(message), _) => {
+        (Judged::Counts, _) | (_, TrialEnd::Stopped | TrialEnd::MachineFault { .. }) => Ok(trained),
+        (Judged::Fault(message) | Judged::Changed(message), _) => {
             match std::fs::remove_file(checkpoint) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                     return Err(format!("cannot remove {}: {error}", checkpoint.display()));

@@ -141,6 +141,7 @@ impl Machine {
             Event::Look { number, trial, look, curve_difference } => {
                 self.looked(number, trial, look, curve_difference, &mut effects);
             }
+            Event::Changed(why) => self.changed(&why, &mut effects),
             Event::Trained(trained) => self.trained(&trained, &mut effects),
             Event::Evaluated(result) => self.evaluated(result, &mut effects),
             Event::Settled { number } => self.settled(number),

@@ -159,12 +159,28 @@ impl Machine {
         let Some(at) = self.reign.runs.iter().position(|run| run.seed == seed) else { return };
         let first = (self.reign.runs[at].val_bpb, self.reign.steps.get(at).copied().unwrap_or(steps));
         let Some(why) = drift(first, (val_bpb, steps), &self.knowledge.noise) else { return };
+        let why = format!("the champion, run again under a seed that it had had, came out with {why}");
+        self.begin_era(&why, effects);
+    }
+
+    /// The machine was seen to have changed for good. Where this era has no run yet there is nothing that would not compare.
+    pub(super) fn changed(&mut self, why: &str, effects: &mut Vec<Effect>) {
+        // Those before belong to what has been settled with.
+        self.faults = 0;
+        if self.reign.runs.is_empty() {
+            effects.push(Effect::Warn { text: format!("the machine is not as it should be: {why}") });
+        } else {
+            self.begin_era(why, effects);
+        }
+    }
+
+    fn begin_era(&mut self, why: &str, effects: &mut Vec<Effect>) {
         self.era += 1;
         self.reign = Reign::default();
         effects.push(Effect::Warn {
             text: format!(
-                "the machine seems to have changed: the champion, run again under a seed that it had had, came out with {why}; \
-                 it is measured anew and earlier runs are not compared with later ones"
+                "the machine seems to have changed: {why}; the champion is measured anew and earlier runs are not compared with \
+                 later ones"
             ),
         });
     }

@@ -109,6 +109,33 @@ fn the_champion_is_repeated_now_and_then_and_a_change_begins_an_era() {
 }
 
 #[test]
+fn heat_that_is_there_to_stay_begins_an_era_and_its_trial_is_run_again() {
+    let mut night = Script::new(limits(), rules());
+    night.step(Event::Begin);
+    night.step(built(0));
+    // Nothing has been measured yet that would not compare.
+    night.step(Event::Changed("it is hot".to_owned()));
+    assert_eq!(night.machine.era, 0);
+    night.trial(2.0);
+    night.step(Event::Settled { number: 0 });
+    let effects = night.make(1);
+    assert_eq!(trains(&effects), [(1, 0)]);
+    let told = night.step(Event::Changed("it is hot".to_owned()));
+    assert!(
+        told.iter().any(|effect| matches!(effect, Effect::Warn { text } if text.contains("it is hot"))),
+        "{told:?}"
+    );
+    let effects = night.step(spoilt());
+    let Some(Effect::Train { launch, seed, era, .. }) =
+        effects.iter().find(|effect| matches!(effect, Effect::Train { .. }))
+    else {
+        panic!("{effects:?}")
+    };
+    assert_eq!((launch.number, *seed, *era), (0, 0, 1), "the champion is measured anew before the candidate is");
+    assert!(trains(&night.trial(2.0)).contains(&(1, 0)), "then the trial that was spoilt");
+}
+
+#[test]
 fn a_failure_settles_an_experiment_however_its_other_trials_went() {
     let rejected = || Event::Evaluated(Err(Rejected { check: "normalised".to_owned(), evidence: "no".to_owned() }));
     for (event, verdict) in [(trained(TrialEnd::TimedOut), Verdict::Crashed), (rejected(), Verdict::Invalid)] {
