@@ -100,6 +100,11 @@ impl Belief {
         self.rungs.iter().filter(|rung| rung.kind == Kind::Gain).map(|rung| rung.weight).sum()
     }
 
+    /// An effect of the usual size, bits per byte.
+    pub fn typical_effect(&self) -> f64 {
+        self.rungs.iter().map(|rung| rung.centre.abs()).find(|size| *size > 0.0).unwrap_or(0.0) / GAINS[0].0
+    }
+
     /// Experiments that it was learnt from.
     pub fn experiments(&self) -> usize {
         self.settled.len()

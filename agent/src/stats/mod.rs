@@ -9,11 +9,14 @@ pub mod belief;
 pub mod calibration;
 pub mod claim;
 pub mod curve;
+pub mod decide;
 pub mod difference;
 mod distributions;
 pub mod early;
+pub mod mixture;
 pub mod noise;
 pub mod race;
+pub mod reference;
 pub mod rules;
 #[cfg(test)]
 mod testing;

@@ -32,6 +32,9 @@ pub struct Rules {
     pub least_effect_per_line: f64,
     /// A change that only removes lines is kept when it is, with 95 % confidence, no worse than this. Default 0.001.
     pub margin: f64,
+    /// Whether a promising experiment waits after its first trial for another near miss to be tried together with. Default true; to be
+    /// false where no proposer combines near misses.
+    pub combine: bool,
     /// Trials between two repetitions of the champion that watch for drift; 0: never. Default 12.
     pub drift_every: u32,
     /// Whether hopeless trials are stopped early. Default true.
@@ -55,6 +58,7 @@ impl Default for Rules {
             least_effect: 0.000_2,
             least_effect_per_line: 0.000_005,
             margin: 0.001,
+            combine: true,
             drift_every: 12,
             early_stop: true,
             early_spare: 0.1,

@@ -1,0 +1,290 @@
+//! The rule: trial after trial until an experiment is kept, dropped or left open.
+//!
+//! What is weighed is a posterior: what effects are like ([`super::belief`]) and what this experiment's runs say against the champion's
+//! level ([`super::reference`]). It does not mind that one stops when it looks good, and it shrinks what was picked for looking good.
+//! Single ideas and combinations of near misses are weighed alike; a combination begins with what its parts' own trials have said.
+//! docs/decisions.md shows what nights under this rule come to, and with which other rules it was compared.
+
+use super::Run;
+use super::belief::Belief;
+use super::difference::{Difference, difference};
+use super::distributions::widening;
+use super::mixture::Mixture;
+use super::noise::Noise;
+use super::race::{Change, SEARCH_SEEDS, Step};
+use super::reference::{Glimpse, Level, Reference};
+use super::rules::Rules;
+use crate::flow::{Decision, Evidence, Verdict};
+
+/// Name and version of the rule.
+pub const RULE: &str = "race/2";
+
+/// All that is known when something is to be decided.
+#[derive(Debug, Clone)]
+pub struct Known<'a> {
+    rules: &'a Rules,
+    belief: &'a Belief,
+    noise: &'a Noise,
+    reference: &'a Reference,
+    level: Option<Level>,
+}
+
+/// After its first trial an experiment is dropped when it is less probable than this to be worth having.
+const HOPELESS_AT_FIRST: f64 = 0.2;
+
+/// After a later trial.
+const HOPELESS: f64 = 0.25;
+
+/// An idea that was dropped or left open at this probability or above is a near miss.
+pub const NEAR_MISS: f64 = 0.2;
+
+/// From this probability on an experiment goes on alone; below it waits for another near miss to be tried with.
+const ALONE: f64 = 0.6;
+
+/// Each part of a kept combination is at least this probable to be worth having.
+const PASSENGER: f64 = 0.35;
+
+/// Trials that a verdict of kept on a single idea rests on at least. A combination rests on its parts' trials too.
+const LEAST_TRIALS: u32 = 2;
+
+/// A trial is stopped early when its experiment is less probable than this to be worth having.
+const STOP: f64 = 0.04;
+
+/// Another run of the champion pays when the least variance that a candidate's first difference could have would grow by this share
+/// without it.
+const UNMEASURED: f64 = 0.8;
+
+/// ... and when the error of that difference is above this share of a typical effect.
+const BLURRED: f64 = 1.0 / 3.0;
+
+/// What is said of an experiment, besides how probable it is to be worth having.
+struct Weighed {
+    found: Difference,
+    after: Mixture,
+    worth: f64,
+    /// The same for each part of a combination.
+    parts: Vec<f64>,
+    least: f64,
+}
+
+impl<'a> Known<'a> {
+    /// The campaign's rules, what effects are like, how much runs differ anyway, and all runs of the night.
+    pub fn new(rules: &'a Rules, belief: &'a Belief, noise: &'a Noise, reference: &'a Reference) -> Self {
+        Known { rules, belief, noise, reference, level: reference.level(&belief.fresh(), noise) }
+    }
+
+    /// What is believed of an experiment before its first run: of a fresh idea, or of its parts' sum.
+    pub fn prior(&self, parts: &[Mixture]) -> Mixture {
+        match parts {
+            [] => self.belief.fresh(),
+            [first, others @ ..] => others.iter().fold(first.clone(), |sum, part| sum.plus(part)),
+        }
+    }
+
+    /// The difference from the champion's level, its error widened for what is not known of the noise. This is what
+    /// [`Belief::learn`] learns from. `None` before champion and candidate have run.
+    pub fn found(&self, candidate: &[Run], glimpse: Option<&Glimpse>) -> Option<(f64, f64)> {
+        let (estimate, error) = self.level.as_ref()?.difference(candidate, glimpse)?;
+        let widen = widening(0.975, self.noise.pair_degrees.min(self.noise.run_degrees));
+        Some((estimate, error * widen))
+    }
+
+    /// What is believed of each part of an experiment after its runs; of a fresh idea (`parts` empty) there is one.
+    pub fn after(&self, parts: &[Mixture], candidate: &[Run], glimpse: Option<&Glimpse>) -> Vec<Mixture> {
+        let Some((estimate, error)) = self.found(candidate, glimpse) else {
+            return if parts.is_empty() { vec![self.belief.fresh()] } else { parts.to_vec() };
+        };
+        if parts.len() < 2 {
+            return vec![self.prior(parts).after(estimate, error)];
+        }
+        (0..parts.len())
+            .map(|i| {
+                let others: Vec<Mixture> =
+                    parts.iter().enumerate().filter(|(j, _)| *j != i).map(|(_, part)| part.clone()).collect();
+                parts[i].given_sum(&self.prior(&others), estimate, error)
+            })
+            .collect()
+    }
+
+    fn weigh(&self, change: &Change, parts: &[Mixture], candidate: &[Run]) -> Option<Weighed> {
+        let (estimate, error) = self.found(candidate, None)?;
+        let found = difference(candidate, self.reference.champion(), self.noise)?;
+        let error = error.hypot(found.document_error);
+        let least = self.rules.least_effect_of(change.lines_added, change.lines_removed);
+        let after = self.prior(parts).after(estimate, error);
+        let each = self.after(parts, candidate, None);
+        let share = least / each.len() as f64;
+        Some(Weighed {
+            found,
+            worth: after.below(-least),
+            parts: each.iter().map(|part| part.below(-share)).collect(),
+            after,
+            least,
+        })
+    }
+}
+
+/// What to do next with an experiment that has just had a trial. `parts`: what was believed beforehand of the ideas that it combines,
+/// empty for a fresh idea. `story` is what earlier steps said.
+pub fn next(known: &Known, change: &Change, parts: &[Mixture], candidate: &[Run], story: &[String]) -> Step {
+    let Some(weighed) = known.weigh(change, parts, candidate) else {
+        return Step::Again { words: "nothing to compare yet: another trial".to_owned() };
+    };
+    let combined = parts.len() > 1;
+    let trials = weighed.found.candidate_runs;
+    let sure = weighed.worth >= 1.0 - known.rules.false_keep;
+    let enough = combined || trials >= LEAST_TRIALS;
+    let passenger = combined && weighed.parts.iter().any(|part| *part < PASSENGER);
+    if sure && enough && !passenger {
+        return settle(known, &weighed, Verdict::Kept, "kept", story);
+    }
+    if change.simplifies() && enough && weighed.found.interval.1 < known.rules.margin {
+        let why = format!(
+            "kept, for it only removes lines and is worse by less than {:.5} with 95 % confidence",
+            known.rules.margin
+        );
+        return settle(known, &weighed, Verdict::Kept, &why, story);
+    }
+    let hopeless = if trials > 1 { HOPELESS } else { HOPELESS_AT_FIRST };
+    if change.simplifies() && trials < known.rules.most_trials && weighed.found.interval.0 < known.rules.margin {
+        return again(&weighed, "it may be no worse than the champion, and it only removes lines");
+    }
+    if weighed.worth < hopeless {
+        let verdict = if weighed.worth < 0.5 * hopeless { Verdict::Discarded } else { Verdict::Inconclusive };
+        return settle(known, &weighed, verdict, "dropped, another trial does not pay", story);
+    }
+    if combined {
+        let why = if passenger && sure {
+            "left open: together they are an improvement, but one of them may be none"
+        } else {
+            "left open: together they do not tell enough"
+        };
+        return settle(known, &weighed, Verdict::Inconclusive, why, story);
+    }
+    if trials >= known.rules.most_trials {
+        return settle(known, &weighed, Verdict::Inconclusive, "left open, it has had its trials", story);
+    }
+    if known.rules.combine && parts.is_empty() && trials == 1 && weighed.worth < ALONE {
+        return settle(known, &weighed, Verdict::Inconclusive, "waits to be tried together with another near miss", story);
+    }
+    again(&weighed, "promising, another trial")
+}
+
+fn again(weighed: &Weighed, why: &str) -> Step {
+    Step::Again { words: format!("{}: {why}", seen(weighed)) }
+}
+
+fn seen(weighed: &Weighed) -> String {
+    let found = &weighed.found;
+    let mut words = format!(
+        "{} {}: {:+.5} +/- {:.5} bits per byte against the champion's {} ({} under the same seed); with all other runs of the night \
+         {:.0} % probable to be better by {:.5} or more, {:+.5} to be expected",
+        found.candidate_runs,
+        if found.candidate_runs == 1 { "trial" } else { "trials" },
+        found.estimate,
+        found.standard_error,
+        found.champion_runs,
+        found.paired,
+        100.0 * weighed.worth,
+        weighed.least,
+        weighed.after.moments().0,
+    );
+    if weighed.parts.len() > 1 {
+        let parts: Vec<String> = weighed.parts.iter().map(|part| format!("{:.0} %", 100.0 * part)).collect();
+        words.push_str(&format!("; its parts alone {}", parts.join(", ")));
+    }
+    words
+}
+
+fn settle(known: &Known, weighed: &Weighed, verdict: Verdict, why: &str, story: &[String]) -> Step {
+    let reason = format!("{}: {why}", seen(weighed));
+    let mut story = story.to_vec();
+    story.push(reason.clone());
+    let near_miss = verdict != Verdict::Kept && weighed.parts.iter().any(|part| *part >= NEAR_MISS);
+    Step::Settle(Box::new(Decision {
+        verdict,
+        difference: Some(weighed.found.estimate),
+        interval: Some(weighed.found.interval),
+        trials: weighed.found.candidate_runs,
+        rule: RULE.to_owned(),
+        reason,
+        evidence: Some(Box::new(Evidence {
+            standard_error: weighed.found.standard_error,
+            degrees: weighed.found.degrees,
+            probability: weighed.after.below(0.0),
+            expected: weighed.after.moments().0,
+            expected_interval: weighed.after.interval(0.95),
+            least_effect: weighed.least,
+            run_sd: known.noise.run_sd(),
+            pair_sd: known.noise.pair_sd(),
+            near_miss,
+            story,
+        })),
+    }))
+}
+
+/// Whether the champion should run before the candidate's next trial, and under which seed: because it never has, because its level
+/// is known too little, or because a fresh pair of runs tells more per run than another run of the candidate alone.
+pub fn champion_first(known: &Known, candidate: &[Run]) -> Option<u32> {
+    let champion = known.reference.champion();
+    let ran = |runs: &[Run], seed: u32| runs.iter().any(|run| run.seed == seed);
+    let fresh = (0..SEARCH_SEEDS).find(|seed| !ran(champion, *seed) && !ran(candidate, *seed));
+    let Some(level) = &known.level else { return Some(fresh.unwrap_or(0)) };
+    let fresh = fresh?;
+    if candidate.is_empty() {
+        if champion.len() as u32 >= known.rules.champion_seeds {
+            return None;
+        }
+        let best = champion
+            .iter()
+            .filter_map(|run| level.error_with(&[run.seed], &[]))
+            .fold(f64::INFINITY, f64::min);
+        let blurred = BLURRED * known.belief.typical_effect();
+        let wanted = best * best > (1.0 + UNMEASURED) * level.rest_variance() && best > blurred;
+        return wanted.then_some(fresh);
+    }
+    if champion.iter().any(|run| !ran(candidate, run.seed)) {
+        return None;
+    }
+    let mut seeds: Vec<u32> = candidate.iter().map(|run| run.seed).collect();
+    let now = level.error_with(&seeds, &[])?.powi(2);
+    seeds.push(fresh);
+    let alone = now - level.error_with(&seeds, &[])?.powi(2);
+    let pair = now - level.error_with(&seeds, &[fresh])?.powi(2);
+    (0.5 * pair > alone).then_some(fresh)
+}
+
+/// Whether a trial may be ended because its experiment is hopeless by what its curve promises, in words.
+pub fn hopeless(
+    known: &Known,
+    change: &Change,
+    parts: &[Mixture],
+    candidate: &[Run],
+    glimpse: &Glimpse,
+) -> Option<String> {
+    let (estimate, error) = known.found(candidate, Some(glimpse))?;
+    let least = known.rules.least_effect_of(change.lines_added, change.lines_removed);
+    let worth = known.prior(parts).after(estimate, error).below(-least);
+    (worth < STOP).then(|| {
+        format!(
+            "by its curve it would end at {:.5} +/- {:.5} bits per byte, {estimate:+.5} against the champion's level: {:.1} % probable \
+             to be better by {least:.5} or more",
+            glimpse.val_bpb,
+            glimpse.error,
+            100.0 * worth
+        )
+    })
+}
+
+/// Pairs of runs that the morning's claim needs, for a champion that is expected to be this much better than the start (positive, bits
+/// per byte): enough for a p-value below 0.01 in 19 of 20 mornings, two at least and the campaign's `morning_pairs` at most. It
+/// follows from the search's runs alone, so that the claim's own runs stay untouched by it.
+pub fn morning_pairs(rules: &Rules, noise: &Noise, expected: f64) -> u32 {
+    let least = LEAST_PAIRS.min(rules.morning_pairs);
+    // The normal quantiles of 0.99 and 0.95.
+    let needed = ((2.33 + 1.64) * noise.pair_sd() / expected.max(f64::MIN_POSITIVE)).powi(2).ceil();
+    if needed >= f64::from(rules.morning_pairs) { rules.morning_pairs } else { least.max(needed as u32) }
+}
+
+/// Fewer pairs than this are no confirmation, however large the gain.
+const LEAST_PAIRS: u32 = 2;

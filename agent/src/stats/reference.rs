@@ -1,0 +1,282 @@
+//! What a run of the champion would measure, as far as everything that the night has run tells it.
+//!
+//! A candidate is compared with its champion's *level*. The champion's own runs tell it, but so do others: a new champion's level is
+//! its predecessor's plus the effect for which it was kept, which is known to lie within what effects are like; and most candidates
+//! differ little from their champion, so that their runs place it too (as Efron's empirical null is placed by the bulk of all that was
+//! tested; Large-Scale Inference, 2010, chapter 6). With every run counting, hardly any run is spent on the champion alone.
+//!
+//! Model: as in [`super::noise`], `y = level + effect + b_s + e`. Level, effect under test and the seeds' parts are jointly normal and
+//! updated run by run (Kalman, 1960); the effect's distribution, a mixture, enters as the normal one that has the right posterior
+//! moments (assumed-density filtering, as in Minka, Expectation propagation, 2001). Everything is computed anew from the runs, because what
+//! is known of noise and effects changes with each of them.
+
+use super::Run;
+use super::difference::newest_era;
+use super::mixture::Mixture;
+use super::noise::Noise;
+use super::race::SEARCH_SEEDS;
+
+/// What a trial that was stopped early showed of how it would have ended.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Glimpse {
+    /// Seed's index.
+    pub seed: u32,
+    /// Bits per byte that it would have ended at.
+    pub val_bpb: f64,
+    /// sd of the error of that, beyond a run's own noise.
+    pub error: f64,
+    /// As in [`Run`].
+    pub era: u32,
+}
+
+/// A settled experiment, as far as the level is concerned.
+#[derive(Debug, Clone, PartialEq)]
+struct Settled {
+    runs: Vec<Run>,
+    glimpse: Option<Glimpse>,
+    /// What was believed of its effect beforehand, where that was not what is believed of any fresh idea.
+    prior: Option<Mixture>,
+    kept: bool,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum Entry {
+    Champion(Run),
+    Settled(Settled),
+}
+
+/// The night's runs so far: the champion's, and those of everything that was tested.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Reference {
+    entries: Vec<Entry>,
+    champion: Vec<Run>,
+}
+
+impl Reference {
+    /// Nothing run yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Runs of the present champion, those that it had as a candidate included.
+    pub fn champion(&self) -> &[Run] {
+        &self.champion
+    }
+
+    /// The champion had a run. A run of a newer era makes all that was before unusable, for everyone.
+    pub fn champion_ran(&mut self, run: Run) {
+        if newest_era(&self.champion).is_some_and(|era| run.era > era) {
+            self.entries.clear();
+            self.champion.clear();
+        }
+        // A seed that is run again (to watch for drift) tells no more of the level than it did: the run is the same one.
+        if !self.champion.iter().any(|ran| ran.seed == run.seed) {
+            self.entries.push(Entry::Champion(run.clone()));
+        }
+        self.champion.push(run);
+    }
+
+    /// An experiment was dropped or left open. `prior`: what was believed of its effect, where it was no fresh idea.
+    pub fn dropped(&mut self, runs: Vec<Run>, glimpse: Option<Glimpse>, prior: Option<Mixture>) {
+        self.entries.push(Entry::Settled(Settled { runs, glimpse, prior, kept: false }));
+    }
+
+    /// An experiment was kept: it is the champion from now on.
+    pub fn kept(&mut self, runs: Vec<Run>, prior: Option<Mixture>) {
+        self.champion = runs.clone();
+        self.entries.push(Entry::Settled(Settled { runs, glimpse: None, prior, kept: true }));
+    }
+
+    /// What is known of the champion's level. `fresh` is what is believed of a fresh idea. `None` before the champion has run.
+    pub fn level(&self, fresh: &Mixture, noise: &Noise) -> Option<Level> {
+        let era = newest_era(&self.champion)?;
+        let origin = self.champion.first()?.val_bpb;
+        let mut level = Level::new(origin, noise);
+        for entry in &self.entries {
+            match entry {
+                Entry::Champion(run) => level.observe(&Point::of(run), false),
+                Entry::Settled(settled) => {
+                    let points = points(&settled.runs, settled.glimpse.as_ref(), era);
+                    level.settle(&points, settled.prior.as_ref().unwrap_or(fresh), settled.kept);
+                }
+            }
+        }
+        Some(level)
+    }
+}
+
+/// A run or a glimpse of one.
+#[derive(Debug, Clone, Copy)]
+struct Point {
+    seed: u32,
+    value: f64,
+    /// Variance beyond that of a run.
+    extra: f64,
+}
+
+impl Point {
+    fn of(run: &Run) -> Point {
+        Point { seed: run.seed, value: run.val_bpb, extra: 0.0 }
+    }
+}
+
+fn points(runs: &[Run], glimpse: Option<&Glimpse>, era: u32) -> Vec<Point> {
+    let run = runs.iter().filter(|run| run.era == era && run.val_bpb.is_finite()).map(Point::of);
+    let glimpse = glimpse.filter(|glimpse| glimpse.era == era);
+    run.chain(glimpse.map(|g| Point { seed: g.seed, value: g.val_bpb, extra: g.error * g.error })).collect()
+}
+
+/// Joint normal distribution of the champion's level, the effect under test and the seeds' parts, in this order.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Level {
+    origin: f64,
+    mean: [f64; SIZE],
+    covariance: [[f64; SIZE]; SIZE],
+    rest: f64,
+}
+
+const SIZE: usize = 2 + SEARCH_SEEDS as usize;
+const LEVEL: usize = 0;
+const EFFECT: usize = 1;
+
+/// Nothing is known of the first level: its sd in sds of a run.
+const UNKNOWN: f64 = 1e3;
+
+impl Level {
+    fn new(origin: f64, noise: &Noise) -> Level {
+        let mut covariance = [[0.0; SIZE]; SIZE];
+        covariance[LEVEL][LEVEL] = (UNKNOWN * noise.run_sd()).powi(2);
+        for (i, row) in covariance.iter_mut().enumerate().skip(2) {
+            row[i] = noise.seed_variance;
+        }
+        Level { origin, mean: [0.0; SIZE], covariance, rest: noise.rest_variance }
+    }
+
+    fn seed(seed: u32) -> usize {
+        2 + (seed % SEARCH_SEEDS) as usize
+    }
+
+    /// Covariance of everything with what a run under this seed measures.
+    fn gains(&self, seed: u32, with_effect: bool) -> [f64; SIZE] {
+        let i = Self::seed(seed);
+        std::array::from_fn(|k| {
+            let row = &self.covariance[k];
+            row[LEVEL] + row[i] + if with_effect { row[EFFECT] } else { 0.0 }
+        })
+    }
+
+    fn observe(&mut self, point: &Point, with_effect: bool) {
+        let i = Self::seed(point.seed);
+        let gains = self.gains(point.seed, with_effect);
+        let effect = |values: &[f64; SIZE]| if with_effect { values[EFFECT] } else { 0.0 };
+        let expected = self.origin + self.mean[LEVEL] + self.mean[i] + effect(&self.mean);
+        let variance = gains[LEVEL] + gains[i] + effect(&gains) + self.rest + point.extra;
+        let surprise = (point.value - expected) / variance.max(f64::MIN_POSITIVE);
+        for (mean, gain) in self.mean.iter_mut().zip(&gains) {
+            *mean += gain * surprise;
+        }
+        for (row, a) in self.covariance.iter_mut().zip(&gains) {
+            for (value, b) in row.iter_mut().zip(&gains) {
+                *value -= a * b / variance.max(f64::MIN_POSITIVE);
+            }
+        }
+    }
+
+    /// Takes in what a settled experiment told; one that was kept moves the level by its effect.
+    fn settle(&mut self, points: &[Point], prior: &Mixture, kept: bool) {
+        let Some((estimate, error)) = self.compare(points) else { return };
+        let (mean, variance) = prior.after(estimate, error).moments();
+        // The normal prior of the effect that gives these moments.
+        let seen = 1.0 / (error * error).max(f64::MIN_POSITIVE);
+        let precision = 1.0 / variance.max(f64::MIN_POSITIVE) - seen;
+        let (mean, variance) = if precision > 1e-3 * seen {
+            ((mean / variance - estimate * seen) / precision, 1.0 / precision)
+        } else if kept {
+            (estimate, 1e3 / seen)
+        } else {
+            // It may be anything: it tells nothing of the level.
+            return;
+        };
+        self.mean[EFFECT] = mean;
+        self.covariance[EFFECT][EFFECT] = variance;
+        for point in points {
+            self.observe(point, true);
+        }
+        if kept {
+            self.mean[LEVEL] += self.mean[EFFECT];
+            let effect = self.covariance[EFFECT];
+            for (value, more) in self.covariance[LEVEL].iter_mut().zip(effect) {
+                *value += more;
+            }
+            let column: [f64; SIZE] = std::array::from_fn(|k| self.covariance[k][EFFECT]);
+            for (row, value) in self.covariance.iter_mut().zip(column) {
+                row[LEVEL] += value;
+            }
+        }
+        self.mean[EFFECT] = 0.0;
+        self.covariance[EFFECT] = [0.0; SIZE];
+        for row in &mut self.covariance {
+            row[EFFECT] = 0.0;
+        }
+    }
+
+    /// A candidate's difference from the level: best linear unbiased estimate and its standard error, by generalised least squares.
+    /// `None` without any run.
+    pub fn difference(&self, runs: &[Run], glimpse: Option<&Glimpse>) -> Option<(f64, f64)> {
+        let era = newest_era(runs).max(glimpse.map(|glimpse| glimpse.era))?;
+        self.compare(&points(runs, glimpse, era))
+    }
+
+    fn compare(&self, points: &[Point]) -> Option<(f64, f64)> {
+        let count = points.len();
+        if count == 0 {
+            return None;
+        }
+        // Cholesky factor of the covariance of the points about the level, and the solution for a vector of ones.
+        let mut factor = vec![0.0; count * count];
+        let mut solved = vec![0.0; count];
+        for a in 0..count {
+            let gains = self.gains(points[a].seed, false);
+            for b in 0..=a {
+                let own = if a == b { self.rest + points[a].extra } else { 0.0 };
+                let inner: f64 = (0..b).map(|k| factor[a * count + k] * factor[b * count + k]).sum();
+                let value = gains[LEVEL] + gains[Self::seed(points[b].seed)] + own - inner;
+                factor[a * count + b] =
+                    if a == b { value.max(f64::MIN_POSITIVE).sqrt() } else { value / factor[b * count + b] };
+            }
+            let inner: f64 = (0..a).map(|k| factor[a * count + k] * solved[k]).sum();
+            solved[a] = (1.0 - inner) / factor[a * count + a];
+        }
+        for a in (0..count).rev() {
+            let inner: f64 = (a + 1..count).map(|k| factor[k * count + a] * solved[k]).sum();
+            solved[a] = (solved[a] - inner) / factor[a * count + a];
+        }
+        let information: f64 = solved.iter().sum();
+        let sum: f64 = points
+            .iter()
+            .zip(&solved)
+            .map(|(point, weight)| {
+                weight * (point.value - self.origin - self.mean[LEVEL] - self.mean[Self::seed(point.seed)])
+            })
+            .sum();
+        (information > 0.0).then(|| (sum / information, (1.0 / information).sqrt()))
+    }
+
+    /// Standard error of a candidate's difference, had it runs under these seeds and the champion one more under each of `more`.
+    pub fn error_with(&self, seeds: &[u32], more: &[u32]) -> Option<f64> {
+        let at = |&seed: &u32| Point { seed, value: self.origin, extra: 0.0 };
+        let mut then = self.clone();
+        for seed in more {
+            then.observe(&at(seed), false);
+        }
+        then.compare(&seeds.iter().map(at).collect::<Vec<_>>()).map(|(_, error)| error)
+    }
+
+    /// Variance of a run about its seed's part, (bits per byte)^2: the least that a difference from a known level can have.
+    pub fn rest_variance(&self) -> f64 {
+        self.rest
+    }
+}
+
+#[cfg(test)]
+mod tests;
