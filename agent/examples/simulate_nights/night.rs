@@ -1,5 +1,6 @@
 //! A night under the rule of [`nocturne::stats::decide`], in a loop as small as it can be: who runs next, what that tells, what follows.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use nocturne::flow::Verdict;
@@ -19,6 +20,9 @@ use crate::world::{Measured, World};
 /// Trial times of a night.
 pub const BUDGET: f64 = 100.0;
 
+/// Trials between two that watch for drift, for rules that are not the campaign's.
+pub const DRIFT_EVERY: f64 = 12.0;
+
 /// Near misses that wait before two of them are tried together.
 const WAITING: usize = 3;
 
@@ -33,6 +37,22 @@ struct NearMiss {
     together: u32,
 }
 
+/// What earlier nights of a campaign leave to the next: what effects are like, how much runs differ, what curves tell.
+#[derive(Clone)]
+pub struct Memory {
+    belief: Belief,
+    observations: Vec<Observation>,
+    early: Early,
+    nights: u64,
+}
+
+impl Memory {
+    /// Before the first night.
+    pub fn new(rules: &Rules) -> Self {
+        Self { belief: Belief::new(rules), observations: Vec::new(), early: Early::new(), nights: 0 }
+    }
+}
+
 /// A night's state.
 struct Hall<'a> {
     world: &'a mut World,
@@ -42,6 +62,7 @@ struct Hall<'a> {
     noise: Noise,
     early: Early,
     observations: Vec<Observation>,
+    number: u64,
     champion: Vec<usize>,
     /// The champion's curves, by seed.
     curves: Vec<(u32, Measured)>,
@@ -63,8 +84,12 @@ impl Hall<'_> {
     }
 
     fn observe(&mut self, group: u64, seed: u32, val_bpb: f64) {
-        self.observations.push(Observation { group, night: 0, seed, val_bpb });
-        self.noise = Noise::estimate(&self.observations, &self.rules);
+        self.observations.push(Observation { group, night: self.number, seed, val_bpb });
+        // A commit's first run says nothing of the noise.
+        let of_group = |seen: &&Observation| seen.group == group && seen.night == self.number;
+        if self.observations.iter().rev().filter(of_group).count() > 1 {
+            self.noise = Noise::estimate(&self.observations, &self.rules);
+        }
     }
 
     fn champion_runs(&mut self, seed: u32, group: u64) {
@@ -89,16 +114,18 @@ impl Hall<'_> {
     }
 }
 
-/// Holds one night.
-pub fn night(world: &mut World, rules: &Rules) -> Night {
+/// Holds one night; what it learns is added to the memory.
+pub fn night(world: &mut World, rules: &Rules, memory: &mut Memory) -> Night {
+    let now = std::mem::replace(memory, Memory::new(rules));
     let mut hall = Hall {
         world,
         rules: rules.clone(),
         reference: Reference::new(),
-        belief: Belief::new(rules),
-        noise: Noise::expected(rules),
-        early: Early::new(),
-        observations: Vec::new(),
+        noise: Noise::estimate(&now.observations, rules),
+        belief: now.belief,
+        early: now.early,
+        observations: now.observations,
+        number: now.nights,
         champion: Vec::new(),
         curves: Vec::new(),
         commits: 0,
@@ -169,6 +196,18 @@ pub fn night(world: &mut World, rules: &Rules) -> Night {
     morning(&mut hall);
     hall.night.gain = -hall.world.truth(&hall.champion);
     hall.night.time = hall.time;
+    // Commits of one run are of no use to the next night.
+    let mut runs: BTreeMap<(u64, u64), u32> = BTreeMap::new();
+    for seen in &hall.observations {
+        *runs.entry((seen.night, seen.group)).or_default() += 1;
+    }
+    hall.observations.retain(|seen| runs.get(&(seen.night, seen.group)).is_some_and(|count| *count > 1));
+    *memory = Memory {
+        belief: hall.belief,
+        observations: hall.observations,
+        early: hall.early,
+        nights: hall.number + 1,
+    };
     hall.night
 }
 

@@ -39,6 +39,7 @@ pub(super) fn read_rules(reader: &mut Reader, top: &Section<'_>, old: OldRules) 
     let false_keep = reader.share(&rules, "false_keep", (0.0, false), 0.5);
     let early_spare = reader.share(&rules, "early_spare", (0.0, true), 1.0);
     let early_stop = reader.flag(&rules, "early_stop");
+    let combine = reader.flag(&rules, "combine");
     let mut bits = |key: &str, or_nothing, usual: f64| {
         let found = reader.number(&rules, key, (0.0, or_nothing), 1.0, "bits per byte");
         found.map_or(usual, |(number, _)| number)
@@ -52,6 +53,7 @@ pub(super) fn read_rules(reader: &mut Reader, top: &Section<'_>, old: OldRules) 
         least_effect: bits("least_effect", true, usual.least_effect),
         least_effect_per_line: bits("least_effect_per_line", true, usual.least_effect_per_line),
         margin: bits("margin", true, usual.margin),
+        combine: combine.unwrap_or(usual.combine),
         drift_every,
         early_stop: early_stop.unwrap_or(usual.early_stop),
         early_spare: early_spare.map_or(usual.early_spare, |(share, _)| share),

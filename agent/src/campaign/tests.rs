@@ -227,6 +227,7 @@ expected_run_sd = 0.02
         least_effect: 0.0,
         least_effect_per_line: 0.001,
         margin: 0.002,
+        combine: true,
         drift_every: 0,
         early_stop: false,
         early_spare: 1.0,

@@ -49,9 +49,9 @@ pub struct Posterior {
 }
 
 /// Rungs of the ladders in units of the typical effect, with the experiments that their prior weights are worth.
-const GAINS: [(f64, f64); 5] = [(0.5, 0.1), (1.0, 0.6), (2.0, 0.2), (4.0, 0.1), (8.0, 0.05)];
-const HARMS: [(f64, f64); 6] = [(0.5, 0.8), (1.0, 1.5), (2.0, 1.0), (4.0, 0.5), (8.0, 0.3), (32.0, 0.2)];
-const NULL: f64 = 4.65;
+const GAINS: [(f64, f64); 5] = [(0.5, 0.45), (1.0, 2.7), (2.0, 0.9), (4.0, 0.45), (8.0, 0.2)];
+const HARMS: [(f64, f64); 6] = [(0.5, 2.4), (1.0, 4.5), (2.0, 3.0), (4.0, 1.5), (8.0, 0.9), (32.0, 0.6)];
+const NULL: f64 = 14.0;
 
 /// The typical effect in standard deviations of a run.
 const TYPICAL_EFFECT: f64 = 2.0;

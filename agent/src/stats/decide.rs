@@ -27,6 +27,7 @@ pub struct Known<'a> {
     noise: &'a Noise,
     reference: &'a Reference,
     level: Option<Level>,
+    widen: f64,
 }
 
 /// After its first trial an experiment is dropped when it is less probable than this to be worth having.
@@ -70,7 +71,8 @@ struct Weighed {
 impl<'a> Known<'a> {
     /// The campaign's rules, what effects are like, how much runs differ anyway, and all runs of the night.
     pub fn new(rules: &'a Rules, belief: &'a Belief, noise: &'a Noise, reference: &'a Reference) -> Self {
-        Known { rules, belief, noise, reference, level: reference.level(&belief.fresh(), noise) }
+        let widen = widening(0.975, noise.pair_degrees.min(noise.run_degrees));
+        Known { rules, belief, noise, reference, level: reference.level(&belief.fresh(), noise), widen }
     }
 
     /// What is believed of an experiment before its first run: of a fresh idea, or of its parts' sum.
@@ -85,8 +87,7 @@ impl<'a> Known<'a> {
     /// [`Belief::learn`] learns from. `None` before champion and candidate have run.
     pub fn found(&self, candidate: &[Run], glimpse: Option<&Glimpse>) -> Option<(f64, f64)> {
         let (estimate, error) = self.level.as_ref()?.difference(candidate, glimpse)?;
-        let widen = widening(0.975, self.noise.pair_degrees.min(self.noise.run_degrees));
-        Some((estimate, error * widen))
+        Some((estimate, error * self.widen))
     }
 
     /// What is believed of each part of an experiment after its runs; of a fresh idea (`parts` empty) there is one.

@@ -69,6 +69,18 @@ pub(super) fn normal_quantile(probability: f64) -> f64 {
     bisect(normal_below, probability, -40.0, 40.0)
 }
 
+/// The same to four digits, at once (Hastings; Abramowitz and Stegun, 26.2.23).
+fn normal_quantile_near(probability: f64) -> f64 {
+    let tail = probability.min(1.0 - probability);
+    if tail <= 0.0 {
+        return normal_quantile(probability);
+    }
+    let t = (-2.0 * tail.ln()).sqrt();
+    let above = (2.515_517 + t * (0.802_853 + t * 0.010_328))
+        / (1.0 + t * (1.432_788 + t * (0.189_269 + t * 0.001_308)));
+    if probability < 0.5 { above - t } else { t - above }
+}
+
 /// Regularised incomplete beta function `I_x(a, b)`: the probability that a beta variable is at most `x`.
 pub(super) fn beta_below(x: f64, a: f64, b: f64) -> f64 {
     if x <= 0.0 {
@@ -124,6 +136,28 @@ pub(super) fn student_below(t: f64, degrees: f64) -> f64 {
 pub(super) fn student_quantile(probability: f64, degrees: f64) -> f64 {
     if degrees > 1e7 {
         return normal_quantile(probability);
+    }
+    if degrees >= 2.0 {
+        // Newton's method from Fisher's expansion (Abramowitz and Stegun, 26.7.5), which is close from two degrees on.
+        let z = normal_quantile_near(probability);
+        let (square, v) = (z * z, degrees);
+        let mut t = z
+            * (1.0
+                + (square + 1.0) / (4.0 * v)
+                + ((5.0 * square + 16.0) * square + 3.0) / (96.0 * v * v)
+                + (((3.0 * square + 19.0) * square + 17.0) * square - 15.0) / (384.0 * v * v * v));
+        let front = (ln_gamma(0.5 * (v + 1.0)) - ln_gamma(0.5 * v)).exp() / (v * PI).sqrt();
+        for _ in 0..50 {
+            let density = front * (1.0 + t * t / v).powf(-0.5 * (v + 1.0));
+            let step = (student_below(t, v) - probability) / density;
+            t -= step;
+            if step.abs() <= 1e-13 * t.abs().max(1e-3) {
+                return t;
+            }
+            if !t.is_finite() {
+                break;
+            }
+        }
     }
     // The tails of one degree are the longest in use; t grows like 1 / tail there.
     let reach = 10.0 / (probability.min(1.0 - probability)).max(1e-9);

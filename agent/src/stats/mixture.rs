@@ -114,10 +114,12 @@ impl Mixture {
 
     /// The central interval with this probability, for example 0.95.
     pub fn interval(&self, probability: f64) -> (f64, f64) {
-        let reach = self.parts.iter().map(|part| part.mean.abs() + 10.0 * part.sd).fold(0.0, f64::max);
+        // By Chebyshev's inequality no quantile that is asked for lies further out.
+        let (mean, variance) = self.moments();
+        let reach = (variance / (1.0 - probability).max(1e-6)).sqrt() * 2.0;
         let quantile = |p: f64| {
-            let (mut low, mut high) = (-reach, reach);
-            for _ in 0..60 {
+            let (mut low, mut high) = (mean - reach, mean + reach);
+            for _ in 0..34 {
                 let middle = 0.5 * (low + high);
                 if self.below(middle) < p {
                     low = middle;
