@@ -3,6 +3,7 @@
 mod ci;
 mod night;
 mod quickstart;
+mod simulate;
 mod sqlx;
 mod steps;
 
@@ -23,6 +24,7 @@ Usage: cargo xtask <chore>
   identical [N]          a real quickstart night of N (12) candidates that change nothing: none may be kept
   planted [N]            a real quickstart night of at most N (40) experiments on a baseline made worse in one constant: a way back
                          must be found and kept
+  simulate-nights [N]    what the rule comes to in worlds whose truth is known: the tables of docs/decisions.md, N nights a row
   prepare-sql [--check]  write .sqlx after a change of SQL or schema; with --check only say whether it is up to date
   help                   this text
 ";
@@ -41,6 +43,7 @@ fn main() -> ExitCode {
         ["identical", experiments] => quickstart::identical(experiments),
         ["planted"] => quickstart::planted("40"),
         ["planted", experiments] => quickstart::planted(experiments),
+        ["simulate-nights", more @ ..] => simulate::nights(more),
         ["prepare-sql"] => sqlx::prepare(false),
         ["prepare-sql", "--check"] => sqlx::prepare(true),
         [] | ["help" | "--help" | "-h"] => {

@@ -143,7 +143,15 @@ fn against_greedy(worlds: &[(String, Spec)], found: &[Vec<Night>], nights: u64) 
 fn honesty(worlds: &[(String, Spec)], found: &[Vec<Night>]) {
     println!("The same nights: coverage of 95 % intervals, early stops, claims (all in %)\n");
     let head = [
-        "world", "settled", "kept", "claim", "time saved on bad", "stops of gains", "spared, then kept", "claims", "wrong",
+        "world",
+        "settled",
+        "kept",
+        "claim",
+        "time saved on bad",
+        "stops of gains",
+        "spared, then kept",
+        "claims",
+        "wrong",
     ];
     let mut table = Table::new(&head);
     for ((name, _), ours) in worlds.iter().zip(found) {
@@ -158,7 +166,12 @@ fn honesty(worlds: &[(String, Spec)], found: &[Vec<Night>]) {
 
 fn tried(nights: u64, rules: &Rules) {
     println!("What was tried, sd 0.0015\n");
-    let cells = [("corr. 0", 0.0, 0.0), ("corr. 0, interactions 0.3", 0.0, 0.3), ("corr. 0.5", 0.5, 0.0), ("corr. 0.9", 0.9, 0.0)];
+    let cells = [
+        ("corr. 0", 0.0, 0.0),
+        ("corr. 0, interactions 0.3", 0.0, 0.3),
+        ("corr. 0.5", 0.5, 0.0),
+        ("corr. 0.9", 0.9, 0.0),
+    ];
     let mut head = vec!["rule"];
     for (name, _, _) in cells {
         head.extend([name, "not real, %"]);
@@ -194,8 +207,17 @@ fn tried(nights: u64, rules: &Rules) {
 
 fn campaigns(nights: u64, rules: &Rules) {
     println!("Nights {CAMPAIGN} of campaigns, which know what the nights before have found, sd 0.0015\n");
-    let mut table =
-        Table::new(&["world", "gain", "keeps", "not real, %", "... of ideas, %", "settled", "kept", "claim", "time saved"]);
+    let mut table = Table::new(&[
+        "world",
+        "gain",
+        "keeps",
+        "not real, %",
+        "... of ideas, %",
+        "settled",
+        "kept",
+        "claim",
+        "time saved",
+    ]);
     for correlation in [0.0, 0.5, 0.9] {
         let spec = mixed(0.0015, correlation);
         let found = hold(spec, nights / CAMPAIGN, |world| {

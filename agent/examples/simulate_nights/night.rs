@@ -11,7 +11,7 @@ use nocturne::stats::early::{Early, LOOKS};
 use nocturne::stats::mixture::Mixture;
 use nocturne::stats::noise::{Noise, Observation};
 use nocturne::stats::race::{Change, SEARCH_SEEDS, Step, next_seed};
-use nocturne::stats::reference::{Glimpse, Reference};
+use nocturne::stats::reference::{Glimpse, Level, Reference};
 use nocturne::stats::{Rules, Run};
 
 use crate::tally::Night;
@@ -71,6 +71,8 @@ struct Hall<'a> {
     since_drift: f64,
     expected_gain: f64,
     night: Night,
+    /// The champion's level, until something is learnt.
+    level: Option<Level>,
 }
 
 fn run_of(seed: u32, measured: &Measured) -> Run {
@@ -97,11 +99,17 @@ impl Hall<'_> {
         self.reference.champion_ran(run_of(seed, &measured));
         self.curves.push((seed, measured));
         self.observe(group, seed, measured.val_bpb);
+        self.refresh();
         self.spend(1.0);
     }
 
     fn known(&self) -> Known<'_> {
-        Known::new(&self.rules, &self.belief, &self.noise, &self.reference)
+        Known::at(&self.rules, &self.belief, &self.noise, &self.reference, self.level.clone())
+    }
+
+    /// Something was learnt.
+    fn refresh(&mut self) {
+        self.level = self.reference.level(&self.belief.fresh(), &self.noise);
     }
 
     /// When the search ends: the rest is the morning's.
@@ -133,18 +141,20 @@ pub fn night(world: &mut World, rules: &Rules, memory: &mut Memory) -> Night {
         since_drift: 0.0,
         expected_gain: 0.0,
         night: Night::default(),
+        level: None,
     };
     let mut champion_group = 0;
     let mut ideas = 0;
     let mut waiting: Vec<NearMiss> = Vec::new();
+    // Noise first: the night's start runs under its seeds before anything is compared with it.
+    for seed in 0..rules.champion_seeds {
+        hall.champion_runs(seed, champion_group);
+        hall.night.champion_time += 1.0;
+    }
     while hall.time + 1.0 <= hall.end() {
         if rules.drift_every > 0 && hall.since_drift >= f64::from(rules.drift_every) {
-            let champion = hall.reference.champion();
-            let fresh = (0..SEARCH_SEEDS).find(|seed| !champion.iter().any(|run| run.seed == *seed));
-            match fresh.filter(|_| (champion.len() as u32) < rules.champion_seeds) {
-                Some(seed) => hall.champion_runs(seed, champion_group),
-                None => hall.spend(1.0),
-            }
+            // A seed that it has had: the same figure again.
+            hall.spend(1.0);
             hall.night.drift_time += 1.0;
             hall.since_drift = 0.0;
             continue;
@@ -192,6 +202,7 @@ pub fn night(world: &mut World, rules: &Rules, memory: &mut Memory) -> Night {
         if let (Some((estimate, error)), true) = (found, parts.is_empty()) {
             hall.belief.learn(estimate, error);
         }
+        hall.refresh();
     }
     morning(&mut hall);
     hall.night.gain = -hall.world.truth(&hall.champion);
@@ -202,12 +213,8 @@ pub fn night(world: &mut World, rules: &Rules, memory: &mut Memory) -> Night {
         *runs.entry((seen.night, seen.group)).or_default() += 1;
     }
     hall.observations.retain(|seen| runs.get(&(seen.night, seen.group)).is_some_and(|count| *count > 1));
-    *memory = Memory {
-        belief: hall.belief,
-        observations: hall.observations,
-        early: hall.early,
-        nights: hall.number + 1,
-    };
+    *memory =
+        Memory { belief: hall.belief, observations: hall.observations, early: hall.early, nights: hall.number + 1 };
     hall.night
 }
 
@@ -247,7 +254,7 @@ fn test(hall: &mut Hall, names: &[usize], parts: &[Mixture], champion_group: u64
             let known = hall.known();
             let mut stop = None;
             for (look, at) in LOOKS.iter().enumerate() {
-                let Some((ahead, error)) = hall.early.predict(look, measured.looks[look] - theirs.looks[look]) else {
+                let Some((ahead, error)) = hall.early.forecast(look, measured.looks[look] - theirs.looks[look]) else {
                     continue;
                 };
                 let seen = Glimpse { seed, val_bpb: theirs.val_bpb + ahead, error, era: 0 };
@@ -282,6 +289,7 @@ fn test(hall: &mut Hall, names: &[usize], parts: &[Mixture], champion_group: u64
             }
         }
         hall.observe(group, seed, measured.val_bpb);
+        hall.refresh();
         runs.push(run_of(seed, &measured));
         curves.push((seed, measured));
         let Step::Settle(decision) = decide::next(&hall.known(), &change, parts, &runs, &[]) else { continue };
@@ -290,7 +298,12 @@ fn test(hall: &mut Hall, names: &[usize], parts: &[Mixture], champion_group: u64
             hall.night.covered += f64::from(u8::from(low <= truth && truth <= high));
         }
         if decision.verdict == Verdict::Kept {
-            keep(hall, names, truth, decision.evidence.as_ref().map(|evidence| (evidence.expected, evidence.expected_interval)));
+            keep(
+                hall,
+                names,
+                truth,
+                decision.evidence.as_ref().map(|evidence| (evidence.expected, evidence.expected_interval)),
+            );
             hall.curves = curves;
             hall.night.spared_kept += f64::from(u8::from(spared));
         }

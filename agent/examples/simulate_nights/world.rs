@@ -67,9 +67,21 @@ impl World {
             let harm = -0.004 * size.ln();
             self.effects.push(match self.spec.effects {
                 Effects::Nothing => 0.0,
-                Effects::NothingOrHarm => if kind < 0.3 { 0.0 } else { harm },
+                Effects::NothingOrHarm => {
+                    if kind < 0.3 {
+                        0.0
+                    } else {
+                        harm
+                    }
+                }
                 Effects::Mixed if kind < 0.15 => -0.002 - 0.002 * size,
-                Effects::Mixed => if kind < 0.70 { harm } else { 0.0 },
+                Effects::Mixed => {
+                    if kind < 0.70 {
+                        harm
+                    } else {
+                        0.0
+                    }
+                }
             });
         }
         self.effects[idea]

@@ -50,6 +50,7 @@ pub(super) const LAYOUT: &[(&str, &[&str])] = &[
             "margin",
             "drift_every",
             "early_stop",
+            "combine",
             "early_spare",
             "morning_pairs",
             "expected_run_sd",

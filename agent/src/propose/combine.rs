@@ -10,7 +10,7 @@ use super::breadth::Breadth;
 use super::tried::Tried;
 use super::{Failure, LEAVE_ONE_OUT, ProposeError, Proposer, identical, shorten};
 use crate::edit::apply;
-use crate::flow::{Author, Brief, Evidence, PastExperiment, Proposal, Verdict};
+use crate::flow::{Author, Brief, Evidence, ExperimentId, PastExperiment, Proposal, Verdict};
 
 /// The word that stands in its proposals' author.
 pub(super) const NAME: &str = "combine";
@@ -40,6 +40,14 @@ pub(super) fn parts<'a>(proposal: &Proposal, history: &'a [PastExperiment]) -> V
     let names = set(&proposal.key).split('+');
     let found = names.map(|id| history.iter().find(|past| past.id.to_string() == id));
     found.collect::<Option<_>>().unwrap_or_default()
+}
+
+/// The experiments that a proposal tries again: one, or several together. Empty for any other proposal.
+pub fn tried_again(proposal: &Proposal) -> Vec<ExperimentId> {
+    if proposal.author.proposer != NAME {
+        return Vec::new();
+    }
+    set(&proposal.key).split('+').map(str::parse).collect::<Result<_, _>>().unwrap_or_default()
 }
 
 /// The part of a key that names the experiments: `2026-03-08-k4/3+2026-03-08-k4/7`. After an `@` follows the champion that they

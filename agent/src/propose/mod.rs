@@ -23,7 +23,7 @@ mod tried;
 mod tuner;
 
 pub use ablation::{AblationError, LEAVE_ONE_OUT, ablation, ablations_of_parts};
-pub use combine::Combine;
+pub use combine::{Combine, tried_again};
 pub use identical::Identical;
 pub use mix::Mix;
 pub use playbook::{Idea, Playbook};

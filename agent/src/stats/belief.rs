@@ -60,7 +60,7 @@ const TYPICAL_EFFECT: f64 = 2.0;
 const RUNG_WIDTH: f64 = 1.0 / 3.0;
 
 /// Rounds of expectation and maximisation after each experiment; they go on from where the last ended.
-const ROUNDS: usize = 8;
+const ROUNDS: usize = 3;
 
 impl Belief {
     /// What is believed before anything was found.

@@ -45,7 +45,7 @@ const ALONE: f64 = 0.6;
 /// Each part of a kept combination is at least this probable to be worth having.
 const PASSENGER: f64 = 0.35;
 
-/// Trials that a verdict of kept on a single idea rests on at least. A combination rests on its parts' trials too.
+/// Trials that a verdict of kept on a fresh idea rests on at least. What is tried again rests on its earlier trials too.
 const LEAST_TRIALS: u32 = 2;
 
 /// A trial is stopped early when its experiment is less probable than this to be worth having.
@@ -71,8 +71,19 @@ struct Weighed {
 impl<'a> Known<'a> {
     /// The campaign's rules, what effects are like, how much runs differ anyway, and all runs of the night.
     pub fn new(rules: &'a Rules, belief: &'a Belief, noise: &'a Noise, reference: &'a Reference) -> Self {
+        Self::at(rules, belief, noise, reference, reference.level(&belief.fresh(), noise))
+    }
+
+    /// The same with a level that was computed before: nothing has been learnt since.
+    pub fn at(
+        rules: &'a Rules,
+        belief: &'a Belief,
+        noise: &'a Noise,
+        reference: &'a Reference,
+        level: Option<Level>,
+    ) -> Self {
         let widen = widening(0.975, noise.pair_degrees.min(noise.run_degrees));
-        Known { rules, belief, noise, reference, level: reference.level(&belief.fresh(), noise), widen }
+        Known { rules, belief, noise, reference, level, widen }
     }
 
     /// What is believed of an experiment before its first run: of a fresh idea, or of its parts' sum.
@@ -134,7 +145,7 @@ pub fn next(known: &Known, change: &Change, parts: &[Mixture], candidate: &[Run]
     let combined = parts.len() > 1;
     let trials = weighed.found.candidate_runs;
     let sure = weighed.worth >= 1.0 - known.rules.false_keep;
-    let enough = combined || trials >= LEAST_TRIALS;
+    let enough = !parts.is_empty() || trials >= LEAST_TRIALS;
     let passenger = combined && weighed.parts.iter().any(|part| *part < PASSENGER);
     if sure && enough && !passenger {
         return settle(known, &weighed, Verdict::Kept, "kept", story);
@@ -166,7 +177,13 @@ pub fn next(known: &Known, change: &Change, parts: &[Mixture], candidate: &[Run]
         return settle(known, &weighed, Verdict::Inconclusive, "left open, it has had its trials", story);
     }
     if known.rules.combine && parts.is_empty() && trials == 1 && weighed.worth < ALONE {
-        return settle(known, &weighed, Verdict::Inconclusive, "waits to be tried together with another near miss", story);
+        return settle(
+            known,
+            &weighed,
+            Verdict::Inconclusive,
+            "waits to be tried together with another near miss",
+            story,
+        );
     }
     again(&weighed, "promising, another trial")
 }
@@ -236,10 +253,7 @@ pub fn champion_first(known: &Known, candidate: &[Run]) -> Option<u32> {
         if champion.len() as u32 >= known.rules.champion_seeds {
             return None;
         }
-        let best = champion
-            .iter()
-            .filter_map(|run| level.error_with(&[run.seed], &[]))
-            .fold(f64::INFINITY, f64::min);
+        let best = champion.iter().filter_map(|run| level.error_with(&[run.seed], &[])).fold(f64::INFINITY, f64::min);
         let blurred = BLURRED * known.belief.typical_effect();
         let wanted = best * best > (1.0 + UNMEASURED) * level.rest_variance() && best > blurred;
         return wanted.then_some(fresh);
@@ -278,7 +292,7 @@ pub fn hopeless(
 }
 
 /// Pairs of runs that the morning's claim needs, for a champion that is expected to be this much better than the start (positive, bits
-/// per byte): enough for a p-value below 0.01 in 19 of 20 mornings, two at least and the campaign's `morning_pairs` at most. It
+/// per byte): enough for a p-value below 0.01 in 19 of 20 mornings, three at least and the campaign's `morning_pairs` at most. It
 /// follows from the search's runs alone, so that the claim's own runs stay untouched by it.
 pub fn morning_pairs(rules: &Rules, noise: &Noise, expected: f64) -> u32 {
     let least = LEAST_PAIRS.min(rules.morning_pairs);
@@ -288,4 +302,7 @@ pub fn morning_pairs(rules: &Rules, noise: &Noise, expected: f64) -> u32 {
 }
 
 /// Fewer pairs than this are no confirmation, however large the gain.
-const LEAST_PAIRS: u32 = 2;
+const LEAST_PAIRS: u32 = 3;
+
+#[cfg(test)]
+mod tests;

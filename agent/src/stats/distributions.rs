@@ -76,8 +76,8 @@ fn normal_quantile_near(probability: f64) -> f64 {
         return normal_quantile(probability);
     }
     let t = (-2.0 * tail.ln()).sqrt();
-    let above = (2.515_517 + t * (0.802_853 + t * 0.010_328))
-        / (1.0 + t * (1.432_788 + t * (0.189_269 + t * 0.001_308)));
+    let above =
+        (2.515_517 + t * (0.802_853 + t * 0.010_328)) / (1.0 + t * (1.432_788 + t * (0.189_269 + t * 0.001_308)));
     if probability < 0.5 { above - t } else { t - above }
 }
 

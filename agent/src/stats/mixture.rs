@@ -108,7 +108,8 @@ impl Mixture {
     /// Mean and variance.
     pub fn moments(&self) -> (f64, f64) {
         let mean: f64 = self.parts.iter().map(|part| part.weight * part.mean).sum();
-        let square: f64 = self.parts.iter().map(|part| part.weight * (part.sd.powi(2) + (part.mean - mean).powi(2))).sum();
+        let square: f64 =
+            self.parts.iter().map(|part| part.weight * (part.sd.powi(2) + (part.mean - mean).powi(2))).sum();
         (mean, square)
     }
 
@@ -119,7 +120,7 @@ impl Mixture {
         let reach = (variance / (1.0 - probability).max(1e-6)).sqrt() * 2.0;
         let quantile = |p: f64| {
             let (mut low, mut high) = (mean - reach, mean + reach);
-            for _ in 0..34 {
+            for _ in 0..24 {
                 let middle = 0.5 * (low + high);
                 if self.below(middle) < p {
                     low = middle;

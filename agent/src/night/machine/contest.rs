@@ -12,10 +12,14 @@ use crate::flow::{BuildFailure, Decision, Evidence, Verdict};
 use crate::night::messages::{
     Attempt, Came, Champion, Effect, Finding, Launch, Lines, Measured, Setback, Settled, Unsettled,
 };
+use crate::propose;
 use crate::stats;
 use crate::stats::Run;
+use crate::stats::decide;
 use crate::stats::difference::difference;
+use crate::stats::mixture::Mixture;
 use crate::stats::race::{self, Change, SEARCH_SEEDS, Step};
+use crate::stats::reference::Glimpse;
 
 /// Left undecided, but this probable to be an improvement: worth another look later.
 const NEAR_MISS: f64 = 0.25;
@@ -28,6 +32,8 @@ pub(super) struct Contest {
     /// The kept experiment that it leaves out, for one of the morning's.
     pub without: Option<u32>,
     pub change: Change,
+    /// What is believed beforehand of the ideas that it tries again; empty for a fresh one.
+    pub parts: Vec<Mixture>,
     /// Its verified runs of this era.
     pub runs: Vec<Run>,
     /// Steps of each, by the trainer's word.
@@ -36,6 +42,10 @@ pub(super) struct Contest {
     pub faults: u32,
     /// What was said after each.
     pub story: Vec<String>,
+    /// What its trial showed before it was stopped early.
+    pub glimpse: Option<Glimpse>,
+    /// Whether its last trial would have been stopped early and was left to finish.
+    pub spared: bool,
     /// Whether the rule has seen the last run.
     pub judged: bool,
     /// Whether it has had a trial; it is on record then.
@@ -66,6 +76,9 @@ impl Contest {
             number,
             without,
             change,
+            parts: Vec::new(),
+            glimpse: None,
+            spared: false,
             runs: Vec::new(),
             steps: Vec::new(),
             faults: 0,
@@ -79,6 +92,11 @@ impl Contest {
     fn trials(&self) -> u32 {
         u32::try_from(self.runs.len()).unwrap_or(u32::MAX)
     }
+}
+
+/// Numbers of the experiments that a proposal tries again.
+fn tried_again(proposal: Option<&crate::flow::Proposal>) -> Vec<u32> {
+    proposal.map(propose::tried_again).unwrap_or_default().iter().map(|id| id.number).collect()
 }
 
 fn change(lines: Lines, proposal: Option<&crate::flow::Proposal>) -> Change {
@@ -118,10 +136,8 @@ impl Machine {
         if contest.without.is_some() {
             return self.go_on_without(effects);
         }
-        // The first trial is screening, for which one run of the champion under the same seed will do.
-        if !contest.runs.is_empty()
-            && self.reign.runs.len() < self.rules.champion_seeds as usize
-            && let Some(seed) = self.reign.next_seed(&contest.runs)
+        if let Some(seed) = decide::champion_first(&self.known(), &contest.runs)
+            && !self.reign.fails_under(seed)
         {
             return self.try_out(Role::Champion, seed, effects);
         }
@@ -152,21 +168,25 @@ impl Machine {
     /// What the rule says of the runs so far; `None`: it goes on.
     fn judge(&mut self, effects: &mut Vec<Effect>) -> Option<Decision> {
         let unbiased = self.runs_that_chose_nothing();
-        let contest = self.contest.as_mut().filter(|contest| !contest.judged)?;
-        contest.judged = true;
-        let (rules, noise, champion) = (&self.rules, &self.knowledge.noise, &self.reign.runs);
+        let contest = self.contest.as_ref().filter(|contest| !contest.judged)?;
         let step = match contest.without {
-            Some(without) => super::morning::judge(rules, noise, without, contest, &unbiased),
-            None => race::next(
-                rules,
-                &self.knowledge.belief,
-                noise,
-                &contest.change,
-                &contest.runs,
-                champion,
-                &contest.story,
-            ),
+            Some(without) => {
+                super::morning::judge(&self.rules, &self.knowledge.noise, without, contest, &unbiased)
+            }
+            None => decide::next(&self.known(), &contest.change, &contest.parts, &contest.runs, &contest.story),
         };
+        let contest = self.contest.as_mut()?;
+        contest.judged = true;
+        if std::mem::take(&mut contest.spared) {
+            let worth = match &step {
+                Step::Again { .. } => true,
+                Step::Settle(decision) => {
+                    decision.verdict == Verdict::Kept
+                        || decision.evidence.as_ref().is_some_and(|evidence| evidence.near_miss)
+                }
+            };
+            self.knowledge.early.count_spared(worth);
+        }
         match step {
             Step::Settle(decision) => Some(*decision),
             Step::Again { words } => {
@@ -185,13 +205,11 @@ impl Machine {
         contest.runs.push(Run { seed, val_bpb, era: self.era, documents: measured.documents });
         contest.steps.push(trial.steps);
         contest.judged = false;
+        contest.spared = trial.spared;
         let Some(champion) = self.reign.runs.iter().find(|run| run.seed == seed) else { return };
         let found = val_bpb - champion.val_bpb;
         for (look, curve_difference) in trial.looks {
             self.knowledge.early.observe(look, curve_difference, found);
-        }
-        if let Some(worth) = trial.spared {
-            self.knowledge.early.count_spared(found <= worth);
         }
     }
 
@@ -256,7 +274,8 @@ impl Machine {
         if trials == 0 {
             self.settle_failed(Verdict::Discarded, words, effects);
             if let Testing::Settling { finding, .. } = &mut self.testing {
-                *finding = forecast;
+                // By what it showed against the champion's level, where that is known.
+                *finding = finding.or(forecast);
             }
             return;
         }
@@ -298,14 +317,19 @@ impl Machine {
 
     /// Has the decision recorded. `attempts` stand for those of the launch where it has none.
     fn settle(&mut self, decision: Decision, attempts: Vec<Attempt>, effects: &mut Vec<Effect>) {
+        if let (Verdict::Kept, Some(evidence)) = (decision.verdict, &decision.evidence) {
+            self.expected_gain -= evidence.expected;
+        }
         let Some(contest) = &self.contest else { return };
         let attempts = match &contest.executable {
             Executable::Built(launch) if attempts.is_empty() => launch.attempts.clone(),
             Executable::Built(_) | Executable::Unbuilt(_) => attempts,
         };
         // What the morning leaves out was chosen for having been kept: it says nothing of what ideas are like.
-        let learnt = decision.difference.filter(|_| contest.without.is_none()).zip(decision.evidence.as_ref());
-        let finding = learnt.map(|(estimate, evidence)| Finding { estimate, standard_error: evidence.standard_error });
+        let finding = (contest.without.is_none() && contest.parts.is_empty())
+            .then(|| self.known().found(&contest.runs, contest.glimpse.as_ref()))
+            .flatten()
+            .map(|(estimate, standard_error)| Finding { estimate, standard_error });
         self.testing = Testing::Settling { number: contest.number, verdict: decision.verdict, finding };
         effects.push(Effect::Settle {
             settled: Box::new(Settled {
@@ -320,6 +344,31 @@ impl Machine {
         });
     }
 
+    /// What a settled experiment tells of the champion's level, and of the ideas in it.
+    fn remember(&mut self, contest: &Contest, verdict: Verdict) {
+        let runs = contest.runs.clone();
+        let prior = (!contest.parts.is_empty()).then(|| self.known().prior(&contest.parts));
+        if verdict == Verdict::Kept {
+            return self.reference.kept(runs, prior);
+        }
+        let after = self.known().after(&contest.parts, &runs, contest.glimpse.as_ref());
+        let again = tried_again(contest.executable.proposal());
+        let numbers = if again.is_empty() { vec![contest.number] } else { again };
+        if numbers.len() == after.len() {
+            self.hopes.extend(numbers.into_iter().zip(after));
+        }
+        self.reference.dropped(runs, contest.glimpse, prior);
+    }
+
+    /// A candidate that has just been built; one that tries ideas of this night again begins with what was found of them.
+    pub(super) fn new_contest(&self, launch: Arc<Launch>) -> Contest {
+        let mut contest = Contest::new(launch);
+        let again = tried_again(contest.executable.proposal());
+        let parts: Option<Vec<Mixture>> = again.iter().map(|number| self.hopes.get(number).cloned()).collect();
+        contest.parts = parts.filter(|_| contest.without.is_none()).unwrap_or_default();
+        contest
+    }
+
     /// The decision is recorded.
     pub(super) fn contest_settled(&mut self, contest: Contest, verdict: Verdict, finding: Option<Finding>) {
         if contest.without.is_some() {
@@ -332,6 +381,7 @@ impl Machine {
         if matches!(self.making, Making::Resting) {
             self.making = Making::Idle;
         }
+        self.remember(&contest, verdict);
         if let Some(finding) = finding {
             self.knowledge.belief.learn(finding.estimate, finding.standard_error);
         }

@@ -40,7 +40,10 @@ use testing::{Executable, Testing, Trial};
 
 use super::messages::{Champion, Effect, Ending, Event, Limits};
 use crate::stats::Rules;
+use crate::stats::decide::Known;
+use crate::stats::mixture::Mixture;
 use crate::stats::noise::Noise;
+use crate::stats::reference::Reference;
 
 /// What the night is at.
 #[derive(Debug, Clone)]
@@ -74,6 +77,12 @@ pub struct Machine {
     /// Trials since the champion last repeated one of its seeds.
     since_drift_watch: u32,
     knowledge: Knowledge,
+    /// What everything that ran in this era tells of the champion's level.
+    reference: Reference,
+    /// What is believed of this night's experiments that are settled and were not kept, by number: for trying them again.
+    hopes: HashMap<u32, Mixture>,
+    /// What the kept experiments are expected to be worth together, bits per byte, positive; of this part of the night.
+    expected_gain: f64,
     /// The last trial's ordinal, per experiment that may have another.
     ordinals: HashMap<u32, u32>,
     next_number: u32,
@@ -118,6 +127,11 @@ impl Machine {
     /// Numbers of the experiments kept so far, in order.
     pub fn kept(&self) -> &[u32] {
         &self.kept
+    }
+
+    /// All that a decision rests on.
+    fn known(&self) -> Known<'_> {
+        Known::new(&self.rules, &self.knowledge.belief, &self.knowledge.noise, &self.reference)
     }
 
     /// Whether [`Effect::Finish`] was asked for.
@@ -218,7 +232,7 @@ impl Machine {
         }
         if let Some(launch) = self.making.take_ready() {
             self.next_number += 1;
-            self.contest = Some(Box::new(Contest::new(launch)));
+            self.contest = Some(Box::new(self.new_contest(launch)));
             self.test_next(now, effects);
         }
     }

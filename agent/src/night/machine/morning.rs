@@ -13,7 +13,7 @@ use crate::night::messages::{Effect, Ending, Measured};
 use crate::stats::difference::difference;
 use crate::stats::noise::Noise;
 use crate::stats::race::{RULE, SEARCH_SEEDS, Step};
-use crate::stats::{Rules, Run, claim, untested};
+use crate::stats::{Rules, Run, claim, decide, untested};
 
 /// Seeds from the first fresh one on, of which there are as many as the search has.
 const FRESH_SEEDS: std::ops::Range<u32> = SEARCH_SEEDS..2 * SEARCH_SEEDS;
@@ -115,8 +115,14 @@ impl Machine {
         if matches!(self.phase, Phase::Morning(_)) {
             return 0.0;
         }
-        let trials = 2.0 * f64::from(self.rules.morning_pairs.min(FRESH_SEEDS.end - FRESH_SEEDS.start));
+        let trials = 2.0 * f64::from(self.morning_pairs());
         (trials * self.expected_seconds()).min(LARGEST_RESERVE * most)
+    }
+
+    /// Pairs that the claim is to rest on. What is expected of the champion follows from the search's runs alone.
+    fn morning_pairs(&self) -> u32 {
+        let pairs = decide::morning_pairs(&self.rules, &self.knowledge.noise, self.expected_gain);
+        pairs.min(FRESH_SEEDS.end - FRESH_SEEDS.start)
     }
 
     /// The search has ended: the morning follows, if there is anything to confirm.
@@ -135,7 +141,7 @@ impl Machine {
     pub(super) fn morning_next(&mut self, now: f64, effects: &mut Vec<Effect>) {
         let Phase::Morning(morning) = &self.phase else { return };
         if !morning.claimed {
-            if let Some((side, seed, trials)) = morning.next(self.rules.morning_pairs)
+            if let Some((side, seed, trials)) = morning.next(self.morning_pairs())
                 && self.time_for(trials, now)
             {
                 return self.try_out(Role::Morning(side), seed, effects);
@@ -149,7 +155,7 @@ impl Machine {
         }
         if let Some(launch) = self.making.take_ready() {
             self.next_number += 1;
-            self.contest = Some(Box::new(Contest::new(launch)));
+            self.contest = Some(Box::new(self.new_contest(launch)));
             return self.go_on_with_contest(now, effects);
         }
         if !self.leaves_out_another(now) && !self.making.leaves_one_out() {

@@ -8,6 +8,7 @@ use crate::stats;
 use crate::stats::Run;
 use crate::stats::noise::Noise;
 use crate::stats::race::SEARCH_SEEDS;
+use crate::stats::reference::Reference;
 
 /// Trials of the champion in a row that may fail before it is no measure any more.
 const FAILURES_BEFORE_GIVING_UP: u32 = 2;
@@ -141,7 +142,9 @@ impl Machine {
     pub(super) fn champion_ran(&mut self, trial: &Trial, measured: Measured, effects: &mut Vec<Effect>) {
         let (seed, val_bpb) = (trial.seed, measured.verified.val_bpb);
         self.knowledge.ran(&self.rules, self.champion.number, self.era, seed, val_bpb);
-        self.reign.runs.push(Run { seed, val_bpb, era: self.era, documents: measured.documents });
+        let run = Run { seed, val_bpb, era: self.era, documents: measured.documents };
+        self.reference.champion_ran(run.clone());
+        self.reign.runs.push(run);
         self.reign.steps.push(trial.steps);
         self.reign.failures = 0;
         self.champion.val_bpb = mean(&self.reign.runs);
@@ -177,6 +180,7 @@ impl Machine {
     fn begin_era(&mut self, why: &str, effects: &mut Vec<Effect>) {
         self.era += 1;
         self.reign = Reign::default();
+        self.reference = Reference::new();
         effects.push(Effect::Warn {
             text: format!(
                 "the machine seems to have changed: {why}; the champion is measured anew and earlier runs are not compared with \

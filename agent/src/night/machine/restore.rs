@@ -11,7 +11,12 @@ use super::testing::{Executable, Role, Side, Testing, Trial};
 use super::{LeftOver, Machine, Phase};
 use crate::flow::{Purpose, Verdict};
 use crate::night::messages::{Came, Champion, Ending, Limits, Measured, PastTrial, Start};
+use crate::stats::reference::Reference;
 use crate::stats::{Rules, Run};
+
+fn run_of(trial: &PastTrial, measured: &Measured) -> Run {
+    Run { seed: trial.seed, val_bpb: measured.verified.val_bpb, era: trial.era, documents: measured.documents.clone() }
+}
 
 impl Machine {
     /// A night about to begin or to go on.
@@ -36,6 +41,9 @@ impl Machine {
             era: start.trials.iter().map(|trial| trial.era).max().unwrap_or(0),
             since_drift_watch: 0,
             knowledge,
+            reference: Reference::new(),
+            hopes: HashMap::new(),
+            expected_gain: 0.0,
             ordinals: HashMap::new(),
             next_number: start.next_number,
             turn: start.turn,
@@ -109,6 +117,7 @@ impl Machine {
             }
             self.recall_run(trial, measured);
         }
+        self.recall_reference(trials);
         if estimate {
             self.knowledge.estimate_noise(&self.rules);
         }
@@ -131,16 +140,54 @@ impl Machine {
         self.searched = search.collect();
     }
 
+    /// What the trials of this era tell of the champion's level, in the order in which it was learnt. What trials that were stopped
+    /// early showed, and what was believed of ideas that were tried again, is not on record: those count as nothing and as fresh.
+    fn recall_reference(&mut self, trials: &[PastTrial]) {
+        let in_hand = self.contest.as_ref().map(|contest| contest.number);
+        let mut champion = 0;
+        let mut open: Option<(u32, Vec<Run>)> = None;
+        let searched = trials.iter().filter(|trial| trial.purpose == Purpose::Search && trial.era == self.era);
+        let settle = |reference: &mut Reference, champion: &mut u32, (number, runs): (u32, Vec<Run>)| {
+            if self.kept.contains(&number) {
+                *champion = number;
+                reference.kept(runs, None);
+            } else if Some(number) != in_hand {
+                reference.dropped(runs, None, None);
+            }
+        };
+        for trial in searched {
+            let Came::Verified(measured) = &trial.came else { continue };
+            let run = run_of(trial, measured);
+            match &mut open {
+                // A seed that is run again watches for drift.
+                Some((number, runs)) if *number == trial.number => {
+                    if !runs.iter().any(|ran| ran.seed == run.seed) {
+                        runs.push(run);
+                    }
+                }
+                _ if trial.number == champion => self.reference.champion_ran(run),
+                _ => {
+                    if let Some(done) = open.take() {
+                        settle(&mut self.reference, &mut champion, done);
+                    }
+                    if trial.number == champion {
+                        self.reference.champion_ran(run);
+                    } else {
+                        open = Some((trial.number, vec![run]));
+                    }
+                }
+            }
+        }
+        if let Some(done) = open {
+            settle(&mut self.reference, &mut champion, done);
+        }
+    }
+
     fn recall_run(&mut self, trial: &PastTrial, measured: &Measured) {
         if trial.era != self.era {
             return;
         }
-        let run = Run {
-            seed: trial.seed,
-            val_bpb: measured.verified.val_bpb,
-            era: trial.era,
-            documents: measured.documents.clone(),
-        };
+        let run = run_of(trial, measured);
         match (trial.purpose, &mut self.phase) {
             (Purpose::Morning, Phase::Morning(morning)) if trial.number == 0 => morning.start.push(run),
             (Purpose::Morning, Phase::Morning(morning)) if trial.number == self.champion.number => {
@@ -210,9 +257,9 @@ impl Machine {
             seconds: None,
             steps: last.steps,
             looks: Vec::new(),
-            worth: None,
             stopping: false,
-            spared: None,
+            spared: false,
+            glimpse: None,
         })))
     }
 }

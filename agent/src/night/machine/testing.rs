@@ -7,8 +7,9 @@ use super::{Machine, Phase};
 use crate::flow::{BuildFailure, Candidate, Proposal, Purpose, Rejected, Trained, TrialEnd, Verdict};
 use crate::night::messages::{Effect, Ending, Finding, Launch, Measured, Standing};
 use crate::stats;
+use crate::stats::decide::{self, Known};
 use crate::stats::early::Early;
-use crate::stats::race;
+use crate::stats::reference::Glimpse;
 
 /// Trials in a row that may end in a fault of the machine before the experiment is left alone.
 const FAULTS_BEFORE_LEAVING_IT: u32 = 3;
@@ -97,12 +98,12 @@ pub(super) struct Trial {
     pub steps: u64,
     /// Looks at its curve: which, and the difference seen.
     pub looks: Vec<(usize, f64)>,
-    /// The largest final difference that would be worth going on with, once it was asked for; it stays the same meanwhile.
-    pub worth: Option<f64>,
     /// Asked to be stopped early.
     pub stopping: bool,
-    /// Left to finish though it looked hopeless: the largest final difference that would show that to have been wrong.
-    pub spared: Option<f64>,
+    /// Left to finish though it looked hopeless.
+    pub spared: bool,
+    /// What it showed when it was asked to be stopped.
+    pub glimpse: Option<Glimpse>,
 }
 
 impl Trial {
@@ -166,9 +167,9 @@ impl Machine {
             seconds: None,
             steps: 0,
             looks: Vec::new(),
-            worth: None,
             stopping: false,
-            spared: None,
+            spared: false,
+            glimpse: None,
         };
         if matches!(self.phase, Phase::Search) {
             self.searched.insert(seed);
@@ -227,22 +228,22 @@ impl Machine {
             return;
         }
         trial.looks.push((look, curve_difference));
-        if !self.rules.early_stop || trial.stopping || trial.spared.is_some() {
+        if !self.rules.early_stop || trial.stopping || trial.spared {
             return;
         }
-        let (rules, knowledge, champion) = (&self.rules, &self.knowledge, &self.reign.runs);
-        let (belief, noise) = (&knowledge.belief, &knowledge.noise);
-        let worth = trial.worth.or_else(|| {
-            race::worth_going_on(rules, belief, noise, &contest.change, &contest.runs, champion, trial.seed)
-        });
-        let Some(worth) = worth else { return };
-        trial.worth = Some(worth);
-        let Some(reason) = knowledge.early.judge(look, curve_difference, worth) else { return };
+        let theirs = self.reign.runs.iter().find(|run| run.seed == trial.seed);
+        let ahead = self.knowledge.early.forecast(look, curve_difference);
+        let (Some(theirs), Some((ahead, error))) = (theirs, ahead) else { return };
+        let glimpse = Glimpse { seed: trial.seed, val_bpb: theirs.val_bpb + ahead, error, era: self.era };
+        let known = Known::new(&self.rules, &self.knowledge.belief, &self.knowledge.noise, &self.reference);
+        let reason = decide::hopeless(&known, &contest.change, &contest.parts, &contest.runs, &glimpse);
+        let Some(reason) = reason else { return };
         if Early::spared(&self.rules, self.lot.wrapping_add(u64::from(number))) {
-            trial.spared = Some(worth);
+            trial.spared = true;
             effects.push(Effect::Spare { number, trial: ordinal, look });
         } else {
             trial.stopping = true;
+            trial.glimpse = Some(glimpse);
             effects.push(Effect::StopEarly { number, trial: ordinal, reason });
         }
     }
@@ -262,6 +263,9 @@ impl Machine {
             TrialEnd::StoppedEarly { message } if trial.role == Role::Candidate => {
                 self.since_drift_watch += 1;
                 let forecast = self.forecast(&trial);
+                if let Some(contest) = &mut self.contest {
+                    contest.glimpse = trial.glimpse;
+                }
                 return self.settle_hopeless(message, forecast, effects);
             }
             TrialEnd::StoppedEarly { message } => format!("it was stopped: {message}"),

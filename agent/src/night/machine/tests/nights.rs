@@ -95,7 +95,8 @@ fn a_night_of_gains_is_confirmed_and_its_parts_left_out() {
     assert!(records.kept.len() > 1, "{:?}", records.verdicts);
     assert_eq!(records.claims, 1);
     let morning = launches(&log).filter(|(_, _, purpose)| *purpose == Purpose::Morning).count();
-    assert_eq!(morning, 2 * Rules::default().morning_pairs as usize);
+    // Large gains are confirmed by fewer pairs than the campaign allows.
+    assert!(morning % 2 == 0 && (6..=2 * Rules::default().morning_pairs as usize).contains(&morning), "{morning}");
     let left_out = launches(&log).filter_map(|(launch, ..)| launch.without).collect::<std::collections::BTreeSet<_>>();
     assert_eq!(left_out, records.kept.iter().copied().collect());
     assert_eq!(ending(&log), Some(&Ending::ExperimentsDone));

@@ -1,0 +1,139 @@
+use super::*;
+use crate::stats::mixture::Part;
+
+const SD: f64 = 0.0015;
+
+fn run(seed: u32, val_bpb: f64) -> Run {
+    Run { seed, val_bpb, era: 0, documents: [].into() }
+}
+
+/// Noise that is known well.
+fn noise(correlation: f64) -> Noise {
+    Noise {
+        seed_variance: correlation * SD * SD,
+        rest_variance: (1.0 - correlation) * SD * SD,
+        run_degrees: 200.0,
+        pair_degrees: 200.0,
+        ..Noise::expected(&Rules::default())
+    }
+}
+
+/// A champion at 1.0 that has run under so many seeds.
+fn champion(runs: u32) -> Reference {
+    let mut reference = Reference::new();
+    (0..runs).for_each(|seed| reference.champion_ran(run(seed, 1.0)));
+    reference
+}
+
+fn runs(differences: &[f64]) -> Vec<Run> {
+    (0..).zip(differences).map(|(seed, difference)| run(seed, 1.0 + difference)).collect()
+}
+
+fn says(step: &Step) -> &str {
+    match step {
+        Step::Again { .. } => "again",
+        Step::Settle(decision) => match (decision.verdict, decision.evidence.as_ref().is_some_and(|e| e.near_miss)) {
+            (Verdict::Kept, _) => "kept",
+            (_, true) => "near miss",
+            _ => "dropped",
+        },
+    }
+}
+
+#[test]
+fn a_fresh_idea_is_kept_on_two_trials_dropped_on_one_or_waits() {
+    let rules = Rules::default();
+    let alone = Rules { combine: false, ..rules.clone() };
+    let belief = Belief::new(&rules);
+    for (rules, differences, expected) in [
+        (&rules, &[-0.009][..], "again"),
+        (&rules, &[-0.009, -0.008], "kept"),
+        (&rules, &[0.003], "dropped"),
+        (&rules, &[-0.009, 0.006], "dropped"),
+        (&rules, &[-0.0029], "near miss"),
+        (&alone, &[-0.0029], "again"),
+        (&alone, &[-0.0029, -0.0031, -0.003, -0.003], "kept"),
+    ] {
+        let (noise, reference) = (noise(0.3), champion(6));
+        let known = Known::new(rules, &belief, &noise, &reference);
+        let step = next(&known, &Change::default(), &[], &runs(differences), &[]);
+        assert_eq!(says(&step), expected, "{differences:?}: {step:?}");
+    }
+}
+
+#[test]
+fn a_combination_is_kept_when_no_part_looks_like_a_passenger() {
+    let rules = Rules::default();
+    let (belief, noise, reference) = (Belief::new(&rules), noise(0.0), champion(12));
+    let known = Known::new(&rules, &belief, &noise, &reference);
+    let part = |gain: f64| {
+        Mixture::new([(1.0 - gain, 0.0, 0.0), (gain, -0.003, 0.0005)].map(|(weight, mean, sd)| Part {
+            weight,
+            mean,
+            sd,
+        }))
+    };
+    for (parts, found, expected) in [
+        ([part(0.5), part(0.5)], -0.008, "kept"),
+        // Likely together, but the second hardly adds to the first.
+        ([part(0.97), part(0.1)], -0.003, "near miss"),
+        ([part(0.5), part(0.5)], 0.002, "dropped"),
+    ] {
+        let step = next(&known, &Change::default(), &parts, &runs(&[found]), &[]);
+        assert_eq!(says(&step), expected, "{found}: {step:?}");
+    }
+    let after = known.after(&[part(0.5), part(0.5)], &runs(&[-0.008]), None);
+    assert!(after.len() == 2 && after.iter().all(|part| part.below(0.0) > 0.9));
+}
+
+#[test]
+fn what_only_removes_lines_is_kept_when_it_is_no_worse() {
+    let rules = Rules::default();
+    let (belief, noise, reference) = (Belief::new(&rules), noise(0.95), champion(6));
+    let known = Known::new(&rules, &belief, &noise, &reference);
+    let change = Change { lines_removed: 3, ..Change::default() };
+    assert_eq!(says(&next(&known, &change, &[], &runs(&[0.0, 0.0001, 0.0]), &[])), "kept");
+    assert_eq!(says(&next(&known, &Change::default(), &[], &runs(&[0.0, 0.0001, 0.0]), &[])), "dropped");
+    assert_eq!(says(&next(&known, &change, &[], &runs(&[0.004, 0.004, 0.004]), &[])), "dropped");
+}
+
+#[test]
+fn the_champion_runs_alone_only_where_that_tells_most() {
+    let rules = Rules::default();
+    let belief = Belief::new(&rules);
+    for (correlation, champion_runs, candidate, expected) in [
+        (0.0, 0, 0, true),
+        (0.0, 1, 0, true),
+        (0.0, 4, 0, false),
+        // One run under the same seed is all that a first trial needs.
+        (0.95, 1, 0, false),
+        // A second trial under a seed of its own would tell next to nothing.
+        (0.95, 1, 1, true),
+        (0.0, 4, 4, false),
+    ] {
+        let (noise, reference) = (noise(correlation), champion(champion_runs));
+        let known = Known::new(&rules, &belief, &noise, &reference);
+        let seed = champion_first(&known, &runs(&vec![0.0; candidate]));
+        assert_eq!(seed.is_some(), expected, "{correlation} {champion_runs} {candidate}: {seed:?}");
+    }
+}
+
+#[test]
+fn a_trial_is_hopeless_by_what_its_curve_promises() {
+    let rules = Rules::default();
+    let (belief, noise, reference) = (Belief::new(&rules), noise(0.5), champion(6));
+    let known = Known::new(&rules, &belief, &noise, &reference);
+    for (ahead, error, expected) in [(0.006, 0.001, true), (0.0, 0.003, false), (-0.004, 0.001, false)] {
+        let glimpse = Glimpse { seed: 0, val_bpb: 1.0 + ahead, error, era: 0 };
+        let why = hopeless(&known, &Change::default(), &[], &[], &glimpse);
+        assert_eq!(why.is_some(), expected, "{ahead} {error}: {why:?}");
+    }
+}
+
+#[test]
+fn a_large_gain_needs_few_pairs_and_a_small_one_all() {
+    let rules = Rules { morning_pairs: 8, ..Rules::default() };
+    for (expected, pairs) in [(0.03, 3), (0.0, 8), (-0.01, 8), (0.004, 5)] {
+        assert_eq!(morning_pairs(&rules, &noise(0.0), expected), pairs, "{expected}");
+    }
+}
