@@ -49,7 +49,7 @@ fn a_fresh_idea_is_kept_on_two_trials_dropped_on_one_or_waits() {
         (&rules, &[-0.009][..], "again"),
         (&rules, &[-0.009, -0.008], "kept"),
         (&rules, &[0.003], "dropped"),
-        (&rules, &[-0.009, 0.006], "dropped"),
+        (&rules, &[-0.009, 0.009], "dropped"),
         (&rules, &[-0.0029], "near miss"),
         (&alone, &[-0.0029], "again"),
         (&alone, &[-0.0029, -0.0031, -0.003, -0.003], "kept"),
