@@ -43,13 +43,13 @@ pub const NEAR_MISS: f64 = 0.2;
 const ALONE: f64 = 0.6;
 
 /// Each part of a kept combination is at least this probable to be worth having.
-const PASSENGER: f64 = 0.35;
+const PASSENGER: f64 = 0.3;
 
 /// Trials that a verdict of kept on a fresh idea rests on at least. What is tried again rests on its earlier trials too.
 const LEAST_TRIALS: u32 = 2;
 
 /// A trial is stopped early when its experiment is less probable than this to be worth having.
-const STOP: f64 = 0.04;
+const STOP: f64 = 0.06;
 
 /// Another run of the champion pays when the least variance that a candidate's first difference could have would grow by this share
 /// without it.

@@ -19,10 +19,10 @@ pub struct Rules {
     pub decision: Method,
     /// How often a proposer may repair one proposal that was refused or did not build. Default 3.
     pub repair_rounds: u32,
-    /// Seeds on which the night's start is measured before anything is compared with it. A later champion begins with the runs that it
-    /// was kept for and is brought to as many before a candidate's second trial; a first one is compared with what there is. Default 4.
+    /// Seeds on which the night's start is measured before anything is compared with it, and the most runs that a champion has for a
+    /// candidate's first trial. Default 6.
     pub champion_seeds: u32,
-    /// Most trials of one experiment. Default 6.
+    /// Most trials of one experiment. Default 8.
     pub most_trials: u32,
     /// An experiment is kept only when the probability that it is no improvement is at most this. The last trial mostly leaves less, so that
     /// far fewer of the keeps are no improvement (docs/decisions.md). Default 0.25.
@@ -53,8 +53,8 @@ impl Default for Rules {
         Self {
             decision: Method::Race,
             repair_rounds: 3,
-            champion_seeds: 4,
-            most_trials: 6,
+            champion_seeds: 6,
+            most_trials: 8,
             false_keep: 0.25,
             least_effect: 0.000_2,
             least_effect_per_line: 0.000_005,

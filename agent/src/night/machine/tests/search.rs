@@ -14,7 +14,7 @@ fn value(worth: f64) -> impl Fn(u32, u32, Purpose) -> f64 {
 
 #[test]
 fn the_start_is_measured_under_its_seeds_before_anything_is_compared_with_it() {
-    let mut night = Script::new(limits(), Rules::default());
+    let mut night = Script::new(limits(), Rules { champion_seeds: 4, ..Rules::default() });
     night.step(Event::Begin);
     assert_eq!(trains(&night.step(built(0))), [(0, 0)]);
     let effects = night.trial(2.0);
