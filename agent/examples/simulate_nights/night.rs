@@ -234,6 +234,7 @@ fn test(hall: &mut Hall, names: &[usize], parts: &[Mixture], champion_group: u64
     let mut runs: Vec<Run> = Vec::new();
     let mut curves = Vec::new();
     let mut spared = false;
+    let mut looks = Vec::new();
     loop {
         if let Some(seed) = decide::champion_first(&hall.known(), &runs).filter(|_| !runs.is_empty()) {
             if hall.time + 2.0 > hall.end() {
@@ -285,7 +286,9 @@ fn test(hall: &mut Hall, names: &[usize], parts: &[Mixture], champion_group: u64
         }
         if let Some(theirs) = theirs {
             for (look, (ours, theirs_at)) in measured.looks.iter().zip(theirs.looks).enumerate() {
-                hall.early.observe(look, ours - theirs_at, measured.val_bpb - theirs.val_bpb);
+                let (curve, last) = (ours - theirs_at, measured.val_bpb - theirs.val_bpb);
+                hall.early.observe(look, curve, last);
+                looks.push((look, curve, last));
             }
         }
         hall.observe(group, seed, measured.val_bpb);
@@ -305,6 +308,7 @@ fn test(hall: &mut Hall, names: &[usize], parts: &[Mixture], champion_group: u64
                 decision.evidence.as_ref().map(|evidence| (evidence.expected, evidence.expected_interval)),
             );
             hall.curves = curves;
+            hall.early.new_reference(&looks);
             hall.night.spared_kept += f64::from(u8::from(spared));
         }
         return Some(Tested { runs, glimpse: None, decision: Some(decision.verdict) });

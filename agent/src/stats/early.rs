@@ -69,10 +69,23 @@ impl Early {
         Early::default()
     }
 
-    /// Trials are compared with another champion from now on: what curves said against the last one counts no more. How many stops
-    /// were wrong is a figure of the rule and stays.
-    pub fn new_reference(&mut self) {
-        self.seen.clear();
+    /// Trials are compared with another champion from now on. `own`: look, curve's difference and final difference of its own trials
+    /// against the champion before. Everything seen is told anew against the new one: its curves are its own word, but how they went
+    /// with what the evaluator then found was seen while it was a candidate, so that a curve that promises too much only moves the
+    /// line. Where its trials have no look, what was seen counts no more. How many stops were wrong is a figure of the rule and stays.
+    pub fn new_reference(&mut self, own: &[(usize, f64, f64)]) {
+        for (look, points) in self.seen.iter_mut().enumerate() {
+            let mine: Vec<(f64, f64)> = own.iter().filter(|seen| seen.0 == look).map(|seen| (seen.1, seen.2)).collect();
+            if mine.is_empty() {
+                points.clear();
+                continue;
+            }
+            let count = mine.len() as f64;
+            let (curve, last) = mine.iter().fold((0.0, 0.0), |sum, seen| (sum.0 + seen.0 / count, sum.1 + seen.1 / count));
+            for point in points {
+                *point = (point.0 - curve, point.1 - last);
+            }
+        }
     }
 
     /// Learns from a trial that finished: the curve's difference at look number `look` and the difference of the two runs in the end,
@@ -256,7 +269,7 @@ mod tests {
             assert_eq!(early.forecast(2, difference), None);
         }
         early.count_spared(false);
-        early.new_reference();
+        early.new_reference(&[]);
         assert_eq!(early.judge(2, 0.007, 0.0), None, "what was seen against the last champion does not count");
         assert_eq!(early.false_stops().unwrap().spared, 1);
         // Against it, honest trials all look alike, whatever becomes of them.

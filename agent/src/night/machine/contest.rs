@@ -42,6 +42,8 @@ pub(super) struct Contest {
     pub faults: u32,
     /// What was said after each.
     pub story: Vec<String>,
+    /// Looks at its finished trials: which, the curve's difference and the final one.
+    pub looks: Vec<(usize, f64, f64)>,
     /// What its trial showed before it was stopped early.
     pub glimpse: Option<Glimpse>,
     /// Whether its last trial would have been stopped early and was left to finish.
@@ -77,6 +79,7 @@ impl Contest {
             without,
             change,
             parts: Vec::new(),
+            looks: Vec::new(),
             glimpse: None,
             spared: false,
             runs: Vec::new(),
@@ -210,6 +213,7 @@ impl Machine {
         let found = val_bpb - champion.val_bpb;
         for (look, curve_difference) in trial.looks {
             self.knowledge.early.observe(look, curve_difference, found);
+            contest.looks.push((look, curve_difference, found));
         }
     }
 
@@ -395,8 +399,7 @@ impl Machine {
             val_bpb: super::reign::mean(&contest.runs),
         };
         self.kept.push(contest.number);
-        // Curves are compared with this one's from now on, whose losses are its own word.
-        self.knowledge.early.new_reference();
+        self.knowledge.early.new_reference(&contest.looks);
         self.reign = Reign::new(contest.runs, contest.steps);
         self.crowned = Some(contest.executable);
         self.fruitless = 0;
