@@ -114,7 +114,7 @@ fn nothing(nights: u64, rules: &Rules) {
                 let claims = if rule == "lower is kept" { "none made".to_owned() } else { table::wrong_claims(found) };
                 table.row(vec![world.clone(), rule.to_owned(), table::false_keeps(found), table::gain(found), claims]);
             };
-            row("race/2", &ours(spec, nights, rules));
+            row("race/4", &ours(spec, nights, rules));
             row("lower is kept", &hold(spec, nights, |world| references::greedy(world, false)));
         }
     }
@@ -184,7 +184,7 @@ fn tried(nights: u64, rules: &Rules) {
         Box::new(move |world| night::night(world, &rules, &mut Memory::new(&rules)))
     };
     let policies: Vec<(&str, Policy<'_>)> = vec![
-        ("race/2", with(&|_| {})),
+        ("race/4", with(&|_| {})),
         ("... without combinations", with(&|rules| rules.combine = false)),
         ("... without early stops", with(&|rules| rules.early_stop = false)),
         ("... without watch and morning", with(&|rules| (rules.drift_every, rules.morning_pairs) = (0, 0))),

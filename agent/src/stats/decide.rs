@@ -11,13 +11,10 @@ use super::difference::{Difference, difference};
 use super::distributions::widening;
 use super::mixture::Mixture;
 use super::noise::Noise;
-use super::race::{Change, SEARCH_SEEDS, Step};
+use super::race::{Change, RULE, SEARCH_SEEDS, Step};
 use super::reference::{Glimpse, Level, Reference};
 use super::rules::Rules;
 use crate::flow::{Decision, Evidence, Verdict};
-
-/// Name and version of the rule.
-pub const RULE: &str = "race/2";
 
 /// All that is known when something is to be decided.
 #[derive(Debug, Clone)]

@@ -81,7 +81,8 @@ impl Early {
                 continue;
             }
             let count = mine.len() as f64;
-            let (curve, last) = mine.iter().fold((0.0, 0.0), |sum, seen| (sum.0 + seen.0 / count, sum.1 + seen.1 / count));
+            let (curve, last) =
+                mine.iter().fold((0.0, 0.0), |sum, seen| (sum.0 + seen.0 / count, sum.1 + seen.1 / count));
             for point in points {
                 *point = (point.0 - curve, point.1 - last);
             }

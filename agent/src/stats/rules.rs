@@ -25,7 +25,7 @@ pub struct Rules {
     /// Most trials of one experiment. Default 8.
     pub most_trials: u32,
     /// An experiment is kept only when the probability that it is no improvement is at most this. The last trial mostly leaves less, so that
-    /// far fewer of the keeps are no improvement (docs/decisions.md). Default 0.25.
+    /// far fewer of the keeps are no improvement (docs/decisions.md). Default 0.2.
     pub false_keep: f64,
     /// The least improvement worth having. Default 0.0002.
     pub least_effect: f64,
@@ -55,7 +55,7 @@ impl Default for Rules {
             repair_rounds: 3,
             champion_seeds: 6,
             most_trials: 8,
-            false_keep: 0.25,
+            false_keep: 0.2,
             least_effect: 0.000_2,
             least_effect_per_line: 0.000_005,
             margin: 0.001,

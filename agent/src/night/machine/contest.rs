@@ -173,9 +173,7 @@ impl Machine {
         let unbiased = self.runs_that_chose_nothing();
         let contest = self.contest.as_ref().filter(|contest| !contest.judged)?;
         let step = match contest.without {
-            Some(without) => {
-                super::morning::judge(&self.rules, &self.knowledge.noise, without, contest, &unbiased)
-            }
+            Some(without) => super::morning::judge(&self.rules, &self.knowledge.noise, without, contest, &unbiased),
             None => decide::next(&self.known(), &contest.change, &contest.parts, &contest.runs, &contest.story),
         };
         let contest = self.contest.as_mut()?;
