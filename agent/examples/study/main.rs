@@ -1,6 +1,6 @@
 //! A study of how noisy a campaign is and whether testing ideas in blocks pays; docs/noise.md has the procedure and its figures.
 //!
-//! `cargo run --example study -- crossed|singles|blocks CAMPAIGN --tokens T [--threads N] [--seeds N] [--commit ID]`
+//! `cargo run --example study -- crossed|singles|blocks CAMPAIGN --tokens T [--threads N] [--seeds N] [--skip RUNS] [--commit ID]`
 
 mod design;
 mod figures;
@@ -51,6 +51,7 @@ struct Arguments {
     tokens: u64,
     threads: usize,
     seeds: u32,
+    skip: usize,
     commit: Option<CommitId>,
 }
 
@@ -64,16 +65,18 @@ fn report(words: &[String]) -> Result<(), String> {
 
 fn arguments() -> Result<Arguments, String> {
     let mut words = std::env::args().skip(1);
-    let usage = "usage: study crossed|singles|blocks CAMPAIGN --tokens T [--threads N] [--seeds N] [--commit ID]";
+    let usage =
+        "usage: study crossed|singles|blocks CAMPAIGN --tokens T [--threads N] [--seeds N] [--skip RUNS] [--commit ID]";
     let what = words.next().ok_or(usage)?;
     let campaign = words.next().ok_or(usage)?.into();
-    let mut arguments = Arguments { what, campaign, tokens: 0, threads: 1, seeds: 4, commit: None };
+    let mut arguments = Arguments { what, campaign, tokens: 0, threads: 1, seeds: 4, skip: 0, commit: None };
     while let (Some(option), Some(value)) = (words.next(), words.next()) {
         let number = || value.parse::<u32>().map_err(|_| usage);
         match option.as_str() {
             "--tokens" => arguments.tokens = number()?.into(),
             "--threads" => arguments.threads = number()? as usize,
             "--seeds" => arguments.seeds = number()?,
+            "--skip" => arguments.skip = number()? as usize,
             "--commit" => arguments.commit = Some(value.clone().try_into().map_err(|_| usage)?),
             _ => return Err(usage.to_owned()),
         }
@@ -125,7 +128,7 @@ async fn run() -> Result<(), String> {
         }
         other => return Err(format!("no such study: {other}")),
     }
-    for (variant, initial, order) in plan {
+    for (variant, initial, order) in plan.into_iter().skip(arguments.skip) {
         let place = Place { initial, order, repeat: 0 };
         let row = runner.run(&variant, place, &mut display).await.map_err(|error| error.to_string())?;
         println!("{} {initial} {order}: {:?} {}", variant.name, row.val_bpb, row.end);
