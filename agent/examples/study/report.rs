@@ -225,8 +225,14 @@ impl Study {
     }
 
     fn print_blocks(&self, singles: &[Option<f64>]) {
-        let runs: Vec<(usize, f64)> = (0..design::folded().len())
-            .filter_map(|number| Some((number, self.val_bpb(&format!("block-{number}"), design::seed(number))?)))
+        let runs: Vec<(usize, f64)> = design::folded()
+            .iter()
+            .enumerate()
+            .filter_map(|(number, on)| {
+                // Where all is off, the commit itself has run.
+                let name = if on.contains(&true) { format!("block-{number}") } else { "unedited".to_owned() };
+                Some((number, self.val_bpb(&name, design::seed(number))?))
+            })
             .collect();
         println!("\nblocks: {} of {} runs", runs.len(), design::folded().len());
         let Some(fit) = figures::fit(&runs) else { return };
