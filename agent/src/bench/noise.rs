@@ -8,7 +8,8 @@
 //!
 //! Intervals are generalised pivotal intervals (Tsui and Weerahandi 1989, JASA 84; Weerahandi 1993, JASA 88): each sum of squares is
 //! divided by draws of its chi-square distribution, each figure is computed from the draws, negative variances taken as 0, and the
-//! middle 95 % are reported. The draws come from a fixed seed.
+//! middle 95 % are reported. The draws come from a fixed seed. Where a part's mean square is far below the rest's, its interval shrinks to
+//! 0 to 0: the design could not see that part, which does not prove that there is none.
 
 use std::collections::{BTreeMap, BTreeSet};
 
