@@ -87,7 +87,8 @@ pub async fn open(
     let start = repo.start()?;
     let root = repo.root().to_owned();
     let campaign = campaign::load(&campaign::locate(&root, campaign)?)?;
-    let proposer = proposer(&campaign, wishes)?;
+    let names = proposer_names(&campaign, wishes)?;
+    let proposer = proposer(&names)?;
     let layout = Layout::new(&root);
     if is_running(&layout)? {
         return Err(OpenError::Running(layout.lock()));
@@ -165,7 +166,9 @@ pub async fn open(
         false => None,
     };
     let done = start.settled;
-    let rules = context.campaign.rules.clone();
+    let mut rules = context.campaign.rules.clone();
+    // Near misses wait only where somebody takes them up again.
+    rules.combine &= names.contains(&ProposerName::Combine);
     let machine = Machine::new(limits, rules, start);
     let view =
         LiveView { done, limit: limits.experiments, baseline, best: machine.champion().val_bpb, ..LiveView::default() };
@@ -190,7 +193,7 @@ fn resumed_campaign(
     Ok(replay::campaign_of(layout, night)?)
 }
 
-fn proposer(campaign: &Campaign, wishes: &Wishes) -> Result<Box<dyn Proposer>, OpenError> {
+fn proposer_names(campaign: &Campaign, wishes: &Wishes) -> Result<Vec<ProposerName>, OpenError> {
     let mut names = campaign.night.proposers.clone();
     if !wishes.proposers.is_empty() {
         names.clear();
@@ -202,6 +205,10 @@ fn proposer(campaign: &Campaign, wishes: &Wishes) -> Result<Box<dyn Proposer>, O
             })?);
         }
     }
+    Ok(names)
+}
+
+fn proposer(names: &[ProposerName]) -> Result<Box<dyn Proposer>, OpenError> {
     let mut proposers: Vec<Box<dyn Proposer>> = Vec::new();
     for name in names {
         proposers.push(match name {
