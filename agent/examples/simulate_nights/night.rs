@@ -345,7 +345,7 @@ fn morning(hall: &mut Hall) {
         hall.night.morning_time += 2.0;
     }
     let truth = hall.world.truth(&champion);
-    let Some(claim) = claim(&starts, &ours, &hall.noise, &hall.rules) else { return };
+    let Some(claim) = claim(&starts, &ours, &hall.noise) else { return };
     let (low, high) = claim.difference.interval;
     hall.night.claim_intervals = 1.0;
     hall.night.claim_covered = f64::from(u8::from(low <= truth && truth <= high));

@@ -6,7 +6,6 @@ use super::Run;
 use super::difference::{Difference, Documents, by_seed, difference, documents, newest_era};
 use super::distributions::{student_below, student_quantile};
 use super::noise::Noise;
-use super::rules::Rules;
 
 /// A claim holds when its p-value is below this.
 pub const LEVEL: f64 = 0.01;
@@ -37,7 +36,7 @@ const ONE_PAIR: f64 = 2.0;
 ///
 /// A claim does not hold where one side has per-document figures and the other has none, for the part of the error that is the text's
 /// is then unknown; where neither has any, the words say that it is left out ([`claim_on_text`] does not let such a claim hold either).
-pub fn claim(start: &[Run], champion: &[Run], noise: &Noise, _rules: &Rules) -> Option<Claim> {
+pub fn claim(start: &[Run], champion: &[Run], noise: &Noise) -> Option<Claim> {
     let mut difference = difference(champion, start, noise)?;
     let era = newest_era(start)?;
     let known = documents(champion, start, era);
@@ -76,8 +75,8 @@ pub fn claim(start: &[Run], champion: &[Run], noise: &Noise, _rules: &Rules) -> 
 
 /// [`claim`] for a night whose every evaluation gives figures per document: where they are lost on both sides it does not hold
 /// either, for what was lost could only have made the p-value larger.
-pub fn claim_on_text(start: &[Run], champion: &[Run], noise: &Noise, rules: &Rules) -> Option<Claim> {
-    let mut claim = claim(start, champion, noise, rules)?;
+pub fn claim_on_text(start: &[Run], champion: &[Run], noise: &Noise) -> Option<Claim> {
+    let mut claim = claim(start, champion, noise)?;
     let known = documents(champion, start, newest_era(start)?);
     if known == Documents::Neither {
         if claim.holds {
@@ -151,8 +150,8 @@ mod tests {
 
     #[test]
     fn pairs_that_scatter_more_than_the_night_said_are_believed() {
-        let (noise, rules) = (noise(0.001, 30.0), Rules::default());
-        assert!(claim(&[], &morning(&[0.0]).1, &noise, &rules).is_none());
+        let noise = noise(0.001, 30.0);
+        assert!(claim(&[], &morning(&[0.0]).1, &noise).is_none());
         for (differences, holds, basis) in [
             (&[-0.0005, -0.0006, -0.0004, -0.0005][..], false, "does not exceed"),
             (&[-0.010, -0.011, -0.009, -0.010], true, "does not exceed"),
@@ -163,14 +162,14 @@ mod tests {
         ] {
             let (start, champion) = morning(differences);
             let (start, champion) = (without_documents(&start), without_documents(&champion));
-            let claim = claim(&start, &champion, &noise, &rules).unwrap();
+            let claim = claim(&start, &champion, &noise).unwrap();
             assert_eq!(claim.holds, holds, "{claim:?}");
             assert!(claim.words.contains(basis), "{}", claim.words);
             assert!(claim.words.starts_with(told(holds)), "{}", claim.words);
         }
         // The textbook's standard error and t quantile, by hand: mean -0.004, squares 5.04e-4 over 3 over 4.
         let (start, champion) = morning(&[-0.016, 0.008, -0.012, 0.004]);
-        let claim = claim(&without_documents(&start), &without_documents(&champion), &noise, &rules).unwrap();
+        let claim = claim(&without_documents(&start), &without_documents(&champion), &noise).unwrap();
         let error = (4.16e-4_f64 / 12.0).sqrt();
         assert!((claim.difference.standard_error - error).abs() < 1e-9, "{claim:?}");
         assert!((claim.difference.interval.1 - (-0.004 + 3.182_446 * error)).abs() < 1e-6, "{claim:?}");
@@ -180,20 +179,20 @@ mod tests {
     fn one_pair_has_only_the_model_which_is_widened() {
         let (start, champion) = morning(&[-0.010]);
         let (start, champion) = (without_documents(&start), without_documents(&champion));
-        let claim = claim(&start, &champion, &noise(0.001, 30.0), &Rules::default()).unwrap();
+        let claim = claim(&start, &champion, &noise(0.001, 30.0)).unwrap();
         assert!((claim.difference.standard_error - 0.001 * ONE_PAIR.sqrt()).abs() < 1e-9, "{claim:?}");
         assert!(claim.holds && claim.words.contains("one pair has no scatter"), "{}", claim.words);
     }
 
     #[test]
     fn lost_documents_never_make_a_claim_hold() {
-        let (noise, rules) = (noise(0.001, 30.0), Rules::default());
+        let noise = noise(0.001, 30.0);
         let (start, champion) = morning(&[-0.010, -0.011, -0.009, -0.010]);
-        let whole = claim_on_text(&start, &champion, &noise, &rules).unwrap();
+        let whole = claim_on_text(&start, &champion, &noise).unwrap();
         assert!(whole.holds && whole.difference.document_error > 0.0, "{whole:?}");
         let (bare_start, bare_champion) = (without_documents(&start), without_documents(&champion));
         for (start, champion) in [(&bare_start, &champion), (&start, &bare_champion), (&bare_start, &bare_champion)] {
-            let lost = claim_on_text(start, champion, &noise, &rules).unwrap();
+            let lost = claim_on_text(start, champion, &noise).unwrap();
             assert!(!lost.holds && lost.words.starts_with("does not hold"), "{lost:?}");
             assert!(lost.words.contains("nothing can be claimed"), "{}", lost.words);
             assert!(
@@ -204,7 +203,7 @@ mod tests {
         // The document error is that of the pairs which have one.
         let mut partly = champion.clone();
         partly[1].documents = Arc::new([]);
-        let partly = claim_on_text(&start, &partly, &noise, &rules).unwrap();
+        let partly = claim_on_text(&start, &partly, &noise).unwrap();
         assert!(partly.holds, "{partly:?}");
         assert!((partly.difference.document_error - whole.difference.document_error).abs() < 1e-12, "{partly:?}");
     }
@@ -221,7 +220,7 @@ mod tests {
             // The night's noise is an estimate itself, with 20 degrees of freedom.
             let squares: f64 = (0..20).map(|_| lots.normal().powi(2)).sum();
             let noise = noise(0.001 * (squares / 20.0).sqrt(), 20.0);
-            let claim = claim(&start, &champion, &noise, &Rules::default()).unwrap();
+            let claim = claim(&start, &champion, &noise).unwrap();
             held += u32::from(claim.holds);
             let (low, high) = claim.difference.interval;
             covered += u32::from(low <= 0.0 && 0.0 <= high);

@@ -11,7 +11,7 @@ use super::difference::{Difference, difference};
 use super::distributions::widening;
 use super::mixture::Mixture;
 use super::noise::Noise;
-use super::race::{Change, RULE, SEARCH_SEEDS, Step};
+use super::race::{Change, LEAST_TRIALS, RULE, SEARCH_SEEDS, Simpler, Step, simpler};
 use super::reference::{Glimpse, Level, Reference};
 use super::rules::Rules;
 use crate::flow::{Decision, Evidence, Verdict};
@@ -41,9 +41,6 @@ const ALONE: f64 = 0.6;
 
 /// Each part of a kept combination is at least this probable to be worth having.
 const PASSENGER: f64 = 0.3;
-
-/// Trials that a verdict of kept on a fresh idea rests on at least. What is tried again rests on its earlier trials too.
-const LEAST_TRIALS: u32 = 2;
 
 /// A trial is stopped early when its experiment is less probable than this to be worth having.
 const STOP: f64 = 0.06;
@@ -147,17 +144,21 @@ pub fn next(known: &Known, change: &Change, parts: &[Mixture], candidate: &[Run]
     if sure && enough && !passenger {
         return settle(known, &weighed, Verdict::Kept, "kept", story);
     }
-    if change.simplifies() && enough && weighed.found.interval.1 < known.rules.margin {
-        let why = format!(
-            "kept, for it only removes lines and is worse by less than {:.5} with 95 % confidence",
-            known.rules.margin
-        );
-        return settle(known, &weighed, Verdict::Kept, &why, story);
+    let room = trials < known.rules.most_trials;
+    match change.simplifies().then(|| simpler(known.rules, known.noise, &weighed.found)) {
+        Some(Simpler::NoWorse) if enough => {
+            let why = format!(
+                "kept, for it only removes lines, is not shown to be worse, and if it is, then by less than {:.5} with 95 % confidence",
+                known.rules.margin
+            );
+            return settle(known, &weighed, Verdict::Kept, &why, story);
+        }
+        Some(Simpler::NoWorse | Simpler::Open) if room => {
+            return again(&weighed, "it may be no worse than the champion, and it only removes lines");
+        }
+        _ => {}
     }
     let hopeless = if trials > 1 { HOPELESS } else { HOPELESS_AT_FIRST };
-    if change.simplifies() && trials < known.rules.most_trials && weighed.found.interval.0 < known.rules.margin {
-        return again(&weighed, "it may be no worse than the champion, and it only removes lines");
-    }
     if weighed.worth < hopeless {
         let verdict = if weighed.worth < 0.5 * hopeless { Verdict::Discarded } else { Verdict::Inconclusive };
         return settle(known, &weighed, verdict, "dropped, another trial does not pay", story);
@@ -170,7 +171,7 @@ pub fn next(known: &Known, change: &Change, parts: &[Mixture], candidate: &[Run]
         };
         return settle(known, &weighed, Verdict::Inconclusive, why, story);
     }
-    if trials >= known.rules.most_trials {
+    if !room {
         return settle(known, &weighed, Verdict::Inconclusive, "left open, it has had its trials", story);
     }
     if known.rules.combine && parts.is_empty() && trials == 1 && weighed.worth < ALONE {
@@ -266,7 +267,8 @@ pub fn champion_first(known: &Known, candidate: &[Run]) -> Option<u32> {
     (0.5 * pair > alone).then_some(fresh)
 }
 
-/// Whether a trial may be ended because its experiment is hopeless by what its curve promises, in words.
+/// Whether a trial may be ended because its experiment is hopeless by what its curve promises, in words. What only removes lines need
+/// be no gain: it is hopeless when it is hardly no worse than the campaign's margin.
 pub fn hopeless(
     known: &Known,
     change: &Change,
@@ -275,12 +277,18 @@ pub fn hopeless(
     glimpse: &Glimpse,
 ) -> Option<String> {
     let (estimate, error) = known.found(candidate, Some(glimpse))?;
+    let after = known.prior(parts).after(estimate, error);
     let least = known.rules.least_effect_of(change.lines_added, change.lines_removed);
-    let worth = known.prior(parts).after(estimate, error).below(-least);
+    let (bar, what) = if change.simplifies() {
+        (known.rules.margin, format!("to be worse by less than {:.5}, as what only removes lines may be", known.rules.margin))
+    } else {
+        (-least, format!("to be better by {least:.5} or more"))
+    };
+    let worth = after.below(bar);
     (worth < STOP).then(|| {
         format!(
             "by its curve it would end at {:.5} +/- {:.5} bits per byte, {estimate:+.5} against the champion's level: {:.1} % probable \
-             to be better by {least:.5} or more",
+             {what}",
             glimpse.val_bpb,
             glimpse.error,
             100.0 * worth

@@ -3,16 +3,16 @@
 //! At each look the difference of the smoothed training losses of candidate and champion, same seed and same progress, tells something
 //! of how the trial will end. How much is learnt: over the trials that finished against the same reference (the present champion), the
 //! final difference is regressed on the curve's, per look, with a bounded slope, and with far points and far residuals drawn in (Huber,
-//! Robust statistics, 1981, section 7.6). A trial is ended when, by Student's t, it is improbable that its final difference would have
-//! been worth going on with. A random sample of such trials is left to finish, so that the share of wrong stops is measured.
+//! Robust statistics, 1981, section 7.6). This module forecasts; whether a trial is hopeless by its forecast is decided by
+//! [`super::decide::hopeless`]. A random sample of such trials is left to finish, so that the share of wrong stops is measured.
 //!
 //! Losses are the trainers' own word, and a champion is a trainer too: one that reports too low a loss, or one whose loss has another
-//! term, would make every other trial look hopeless. So nothing that was seen against an earlier champion counts, and a difference
-//! beyond those that were seen to end in something says nothing.
+//! term, would make every other trial look hopeless. So what was seen against an earlier champion counts only as far as the new one's
+//! own trials tie the two together, and a difference beyond those that were seen to end in something says nothing.
 
 use serde::{Deserialize, Serialize};
 
-use super::distributions::{beta_quantile, student_below};
+use super::distributions::beta_quantile;
 use super::noise::median;
 use super::rules::Rules;
 
@@ -21,9 +21,6 @@ pub const LOOKS: [f64; 5] = [0.3, 0.4, 0.5, 0.65, 0.8];
 
 /// Trials that must have finished before anything is concluded at a look.
 const ENOUGH: usize = 8;
-
-/// A stop is wrong with at most this probability, over all looks of a trial.
-const WRONG: f64 = 0.01;
 
 /// The slope of the final difference on the curve's lies within: differences neither turn round nor grow without bound.
 const SLOPES: (f64, f64) = (0.0, 2.0);
@@ -98,35 +95,12 @@ impl Early {
         }
     }
 
-    /// Whether to end a trial at look number `look`, in words; `None`: let it go on. `worth` is the largest final difference that
-    /// would be worth going on with ([`super::race::worth_going_on`]).
-    pub fn judge(&self, look: usize, curve_difference: f64, worth: f64) -> Option<String> {
-        let (fit, count) = self.fit(look, curve_difference)?;
-        let (expected, spread) = fit.predict(curve_difference);
-        let probability = student_below((worth - expected) / spread, fit.degrees);
-        (probability < WRONG / LOOKS.len() as f64).then(|| {
-            format!(
-                "at {:.0} % of the budget its training loss was {curve_difference:+.5} against the champion's; by {} trials that \
-                 finished it would have ended at {expected:+.5} +/- {spread:.5} bits per byte, and with less than {:.1} % at \
-                 {worth:+.5} or better",
-                100.0 * LOOKS[look],
-                count,
-                100.0 * WRONG / LOOKS.len() as f64,
-            )
-        })
-    }
-
     /// What the final difference will be by the curve's difference at a look, with the sd of that forecast's error, bits per byte;
     /// `None` before enough trials have finished, or when no trial with about such a difference has.
     pub fn forecast(&self, look: usize, curve_difference: f64) -> Option<(f64, f64)> {
-        Some(self.fit(look, curve_difference)?.0.predict(curve_difference))
-    }
-
-    /// The line at a look, with the number of trials behind it, where it may be asked about such a difference.
-    fn fit(&self, look: usize, curve_difference: f64) -> Option<(Fit, usize)> {
         let points = self.seen.get(look).filter(|points| points.len() >= ENOUGH)?;
         let fit = Fit::of(points)?;
-        fit.speaks_of(curve_difference).then_some((fit, points.len()))
+        fit.speaks_of(curve_difference).then(|| fit.predict(curve_difference))
     }
 
     /// Whether the experiment with this number (any number of its own will do) belongs to the random sample that is left to finish.
@@ -163,7 +137,6 @@ struct Fit {
     squares: f64,
     count: f64,
     spread: f64,
-    degrees: f64,
     /// The least and the largest of the curve's differences, far ones drawn in.
     range: (f64, f64),
 }
@@ -207,12 +180,11 @@ impl Fit {
             (slope, y_centre) = line(&y);
         }
         let residuals: f64 = x.iter().zip(&y).map(|(x, y)| (y - y_centre - slope * (x - x_centre)).powi(2)).sum();
-        let degrees = count - 2.0;
         // What was drawn in makes the rest look calmer than it is: Huber's factor sets that right.
         let left = (count - drawn_in as f64) / count;
-        let spread = (residuals / degrees).sqrt() / left;
+        let spread = (residuals / (count - 2.0)).sqrt() / left;
         let range = x.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |range, x| (range.0.min(*x), range.1.max(*x)));
-        Some(Fit { slope, centre: (x_centre, y_centre), squares, count, spread, degrees, range })
+        Some(Fit { slope, centre: (x_centre, y_centre), squares, count, spread, range })
     }
 
     /// Whether trials with about such a difference have finished.
@@ -248,37 +220,38 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_far_behind_is_stopped_and_only_after_enough_was_seen() {
+    fn a_forecast_is_the_line_through_what_was_seen_once_enough_was() {
         let mut lots = Lots::new(5);
         let early = taught(30, 0.001, &mut lots);
-        let why = early.judge(2, 0.007, 0.0).unwrap();
-        assert!(why.contains("50 % of the budget") && why.contains("30 trials"), "{why}");
-        assert_eq!(early.judge(2, 0.001, 0.0), None);
-        assert_eq!(early.judge(2, -0.02, 0.0), None);
-        assert_eq!(early.judge(LOOKS.len(), 0.007, 0.0), None);
-        assert_eq!(taught(ENOUGH as u32 - 1, 0.000_1, &mut lots).judge(2, 0.006, 0.0), None);
+        for curve in [0.007, 0.001, -0.006] {
+            let (expected, spread) = early.forecast(2, curve).unwrap();
+            assert!((expected - 0.8 * curve).abs() < 0.001 && (0.0005..0.0016).contains(&spread), "{expected} {spread}");
+        }
+        assert_eq!(early.forecast(2, -0.02), None, "none with about such a difference has finished");
+        assert_eq!(early.forecast(LOOKS.len(), 0.007), None);
+        assert_eq!(taught(ENOUGH as u32 - 1, 0.000_1, &mut lots).forecast(2, 0.006), None);
     }
 
     #[test]
     fn a_champion_that_misreports_its_loss_ends_no_other_trials() {
         let mut lots = Lots::new(41);
         let mut early = taught(30, 0.001, &mut lots);
-        assert!(early.judge(2, 0.007, 0.0).is_some());
+        assert!(early.forecast(2, 0.007).is_some());
         // It reports a tenth of its loss of about 3: all others look 2.7 worse, candidates with another term in their loss 0.5.
         for difference in [2.7, 0.5, 0.05, -2.7] {
-            assert_eq!(early.judge(2, difference, 0.0), None, "nothing like {difference} was ever seen");
-            assert_eq!(early.forecast(2, difference), None);
+            assert_eq!(early.forecast(2, difference), None, "nothing like {difference} was ever seen");
         }
         early.count_spared(false);
         early.new_reference(&[]);
-        assert_eq!(early.judge(2, 0.007, 0.0), None, "what was seen against the last champion does not count");
+        assert_eq!(early.forecast(2, 0.007), None, "what was seen against the last champion does not count");
         assert_eq!(early.false_stops().unwrap().spared, 1);
-        // Against it, honest trials all look alike, whatever becomes of them.
+        // Against it, honest trials all look alike, whatever becomes of them: the forecast says how little it knows.
         for trial in 0..ENOUGH {
             let honest = 2.7 + 0.005 * lots.normal();
             early.observe(2, honest, if trial % 2 == 0 { -0.004 } else { 0.004 } + 0.001 * lots.normal());
         }
-        assert_eq!(early.judge(2, 2.7, -0.002), None);
+        let (expected, spread) = early.forecast(2, 2.7).unwrap();
+        assert!(expected.abs() < spread && spread > 0.003, "{expected} {spread}");
     }
 
     #[test]
@@ -296,38 +269,38 @@ mod tests {
     }
 
     #[test]
-    fn few_stops_are_wrong() {
+    fn forecasts_are_as_far_off_as_they_say() {
         let mut lots = Lots::new(17);
-        let (mut stopped, mut wrong, mut worthy) = (0, 0, 0);
+        let (mut told, mut within) = (0, 0);
         for _ in 0..150 {
             let early = taught(20, 0.0015, &mut lots);
             for _ in 0..20 {
                 let curve = 0.005 * lots.normal();
                 let found = 0.8 * curve + 0.0015 * lots.normal();
-                worthy += u32::from(found <= 0.0);
-                if (0..LOOKS.len()).any(|look| early.judge(look, curve, 0.0).is_some()) {
-                    stopped += 1;
-                    wrong += u32::from(found <= 0.0);
-                }
+                let Some((expected, spread)) = early.forecast(2, curve) else { continue };
+                told += 1;
+                // 2.10: the 97.5 % point of Student's t for 18 degrees.
+                within += u32::from((found - expected).abs() < 2.10 * spread);
             }
         }
-        assert!(stopped > 200, "{stopped} were stopped");
-        assert!(f64::from(wrong) <= 0.02 * f64::from(stopped), "{wrong} of {stopped}, where {worthy} were worth it");
+        let share = f64::from(within) / f64::from(told);
+        assert!(told > 2_000 && (0.91..=0.98).contains(&share), "{within} of {told}");
     }
 
     #[test]
-    fn curves_that_tell_nothing_stop_nothing() {
+    fn curves_that_tell_nothing_forecast_no_more_than_is_usual() {
         let mut lots = Lots::new(23);
         let mut early = Early::new();
         for _ in 0..40 {
             early.observe(1, lots.normal(), 0.002 * lots.normal());
         }
-        assert_eq!(early.judge(1, 1.5, 0.0), None);
+        let (expected, spread) = early.forecast(1, 1.5).unwrap();
+        assert!(expected.abs() < 0.0015 && spread > 0.001, "{expected} {spread}");
         let mut same = Early::new();
         for _ in 0..40 {
             same.observe(1, 0.25, lots.normal());
         }
-        assert_eq!(same.judge(1, 9.0, 0.0), None, "a line through one place has no slope");
+        assert_eq!(same.forecast(1, 0.25), None, "a line through one place has no slope");
     }
 
     #[test]
@@ -353,11 +326,13 @@ mod tests {
         #[test]
         fn any_figures_are_borne(
             seen in proptest::collection::vec((0_usize..7, -10.0..10.0_f64, -10.0..10.0_f64), 0..60),
-            look in 0_usize..7, curve in -100.0..100.0_f64, worth in -1.0..1.0_f64
+            look in 0_usize..7, curve in -100.0..100.0_f64
         ) {
             let mut early = Early::new();
             for (look, curve, found) in seen { early.observe(look, curve, found); }
-            let _ = early.judge(look, curve, worth);
+            if let Some((expected, spread)) = early.forecast(look, curve) {
+                proptest::prop_assert!(expected.is_finite() && spread.is_finite() && spread > 0.0);
+            }
         }
     }
 }

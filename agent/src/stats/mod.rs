@@ -1,9 +1,10 @@
 //! Decisions, as pure functions: numbers in, [`Decision`] out. No IO, no clock, no randomness.
 //!
-//! From runs to verdicts: [`noise`] says how much runs differ anyway, [`difference`] by how much two commits differ, [`belief`] what
-//! true effects are like, [`race`] what to do after each trial, [`early`] (with [`curve`]) which trials are hopeless before they end,
-//! [`claim`] what may be said in the morning, [`calibration`] how good proposers' predictions were. All figures are in bits per byte
-//! and negative differences are better.
+//! From runs to verdicts: [`noise`] says how much runs differ anyway, [`difference`] by how much two commits differ, [`reference`] what
+//! the champion would measure by all that the night has run, [`belief`] and [`mixture`] what true effects are like, [`decide`] what to
+//! do after each trial, in the words of [`race`], [`early`] (with [`curve`]) how a trial will end by its loss curve, [`claim`] what may
+//! be said in the morning, [`calibration`] how good proposers' predictions were. All figures are in bits per byte and negative
+//! differences are better.
 
 pub mod belief;
 pub mod calibration;
@@ -39,28 +40,6 @@ pub struct Run {
     pub era: u32,
     /// Per held-out document, in their order; may be empty, then nothing is known of the text's own sampling error.
     pub documents: Arc<[DocumentLoss]>,
-}
-
-/// Name and version of the rule that [`lower_is_kept`] applies.
-pub const LOWER_IS_KEPT: &str = "lower-is-kept/1";
-
-/// The ancestor's rule: kept if and only if the metric is lower than the champion's, both in bits per byte.
-pub fn lower_is_kept(val_bpb: f64, champion: f64) -> Decision {
-    let difference = val_bpb - champion;
-    let kept = difference < 0.0;
-    let comparison = if kept { "lower" } else { "not lower" };
-    Decision {
-        verdict: if kept { Verdict::Kept } else { Verdict::Discarded },
-        difference: Some(difference),
-        interval: None,
-        trials: 1,
-        rule: LOWER_IS_KEPT.to_owned(),
-        reason: format!(
-            "{val_bpb:.6} bits per byte is {comparison} than the champion's {champion:.6} (one trial each, same seed; \
-             noise is not accounted for)"
-        ),
-        evidence: None,
-    }
 }
 
 /// The night's start is its first champion, with so many bits per byte.
@@ -107,18 +86,5 @@ mod tests {
             let why = Rejected { check: check.to_owned(), evidence: "seen".to_owned() };
             assert_eq!(rejected(&why).verdict, verdict, "{check}");
         }
-    }
-
-    #[test]
-    fn only_lower_is_kept() {
-        for (val_bpb, champion, verdict) in [
-            (1.0, 1.1, Verdict::Kept),
-            (1.1, 1.1, Verdict::Discarded),
-            (1.2, 1.1, Verdict::Discarded),
-            (f64::NAN, 1.1, Verdict::Discarded),
-        ] {
-            assert_eq!(lower_is_kept(val_bpb, champion).verdict, verdict, "{val_bpb} against {champion}");
-        }
-        assert!((lower_is_kept(1.0, 1.1).difference.unwrap() + 0.1).abs() < 1e-12);
     }
 }

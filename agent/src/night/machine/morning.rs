@@ -170,7 +170,7 @@ impl Machine {
         let start = morning.paired(Side::Start, Side::Champion);
         let champion = morning.paired(Side::Champion, Side::Start);
         let against = morning.against();
-        let Some(mut claim) = claim::claim_on_text(&start, &champion, &self.knowledge.noise, &self.rules) else {
+        let Some(mut claim) = claim::claim_on_text(&start, &champion, &self.knowledge.noise) else {
             if !against.is_empty() {
                 let text =
                     "the champion failed under every fresh seed that it ran under: nothing is claimed".to_owned();

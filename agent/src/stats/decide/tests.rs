@@ -87,14 +87,31 @@ fn a_combination_is_kept_when_no_part_looks_like_a_passenger() {
 }
 
 #[test]
-fn what_only_removes_lines_is_kept_when_it_is_no_worse() {
+fn what_only_removes_lines_is_kept_when_it_is_not_shown_to_be_worse() {
     let rules = Rules::default();
-    let (belief, noise, reference) = (Belief::new(&rules), noise(0.95), champion(6));
-    let known = Known::new(&rules, &belief, &noise, &reference);
-    let change = Change { lines_removed: 3, ..Change::default() };
-    assert_eq!(says(&next(&known, &change, &[], &runs(&[0.0, 0.0001, 0.0]), &[])), "kept");
-    assert_eq!(says(&next(&known, &Change::default(), &[], &runs(&[0.0, 0.0001, 0.0]), &[])), "dropped");
-    assert_eq!(says(&next(&known, &change, &[], &runs(&[0.004, 0.004, 0.004]), &[])), "dropped");
+    let belief = Belief::new(&rules);
+    let removes = Change { lines_removed: 10, ..Change::default() };
+    for (change, differences, pair_sd, expected) in [
+        // The whole interval lies above zero, though below the margin of 0.001.
+        (removes, &[0.0005, 0.0005, 0.0005][..], 0.0001, "dropped"),
+        (removes, &[0.000_02, 0.0, -0.000_02], 0.0001, "kept"),
+        (Change::default(), &[0.000_02, 0.0, -0.000_02], 0.0001, "dropped"),
+        // One trial is not enough, however sharp.
+        (removes, &[0.0], 0.0001, "again"),
+        // Two runs leave more open than the margin; six may tell.
+        (removes, &[0.0, 0.0002], 0.0015, "again"),
+        (removes, &[0.0, 0.0002, 0.0, -0.0002, 0.0, 0.0], 0.0009, "kept"),
+        // One run tells nothing where runs differ by several margins, and does not end it.
+        (removes, &[0.002], 0.003, "again"),
+        (removes, &[0.02], 0.003, "dropped"),
+    ] {
+        let rest_variance = 0.5 * pair_sd * pair_sd;
+        let noise = Noise { seed_variance: rest_variance, rest_variance, ..noise(0.5) };
+        let reference = champion(6);
+        let known = Known::new(&rules, &belief, &noise, &reference);
+        let step = next(&known, &change, &[], &runs(differences), &[]);
+        assert_eq!(says(&step), expected, "{differences:?} at {pair_sd}: {step:?}");
+    }
 }
 
 #[test]
@@ -123,10 +140,19 @@ fn a_trial_is_hopeless_by_what_its_curve_promises() {
     let rules = Rules::default();
     let (belief, noise, reference) = (Belief::new(&rules), noise(0.5), champion(6));
     let known = Known::new(&rules, &belief, &noise, &reference);
-    for (ahead, error, expected) in [(0.006, 0.001, true), (0.0, 0.003, false), (-0.004, 0.001, false)] {
+    let removes = Change { lines_removed: 10, ..Change::default() };
+    for (change, ahead, error, expected) in [
+        (Change::default(), 0.006, 0.001, true),
+        (Change::default(), 0.0, 0.003, false),
+        (Change::default(), -0.004, 0.001, false),
+        // Hardly a gain, but it need not be one.
+        (Change::default(), 0.003, 0.0002, true),
+        (removes, 0.003, 0.0002, false),
+        (removes, 0.012, 0.001, true),
+    ] {
         let glimpse = Glimpse { seed: 0, val_bpb: 1.0 + ahead, error, era: 0 };
-        let why = hopeless(&known, &Change::default(), &[], &[], &glimpse);
-        assert_eq!(why.is_some(), expected, "{ahead} {error}: {why:?}");
+        let why = hopeless(&known, &change, &[], &[], &glimpse);
+        assert_eq!(why.is_some(), expected, "{change:?} {ahead} {error}: {why:?}");
     }
 }
 
