@@ -136,7 +136,7 @@ pub async fn replay(
     let order = Order {
         executable: &executable,
         log: &folder.join("build.log"),
-        nice: 0,
+        beside: None,
         most_seconds: night::MOST_START_SECONDS,
     };
     let export = |commit: CommitId| {

@@ -278,7 +278,7 @@ impl Runner {
             return Ok((executable, sha256));
         }
         let (start, log) = (trainers.join("start"), trainers.join("build.log"));
-        let order = |executable| Order { executable, log: &log, nice: 0, most_seconds: night::MOST_START_SECONDS };
+        let order = |executable| Order { executable, log: &log, beside: None, most_seconds: night::MOST_START_SECONDS };
         let (root, commit) = (Arc::new(self.layout.root().to_owned()), self.commit.clone());
         let export = move |to: &Path| {
             let exported = Repo::discover(&root).and_then(|repo| repo.export(&commit, to));

@@ -27,6 +27,9 @@ const RED_TEAM: &str = "redteam";
 /// The cargo profile that trainers are built with.
 pub const PROFILE: &str = "trainer";
 
+/// Niceness of a build beside a trial.
+const NICE_BESIDE: i32 = 15;
+
 /// Why a build could not be done. Never a matter of the edited code; that is a [`BuildFailure`].
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
@@ -71,8 +74,8 @@ pub struct Order<'a> {
     pub executable: &'a Path,
     /// Where cargo's standard error goes.
     pub log: &'a Path,
-    /// Added to the build's niceness.
-    pub nice: i32,
+    /// Cores that a trial beside it leaves free, which are all that the build may use; `None`: it has the machine to itself.
+    pub beside: Option<usize>,
     /// Seconds after which the build is ended: edited code can keep a compiler busy for ever.
     pub most_seconds: f64,
 }
@@ -160,13 +163,14 @@ impl Builder {
         for (name, folder) in [("CARGO_TARGET_DIR", &target), ("TMPDIR", &temporary), ("HOME", &temporary)] {
             environment.push((name.to_owned(), folder.to_string_lossy().into_owned()));
         }
+        environment.extend(order.beside.map(|cores| ("CARGO_BUILD_JOBS".to_owned(), cores.to_string())));
         let job = Job {
             program: self.cargo.clone(),
             arguments: cargo::arguments(binaries),
             policy: Some(Policy::build(&self.surroundings, &source, &target)),
             environment,
             folder: source,
-            nice: order.nice,
+            nice: if order.beside.is_some() { NICE_BESIDE } else { 0 },
             grace_seconds: 2.0,
             log: order.log.to_owned(),
         };

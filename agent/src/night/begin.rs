@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use protocol::Budget;
 
+use super::cores::cores_of_a_trial;
 use super::device::VISIBLE_DEVICES;
 use super::messages::Limits;
 use super::open::{OpenError, Wishes};
@@ -105,17 +106,11 @@ pub(super) fn limits(campaign: &Campaign, night: &NightRecord) -> Limits {
 
 /// What watches the machine while trials run on it.
 pub(super) fn conditions(campaign: &Campaign, workbench: &Workbench) -> Arc<Conditions> {
-    let on_gpu = workbench.setting.device.starts_with("cuda");
+    let on_gpu = workbench.on_gpu();
     let visible = workbench.environment.iter().find(|(name, _)| name == VISIBLE_DEVICES).map(|(_, gpu)| gpu.clone());
-    let threads = match workbench.setting.threads {
-        // A trainer that computes on a GPU keeps one core busy with asking for it.
-        _ if on_gpu => 1,
-        0 => std::thread::available_parallelism().map_or(1, usize::from),
-        threads => threads,
-    };
     let limits = conditions::Limits {
         most_foreign_load: campaign.machine.most_foreign_load,
-        cores: threads as f64,
+        cores: cores_of_a_trial(workbench) as f64,
         memory_bytes: workbench.surroundings.memory_bytes,
     };
     let reader = Reader::new(Surroundings::of_process(), visible.filter(|_| on_gpu));

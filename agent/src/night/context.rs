@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::cores::Cores;
 use super::workbench::{Subject, Workbench};
 use crate::build::Builder;
 use crate::campaign::Campaign;
@@ -50,6 +51,8 @@ pub struct Context {
     pub(super) patches: Mutex<HashMap<CommitId, PatchFacts>>,
     /// Held while something is built: all candidates are built in one slot.
     pub(super) building: tokio::sync::Mutex<()>,
+    /// Taken by trials and builds.
+    pub(super) cores: Cores,
 }
 
 /// Where in a night's list of seeds the one with an index stands. The first half of the list is for the search, the second for the
@@ -77,6 +80,7 @@ impl Context {
         proposer: Box<dyn Proposer>,
         conditions: Arc<Conditions>,
     ) -> Self {
+        let cores = Cores::of(&workbench);
         Self {
             night,
             campaign,
@@ -90,6 +94,7 @@ impl Context {
             briefed: Mutex::new(HashSet::new()),
             patches: Mutex::new(HashMap::new()),
             building: tokio::sync::Mutex::new(()),
+            cores,
         }
     }
 

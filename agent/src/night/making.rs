@@ -15,9 +15,6 @@ use crate::propose::{Failure, LEAVE_ONE_OUT, Skipped, ablation};
 use crate::repo;
 use crate::run::StopSignal;
 
-/// Niceness of builds, so that the trial that runs beside them keeps the processor.
-const BUILD_NICE: i32 = 15;
-
 /// Seconds for building the night's start, its dependencies included, on the slowest of machines.
 pub const MOST_START_SECONDS: f64 = 3.0 * 3600.0;
 
@@ -156,26 +153,28 @@ pub(super) async fn commit(
     .await
 }
 
-/// Builds a candidate, or the night's start when its number is 0.
+/// Builds a candidate, or the night's start when its number is 0, as soon as no trial needs the cores.
 pub(super) async fn build(
     context: Arc<Context>,
     number: u32,
     candidate: Candidate,
-    stop: StopSignal,
+    mut stop: StopSignal,
 ) -> Result<Event, Fault> {
     let _alone = context.building.lock().await;
+    let Some(_turn) = context.cores.take(&mut stop).await else { return Ok(Event::Stop { at_once: true }) };
     let folder = context.layout.experiment(&context.id(number));
     std::fs::create_dir_all(&folder).map_err(|error| fault("cannot create the experiment's folder")(&error))?;
     let executable = context.layout.trainer(&context.id(number));
     let log = folder.join("build.log");
-    let (nice, most_seconds) = if number == 0 { (0, MOST_START_SECONDS) } else { (BUILD_NICE, MOST_BUILD_SECONDS) };
-    let order = Order { executable: &executable, log: &log, nice, most_seconds };
+    let (beside, most_seconds) =
+        if number == 0 { (None, MOST_START_SECONDS) } else { (context.cores.jobs(), MOST_BUILD_SECONDS) };
+    let order = Order { executable: &executable, log: &log, beside, most_seconds };
     let export = exporter(&context, candidate.commit);
     if number > 0 && !context.builder.has_start() {
         // A resumed night whose slots were cleaned away.
-        let start = context.night.start_commit.clone();
-        let export = exporter(&context, start);
-        let order = Order { executable: &folder.join("start"), log: &log, nice: 0, most_seconds: MOST_START_SECONDS };
+        let export = exporter(&context, context.night.start_commit.clone());
+        let start = folder.join("start");
+        let order = Order { executable: &start, log: &log, beside, most_seconds: MOST_START_SECONDS };
         match context.builder.build_start(order, export, stop.clone()).await {
             Ok(Ok(_)) => {}
             Ok(Err(failure)) => {

@@ -6,6 +6,7 @@
 mod begin;
 mod claim;
 pub mod context;
+mod cores;
 pub mod device;
 pub mod driver;
 mod earlier;

@@ -136,7 +136,7 @@ pub async fn before_the_night(
     let order = Order {
         executable: &folder.join("trainer"),
         log: &folder.join("build.log"),
-        nice: 0,
+        beside: None,
         most_seconds: MOST_START_SECONDS,
     };
     let (root, commit) = (layout.root().to_owned(), start.clone());

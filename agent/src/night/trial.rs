@@ -69,6 +69,7 @@ pub(super) async fn run_trial(
         Ok(sha256) => sha256,
         Err(instead) => return Ok(instead),
     };
+    let Some(_turn) = context.cores.take(&mut stop).await else { return Ok(Event::Stop { at_once: true }) };
     let begun = context.store.begin_trial(&id, trial, seed, budget, &sha256, purpose, era).await;
     begun.map_err(|error| recording(&error))?;
     let mut looks = match purpose {

@@ -98,6 +98,11 @@ pub fn own_sha256() -> io::Result<String> {
 }
 
 impl Workbench {
+    /// Whether trainers compute on a GPU.
+    pub fn on_gpu(&self) -> bool {
+        self.setting.device.starts_with("cuda")
+    }
+
     /// A training process: may write the subject's output folder and nothing else.
     fn train_job(&self, subject: &Subject) -> Job {
         let mut policy = sandbox::Policy::train(&self.surroundings, &subject.executable, &subject.output());
