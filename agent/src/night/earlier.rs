@@ -116,6 +116,8 @@ fn looks(context: &Context, pairs: &[(TrialRecord, TrialRecord)]) -> Vec<PastLoo
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::flow::{ExperimentId, TrialEnd};
+    use crate::records::{CandidateRecord, Evaluation, ExperimentState, baseline_proposal};
 
     #[test]
     fn nights_and_eras_are_numbered_apart() {
@@ -125,5 +127,39 @@ mod tests {
         let nights: Vec<u64> = found.iter().map(|observation| observation.night - EARLIER_NIGHTS).collect();
         assert_eq!(nights, [0, 0, 1, 2, 0]);
         assert_eq!(found[1].group, 2);
+    }
+
+    #[test]
+    fn only_trials_against_the_present_champion_tell_what_curves_promise() {
+        let commit = |n: u32| -> CommitId { format!("{n:040x}").parse().unwrap() };
+        let experiment = |number: u32, parent: u32| ExperimentRecord {
+            id: ExperimentId { night: "n".parse().unwrap(), number },
+            proposal: baseline_proposal(),
+            patch_digest: number.to_string(),
+            champion: commit(parent),
+            state: ExperimentState::Decided,
+            candidate: Some(CandidateRecord {
+                commit: commit(number),
+                parent: commit(parent),
+                branch: String::new(),
+                lines_added: 0,
+                lines_removed: 0,
+            }),
+            artifact: None,
+            attempts: Vec::new(),
+            decision: None,
+            proposed_at: jiff::Timestamp::UNIX_EPOCH,
+            decided_at: None,
+        };
+        let experiments = [experiment(0, 0), experiment(1, 0), experiment(2, 1), experiment(3, 1)];
+        let verified = || Some(Evaluation::Verified(crate::fixture::verified(1.8, 0.0)));
+        let trials: Vec<TrialRecord> =
+            (0..4).map(|number| crate::fixture::trial(number, TrialEnd::Finished, verified())).collect();
+        for (champion, against) in [(0, vec![(1, 0)]), (1, vec![(2, 1), (3, 1)]), (3, vec![])] {
+            let pairs = compared(&experiments, &trials, &commit(champion));
+            let numbers: Vec<(u32, u32)> =
+                pairs.iter().map(|(own, other)| (own.experiment.number, other.experiment.number)).collect();
+            assert_eq!(numbers, against);
+        }
     }
 }
