@@ -7,6 +7,8 @@
 //! Seeds here are no secret: they follow from small numbers, so that anybody can repeat a measurement bit for bit.
 
 mod error;
+#[cfg(test)]
+pub(crate) mod fixture;
 pub mod noise;
 mod rows;
 mod runner;

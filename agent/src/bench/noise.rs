@@ -265,21 +265,7 @@ fn chi_square(degrees: usize, random: &mut ChaCha8Rng) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn row(initial: u32, order: u32, repeat: u32, val_bpb: f64) -> Row {
-        Row {
-            variant: "unedited".to_owned(),
-            digest: String::new(),
-            place: Place { initial, order, repeat },
-            val_bpb: Some(val_bpb),
-            end: "Finished".to_owned(),
-            steps: 1,
-            tokens: 1,
-            training_seconds: 1.0,
-            evaluation_seconds: 1.0,
-            files: String::new(),
-        }
-    }
+    use crate::bench::fixture::row;
 
     fn normal(random: &mut ChaCha8Rng) -> f64 {
         let sign = if random.next_u32().is_multiple_of(2) { 1.0 } else { -1.0 };
@@ -298,11 +284,7 @@ mod tests {
     #[test]
     fn a_small_table_gives_the_figures_worked_by_hand() {
         // Row means 1, 3; column means 1, 2, 3; residuals all 0 but for +-0.5 in two columns.
-        let cells = [[0.5, 1.0, 1.5], [1.5, 3.0, 4.5]];
-        let rows: Vec<Row> = (0..2)
-            .flat_map(|i| (0..3).map(move |j| row(i, j, 0, cells[i as usize][j as usize])))
-            .chain([row(0, 0, 1, 0.7)])
-            .collect();
+        let rows: Vec<Row> = crate::bench::fixture::small_table().into_iter().chain([row(0, 0, 1, 0.7)]).collect();
         let found = structure(&rows).unwrap();
         // Sums of squares 6, 4, 1 with 1, 2, 2 degrees: mean squares 6, 2, 0.5.
         assert!((found.rest.spread.sd - 0.5f64.sqrt()).abs() < 1e-12, "{found:?}");

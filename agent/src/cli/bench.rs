@@ -119,28 +119,12 @@ fn bench_fault(error: BenchError) -> Fault {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn row(initial: u32, order: u32, repeat: u32, val_bpb: f64) -> Row {
-        Row {
-            variant: "unedited".to_owned(),
-            digest: String::new(),
-            place: Place { initial, order, repeat },
-            val_bpb: Some(val_bpb),
-            end: "Finished".to_owned(),
-            steps: 20 + u64::from(initial),
-            tokens: 81_920,
-            training_seconds: 20.0,
-            evaluation_seconds: 5.0,
-            files: String::new(),
-        }
-    }
+    use crate::bench::fixture::{row, small_table};
 
     #[test]
     fn the_figures_stand_with_the_runs_behind_them() {
         // Worked by hand in `bench::noise`: sds of 0.5^0.5, (5.5/3)^0.5 and 0.75^0.5.
-        let cells = [[0.5, 1.0, 1.5], [1.5, 3.0, 4.5]];
-        let crossed = (0..2).flat_map(|i| (0..3).map(move |j| row(i, j, 0, cells[i as usize][j as usize])));
-        let rows: Vec<Row> = crossed.collect();
+        let rows = small_table();
         let said = lines(&structure(&rows).unwrap(), &rows).join("\n");
         assert!(
             said.starts_with("6 runs: 2 seeds of initial values x 3 seeds of the data order; mean 2.00000"),

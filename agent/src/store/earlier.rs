@@ -37,39 +37,49 @@ fn same_terms(one: &NightRecord, other: &NightRecord) -> bool {
     one.campaign_text == other.campaign_text || terms(one).is_some_and(|found| terms(other) == Some(found))
 }
 
-/// Nights of the same campaign, asked for on the same terms, on the same kind of machine that began before `night`, the oldest first.
-async fn comparable(connection: &mut SqliteConnection, context: &Context, night: &NightId) -> Result<Vec<NightRecord>> {
-    let this = select::nights(connection, context, None, Some(night))
-        .await?
-        .pop()
-        .ok_or_else(|| context.unknown(format!("night {night}")))?;
-    let mut nights = select::nights(connection, context, Some(&this.campaign), None).await?;
-    let same =
-        |machine: &BTreeMap<String, String>| SAME.iter().all(|fact| machine.get(*fact) == this.machine.get(*fact));
-    nights.retain(|other| other.id != this.id && other.started_at < this.started_at && same(&other.machine));
-    nights.retain(|other| same_terms(&this, other));
-    Ok(nights)
+/// What a night asks of earlier ones: of the same campaign, asked for on the same terms, on the same kind of machine, under the same
+/// budget.
+pub(super) struct Asked<'a> {
+    context: &'a Context,
+    night: &'a NightId,
+    /// The budget's two columns.
+    seconds: Option<f64>,
+    tokens: Option<i64>,
+    /// The nights that compare, the oldest first.
+    others: Vec<NightRecord>,
 }
 
-/// The budget's two columns.
-fn columns(budget: Budget) -> (Option<f64>, Option<i64>) {
-    match budget {
-        Budget::Seconds(seconds) => (Some(seconds), None),
-        Budget::Tokens(tokens) => (None, Some(to_signed(tokens))),
+impl<'a> Asked<'a> {
+    /// Finds the nights that compare with `night`, which began before it.
+    pub(super) async fn by(
+        connection: &mut SqliteConnection,
+        context: &'a Context,
+        night: &'a NightId,
+        budget: Budget,
+    ) -> Result<Self> {
+        let this = select::nights(connection, context, None, Some(night))
+            .await?
+            .pop()
+            .ok_or_else(|| context.unknown(format!("night {night}")))?;
+        let mut others = select::nights(connection, context, Some(&this.campaign), None).await?;
+        let same =
+            |machine: &BTreeMap<String, String>| SAME.iter().all(|fact| machine.get(*fact) == this.machine.get(*fact));
+        others.retain(|other| other.id != this.id && other.started_at < this.started_at && same(&other.machine));
+        others.retain(|other| same_terms(&this, other));
+        let (seconds, tokens) = match budget {
+            Budget::Seconds(seconds) => (Some(seconds), None),
+            Budget::Tokens(tokens) => (None, Some(to_signed(tokens))),
+        };
+        Ok(Self { context, night, seconds, tokens, others })
     }
 }
 
-/// Verified runs on the search text under `budget`.
-pub(super) async fn runs(
-    connection: &mut SqliteConnection,
-    context: &Context,
-    night: &NightId,
-    budget: Budget,
-) -> Result<Vec<EarlierRun>> {
-    let (seconds, tokens) = columns(budget);
+/// Verified runs on the search text.
+pub(super) async fn runs(connection: &mut SqliteConnection, asked: &Asked<'_>) -> Result<Vec<EarlierRun>> {
+    let Asked { context, night, seconds, tokens, others } = asked;
     let this = night.as_str();
     let mut runs = Vec::new();
-    for other in comparable(connection, context, night).await? {
+    for other in others {
         let id = other.id.as_str();
         let rows = sqlx::query!(
             r#"SELECT number, ordinal, era, seed, val_bpb AS "val_bpb!: f64" FROM trials
@@ -103,17 +113,12 @@ pub(super) async fn runs(
     Ok(runs)
 }
 
-/// Differences that a rule weighed, of experiments whose trials had `budget`.
-pub(super) async fn estimates(
-    connection: &mut SqliteConnection,
-    context: &Context,
-    night: &NightId,
-    budget: Budget,
-) -> Result<Vec<EarlierEstimate>> {
-    let (seconds, tokens) = columns(budget);
+/// Differences that a rule weighed.
+pub(super) async fn estimates(connection: &mut SqliteConnection, asked: &Asked<'_>) -> Result<Vec<EarlierEstimate>> {
+    let Asked { context, night, seconds, tokens, others } = asked;
     let this = night.as_str();
     let mut estimates = Vec::new();
-    for other in comparable(connection, context, night).await? {
+    for other in others {
         let id = other.id.as_str();
         let rows = sqlx::query!(
             r#"SELECT number, proposer, family, difference AS "difference!: f64", evidence_json AS "evidence_json!: String"

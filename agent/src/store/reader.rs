@@ -147,12 +147,16 @@ impl Reader {
     /// Verified runs on the search text of earlier nights that are comparable with `night`: of the same campaign, on the same
     /// kind of machine, under `budget`.
     pub async fn earlier_runs(&self, night: &NightId, budget: Budget) -> Result<Vec<EarlierRun>> {
-        earlier::runs(&mut *self.snapshot().await?, &self.context, night, budget).await
+        let mut snapshot = self.snapshot().await?;
+        let asked = earlier::Asked::by(&mut snapshot, &self.context, night, budget).await?;
+        earlier::runs(&mut snapshot, &asked).await
     }
 
     /// Differences of settled experiments of the nights that [`Self::earlier_runs`] takes, with their standard errors.
     pub async fn earlier_estimates(&self, night: &NightId, budget: Budget) -> Result<Vec<EarlierEstimate>> {
-        earlier::estimates(&mut *self.snapshot().await?, &self.context, night, budget).await
+        let mut snapshot = self.snapshot().await?;
+        let asked = earlier::Asked::by(&mut snapshot, &self.context, night, budget).await?;
+        earlier::estimates(&mut snapshot, &asked).await
     }
 
     /// What SQLite and the schema find wrong with the whole database; empty when nothing is. Slower than the check at opening.
