@@ -43,6 +43,8 @@ pub(super) struct Driver<'a> {
     began: Instant,
     offset: f64,
     pub(super) deadline: Option<f64>,
+    /// Whether it is on record why the search ended.
+    pub(super) morning_noted: bool,
     /// Effects journalled by earlier parts of the night, and by this one: every key is new, also after a restart.
     part: usize,
     journalled: usize,
@@ -79,6 +81,7 @@ pub async fn drive(
     let part = context.store.effects(&context.night.id).await?.len();
     let mut driver = Driver {
         context,
+        morning_noted: machine.search_ended().is_some(),
         machine,
         began: Instant::now(),
         offset,
@@ -147,10 +150,15 @@ impl Driver<'_> {
     /// How the test of an experiment is: shown, and what the machine is to know handed to it.
     async fn heard(&mut self, progress: TestProgress) -> Result<Option<Ending>, DriverError> {
         match (progress, &mut self.view.current) {
-            (TestProgress::Look(Look { number, trial, look, curve_difference }), _) => {
+            (TestProgress::Look(seen), _) => {
+                self.looked(seen).await?;
+                let Look { number, trial, look, curve_difference } = seen;
                 return self.take(Event::Look { number, trial, look, curve_difference }).await;
             }
-            (TestProgress::Changed(why), _) => return self.take(Event::Changed(why)).await,
+            (TestProgress::Changed { number, trial, why }, _) => {
+                self.changed(number, trial, &why).await?;
+                return self.take(Event::Changed(why)).await;
+            }
             (TestProgress::Waiting(words), current) => {
                 if let Some(current) = current {
                     (current.stage, current.progress) = (Stage::Waiting, None);
@@ -170,7 +178,11 @@ impl Driver<'_> {
     /// Journals that an effect is done and hands its answer to the machine.
     async fn done(&mut self, done: Done) -> Result<Option<Ending>, DriverError> {
         if !done.key.is_empty() {
-            self.end(&done.key, summary(&done.event)).await?;
+            let mut outcome = json!({ "event": summary(&done.event) });
+            if let Event::TrialFault(why) = &done.event {
+                outcome["why"] = json!(why);
+            }
+            self.context.store.end_effect(&self.context.night.id, &done.key, &outcome).await?;
         }
         self.take(done.event).await
     }
@@ -181,7 +193,9 @@ impl Driver<'_> {
         while let Some(event) = queue.pop_front() {
             self.tell(&event).await?;
             let now = self.now();
-            for effect in self.machine.step(event, now) {
+            let effects = self.machine.step(event, now);
+            self.note_morning().await?;
+            for effect in effects {
                 match effect {
                     Effect::Finish(ending) => return Ok(Some(ending)),
                     Effect::Skip { proposal, reason } => {

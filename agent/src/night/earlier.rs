@@ -1,5 +1,5 @@
-//! What a night takes over from the records before it begins or goes on: what experiments were found to do, how noisy runs are, and
-//! what curves said of trials before they ended. Earlier nights count where they are comparable: same campaign, machine, budget.
+//! What a night takes over from earlier ones before it begins, and again when it goes on: what experiments were found to do, how noisy
+//! runs are, and what curves said of trials before they ended. Nights count where they are comparable: same campaign, machine, budget.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::stats::noise::Observation;
 /// Trials whose curves are read; more would tell little more, and a night is to begin soon.
 const MOST_CURVES: usize = 100;
 
-/// Fills in what earlier nights taught, and this one's looks so far.
+/// Fills in what earlier nights taught.
 pub(super) async fn take_over(context: &Arc<Context>, start: &mut Start) -> Result<(), Fault> {
     let (store, night) = (&context.store, &context.night.id);
     let budget = context.campaign.budget();
@@ -25,15 +25,14 @@ pub(super) async fn take_over(context: &Arc<Context>, start: &mut Start) -> Resu
     let runs = store.earlier_runs(night, budget).await.map_err(|error| reading(&error))?;
     let estimates = store.earlier_estimates(night, budget).await.map_err(|error| reading(&error))?;
     start.observations = observations(&runs);
-    let findings = estimates
+    start.findings = estimates
         .iter()
         .map(|found| Finding { estimate: found.difference, standard_error: found.standard_error })
-        .filter(|found| found.standard_error > 0.0);
-    start.findings.splice(0..0, findings);
+        .filter(|found| found.standard_error > 0.0)
+        .collect();
     let mut nights: Vec<NightId> = runs.into_iter().map(|run| run.night).collect();
     nights.dedup();
-    nights.push(night.clone());
-    let champion = start.champion.as_ref().unwrap_or(&start.baseline).candidate.commit.clone();
+    let champion = start.baseline.candidate.commit.clone();
     let mut pairs = Vec::new();
     // The newest first, so that they are the ones whose curves are read.
     for night in nights.iter().rev() {

@@ -10,7 +10,7 @@ use crate::stats::claim::Claim;
 
 mod start;
 
-pub use start::{Came, EARLIER_NIGHTS, Finding, PastLook, PastTrial, Standing, Start, Unsettled};
+pub use start::{Came, EARLIER_NIGHTS, Finding, PastDecision, PastLook, PastTrial, Standing, Start, Unsettled};
 
 /// When a night ends by itself.
 #[derive(Debug, Clone, Copy, PartialEq)]

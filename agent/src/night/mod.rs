@@ -12,6 +12,7 @@ pub mod driver;
 mod earlier;
 mod enlist;
 mod evaluate;
+mod journal;
 pub mod live;
 mod lock;
 mod looks;

@@ -19,8 +19,8 @@ pub(super) enum TestProgress {
     Waiting(String),
     /// A look at its curve.
     Look(Look),
-    /// Runs from now on do not compare with earlier ones; why.
-    Changed(String),
+    /// Runs from now on do not compare with earlier ones; why, and during which trial of which experiment that was seen.
+    Changed { number: u32, trial: u32, why: String },
     /// So much of the verification, 0 to 1.
     Verifying(f64),
 }

@@ -1,13 +1,13 @@
 //! Going on with a night that was cut off: mends what a crash can leave between two steps, and finds where to go on.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::context::Context;
-use super::messages::{Came, Finding, Lines, Measured, PastTrial, Standing, Start, Unsettled};
+use super::journal::OfTrial;
+use super::machine::failure;
+use super::messages::{Came, Lines, Measured, PastDecision, PastTrial, Standing, Start, Unsettled};
 use super::perform::Fault;
-use super::telling::CONCLUDE;
-use super::{earlier, enlist, evaluate, settle, trial};
+use super::{earlier, enlist, evaluate, journal, settle, trial};
 use crate::flow::{Artifact, Candidate, Decision, ExperimentId, NightId, Purpose, TrialEnd, Verdict};
 use crate::propose::LEAVE_ONE_OUT;
 use crate::records::{EffectRecord, Evaluation, ExperimentRecord, TrialRecord};
@@ -21,7 +21,7 @@ use crate::verify::EVALUATOR;
 /// # Errors
 /// What failed, in words.
 pub async fn at_the_start(context: &Arc<Context>) -> Result<Start, Fault> {
-    let mut start = Start::new(context.night.start_commit.clone(), context.night.proposer_seed);
+    let mut start = new_start(context);
     earlier::take_over(context, &mut start).await?;
     Ok(start)
 }
@@ -84,9 +84,10 @@ pub async fn where_it_was(context: &Arc<Context>) -> Result<Start, Fault> {
     end_cut_off_trials(context).await?;
     let trials = store.night_trials(night).await.map_err(reading)?;
 
-    let mut start = Start::new(context.night.start_commit.clone(), context.night.proposer_seed);
-    start.turn = next_turn(&effects);
+    let mut start = new_start(context);
+    start.turn = journal::next_turn(&effects);
     start.claimed = store.claim(night).await.map_err(reading)?.is_some();
+    start.ending = journal::ending(&effects);
     let mut last_kept = None;
     for experiment in &experiments {
         let id = &experiment.id;
@@ -112,22 +113,20 @@ pub async fn where_it_was(context: &Arc<Context>) -> Result<Start, Fault> {
         }
         match &experiment.decision {
             Some(decision) => {
-                if number > 0 {
-                    start.settled += counted;
-                    start.findings.extend(finding(decision).filter(|_| without.is_none()));
-                    settle::annotate(context, id).await?;
-                }
                 if decision.verdict == Verdict::Kept {
                     settle::keep_last_checkpoint(context, id).await?;
-                    start.baseline_settled |= number == 0;
-                    if number > 0 {
-                        start.kept.push(number);
-                        start.champion = Some(standing);
-                    }
                     last_kept = Some((number, candidate));
                 } else {
                     settle::drop_checkpoints(context, id).await?;
                 }
+                if number == 0 {
+                    start.baseline_settled |= decision.verdict == Verdict::Kept;
+                    continue;
+                }
+                start.settled += counted;
+                settle::annotate(context, id).await?;
+                let after = trials.iter().filter(|trial| began_before(trial, experiment)).count();
+                start.decisions.push(PastDecision { standing, without, decision: decision.clone(), after });
             }
             None if number == 0 => {}
             None if start.unsettled.is_some() => {
@@ -135,18 +134,34 @@ pub async fn where_it_was(context: &Arc<Context>) -> Result<Start, Fault> {
                 start.settled += counted;
                 leave(context, experiment).await?;
             }
-            None => start.unsettled = Some(Unsettled { standing, without, story: story(&effects, number) }),
+            None => {
+                let story = journal::story(&effects, number);
+                start.unsettled = Some(Unsettled { standing, without, story });
+            }
         }
     }
+    start.decisions.sort_by_key(|decision| decision.after);
     start.tested_without =
         tested_without(&experiments, start.unsettled.as_ref().map(|unsettled| unsettled.standing.number));
+    start.tested_without.extend(journal::cannot_leave_out(&effects));
     // Those before it were crowned before it was proposed.
-    if let Some((number, candidate)) = last_kept {
-        settle::crown(context, number, &candidate).await?;
+    if let Some((number, candidate)) = &last_kept {
+        settle::crown(context, *number, candidate).await?;
     }
-    start.trials = past_trials(context, &trials, &start).await?;
+    let champion = last_kept.map_or(0, |(number, _)| number);
+    start.trials = past_trials(context, &trials, &effects, champion, &start).await?;
     earlier::take_over(context, &mut start).await?;
     Ok(start)
+}
+
+fn new_start(context: &Context) -> Start {
+    let night = &context.night;
+    Start { night: Some(night.id.clone()), ..Start::new(night.start_commit.clone(), night.proposer_seed) }
+}
+
+/// Whether a trial had begun when an experiment was decided on.
+fn began_before(trial: &TrialRecord, experiment: &ExperimentRecord) -> bool {
+    experiment.decided_at.is_none_or(|decided| trial.started_at <= decided)
 }
 
 /// A trial that the crash cut off ended there.
@@ -162,30 +177,6 @@ async fn end_cut_off_trials(context: &Context) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Turns are counted in the journal's keys; one that was begun is used up.
-fn next_turn(effects: &[EffectRecord]) -> u64 {
-    effects
-        .iter()
-        .filter(|effect| effect.kind == "propose" || effect.kind == "repair")
-        .filter_map(|effect| effect.key.rsplit('/').next()?.parse::<u64>().ok())
-        .max()
-        .map_or(0, |last| last + 1)
-}
-
-/// What was concluded after each trial of an experiment; of two conclusions after the same trial, one of which a crash came after, the
-/// last counts.
-fn story(effects: &[EffectRecord], number: u32) -> Vec<String> {
-    let mut story = BTreeMap::new();
-    for effect in effects.iter().filter(|effect| effect.kind == CONCLUDE) {
-        if effect.payload["number"] == number
-            && let (Some(trial), Some(words)) = (effect.payload["trial"].as_u64(), effect.payload["words"].as_str())
-        {
-            story.insert(trial, words.to_owned());
-        }
-    }
-    story.into_values().collect()
-}
-
 /// The kept experiment that this one leaves out of the champion, if it is one of the morning's.
 fn without(experiment: &ExperimentRecord) -> Option<u32> {
     let proposal = &experiment.proposal;
@@ -197,11 +188,6 @@ fn without(experiment: &ExperimentRecord) -> Option<u32> {
 /// edits are recorded once in a night. What is being tested still is not among them.
 fn tested_without(experiments: &[ExperimentRecord], unsettled: Option<u32>) -> Vec<u32> {
     experiments.iter().filter(|experiment| Some(experiment.id.number) != unsettled).filter_map(without).collect()
-}
-
-fn finding(decision: &Decision) -> Option<Finding> {
-    let standard_error = decision.evidence.as_ref()?.standard_error;
-    (standard_error > 0.0).then_some(Finding { estimate: decision.difference?, standard_error })
 }
 
 /// Gives an experiment that the crash left without a verdict one that says so.
@@ -236,11 +222,17 @@ fn standing(
 }
 
 /// All trials in the order in which they began.
-async fn past_trials(context: &Arc<Context>, trials: &[TrialRecord], start: &Start) -> Result<Vec<PastTrial>, Fault> {
+async fn past_trials(
+    context: &Arc<Context>,
+    trials: &[TrialRecord],
+    effects: &[EffectRecord],
+    champion: u32,
+    start: &Start,
+) -> Result<Vec<PastTrial>, Fault> {
     let mut in_order: Vec<&TrialRecord> = trials.iter().collect();
     in_order.sort_by_key(|trial| (trial.started_at, trial.experiment.number, trial.ordinal));
     let unsettled = start.unsettled.as_ref().map(|unsettled| unsettled.standing.number);
-    let champion = start.champion.as_ref().map_or(0, |champion| champion.number);
+    let journal = journal::Trials::of(effects);
     let mut past = Vec::with_capacity(in_order.len());
     for (place, trial) in in_order.iter().enumerate() {
         let number = trial.experiment.number;
@@ -248,6 +240,7 @@ async fn past_trials(context: &Arc<Context>, trials: &[TrialRecord], start: &Sta
         // A claim that is made needs its documents no more, and the sealed text stays closed.
         let documents = compared && (trial.purpose == Purpose::Search || !start.claimed);
         let newest = place + 1 == in_order.len();
+        let OfTrial { looks, changed, fault } = journal.trial(number, trial.ordinal);
         past.push(PastTrial {
             number,
             ordinal: trial.ordinal,
@@ -257,24 +250,23 @@ async fn past_trials(context: &Arc<Context>, trials: &[TrialRecord], start: &Sta
             purpose: trial.purpose,
             era: trial.era,
             steps: trial.trained.as_ref().map_or(0, |trained| trained.steps),
-            seconds: seconds(trial),
-            came: came(context, trial, documents, newest).await?,
+            seconds: trial.trained.as_ref().map(|trained| trained.start_seconds + trained.training_seconds),
+            looks,
+            changed,
+            came: came(context, trial, fault, documents, newest).await?,
         });
     }
     Ok(past)
 }
 
-fn seconds(trial: &TrialRecord) -> Option<f64> {
-    let (trained, evaluation) = (trial.trained.as_ref()?, trial.evaluation.as_ref()?);
-    let evaluated = match (evaluation, &trial.certificate) {
-        (Evaluation::Verified(verified), _) => verified.seconds,
-        (Evaluation::Rejected(_), certificate) => certificate.as_ref().map_or(0.0, |certificate| certificate.seconds),
-    };
-    Some(trained.start_seconds + trained.training_seconds + evaluated)
-}
-
 /// How a trial came out. Only the newest of all can be waiting for its evaluation: what came after another tells that it was given up.
-async fn came(context: &Arc<Context>, trial: &TrialRecord, documents: bool, newest: bool) -> Result<Came, Fault> {
+async fn came(
+    context: &Arc<Context>,
+    trial: &TrialRecord,
+    fault: Option<String>,
+    documents: bool,
+    newest: bool,
+) -> Result<Came, Fault> {
     match &trial.evaluation {
         Some(Evaluation::Verified(verified)) if documents => {
             return Ok(Came::Verified(evaluate::measured(context, trial, verified.clone()).await?));
@@ -290,30 +282,22 @@ async fn came(context: &Arc<Context>, trial: &TrialRecord, documents: bool, newe
     }
     let Some(trained) = &trial.trained else { return Ok(Came::Nothing) };
     let (id, layout) = (&trial.experiment, &context.layout);
+    if let Some(why) = fault {
+        return Ok(Came::Spoilt(why));
+    }
     Ok(match &trained.end {
         TrialEnd::Finished
             if newest && layout.trainer(id).exists() && layout.checkpoint(id, trial.ordinal).exists() =>
         {
             Came::Waits
         }
-        TrialEnd::Finished | TrialEnd::Stopped | TrialEnd::MachineFault { .. } => Came::Nothing,
+        TrialEnd::MachineFault { message } => Came::Spoilt(message.clone()),
+        TrialEnd::Finished | TrialEnd::Stopped => Came::Nothing,
         TrialEnd::StoppedEarly { message } => Came::StoppedEarly(message.clone()),
         TrialEnd::TimedOut | TrialEnd::NotFinite | TrialEnd::OutOfMemory { .. } | TrialEnd::Crashed { .. } => {
             Came::Failed { verdict: Verdict::Crashed, words: failure(&trained.end) }
         }
     })
-}
-
-/// A trial's own failure, in the words that the machine has for it.
-fn failure(end: &TrialEnd) -> String {
-    match end {
-        TrialEnd::TimedOut => "it was still running after its budget and what is allowed beyond it".to_owned(),
-        TrialEnd::NotFinite => "its loss was not finite".to_owned(),
-        TrialEnd::OutOfMemory { message } => format!("out of memory: {message}"),
-        TrialEnd::Crashed { message } => format!("it crashed: {message}"),
-        TrialEnd::StoppedEarly { message } | TrialEnd::MachineFault { message } => message.clone(),
-        TrialEnd::Finished | TrialEnd::Stopped => String::new(),
-    }
 }
 
 fn candidate(experiment: &ExperimentRecord) -> Option<Candidate> {

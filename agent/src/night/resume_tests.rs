@@ -1,47 +1,5 @@
-use serde_json::{Value, json};
-
 use super::*;
 use crate::records::{CandidateRecord, ExperimentState, baseline_proposal};
-
-fn effect(ordinal: u32, key: &str, kind: &str, payload: Value) -> EffectRecord {
-    let begun_at = jiff::Timestamp::UNIX_EPOCH;
-    EffectRecord {
-        ordinal,
-        key: key.to_owned(),
-        kind: kind.to_owned(),
-        payload,
-        begun_at,
-        ended_at: None,
-        outcome: None,
-    }
-}
-
-#[test]
-fn a_story_has_one_line_a_trial_whenever_it_was_cut_off() {
-    let concluded = |ordinal, number: u32, trial: u32, words: &str| {
-        effect(ordinal, "x", CONCLUDE, json!({ "number": number, "trial": trial, "words": words }))
-    };
-    let effects = [
-        concluded(1, 3, 1, "promising"),
-        concluded(2, 4, 1, "of another"),
-        effect(3, "0.3/train/3/2", "train", json!({ "number": 3, "trial": 2, "words": "no conclusion" })),
-        // Cut off before the next trial began: concluded again when the night went on.
-        concluded(4, 3, 1, "promising still"),
-        concluded(5, 3, 2, "more so"),
-    ];
-    assert_eq!(story(&effects, 3), ["promising still", "more so"]);
-    assert_eq!(story(&effects, 5), Vec::<String>::new());
-}
-
-#[test]
-fn a_turn_that_was_begun_is_used_up() {
-    let effects = [
-        effect(1, "0.1/propose/1/4", "propose", json!({})),
-        effect(2, "0.2/repair/1/5", "repair", json!({})),
-        effect(3, "0.3/train/1/9", "train", json!({})),
-    ];
-    assert_eq!((next_turn(&effects), next_turn(&[])), (6, 0));
-}
 
 #[test]
 fn a_night_that_another_rule_decided_is_not_gone_on_with() {

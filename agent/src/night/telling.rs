@@ -5,14 +5,13 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::driver::{Driver, DriverError};
+use super::journal::{CHANGED, CONCLUDE, LOOK, MORNING, TRIAL_FAULT};
+use super::looks::Look;
 use super::messages::{Champion, Ending, Event, Launch, Settled};
 use crate::flow::{Purpose, TrialEnd, Verdict};
 use crate::records::{Level, NightEnding};
 use crate::stats::claim::Claim;
 use crate::terminal::{Current, Notice, Stage};
-
-/// The journal's word for what was concluded after a trial that did not settle its experiment.
-pub(super) const CONCLUDE: &str = "conclude";
 
 impl Driver<'_> {
     /// Tells people, and the records, what is worth a line.
@@ -86,6 +85,33 @@ impl Driver<'_> {
         self.end(&key, "concluded").await
     }
 
+    /// What a look at the trial in flight showed is on record before the machine hears of it: a night that is gone on with learns from
+    /// it once more.
+    pub(super) async fn looked(&mut self, look: Look) -> Result<(), DriverError> {
+        let Look { number, trial, look, curve_difference } = look;
+        let payload = json!({ "number": number, "trial": trial, "look": look, "difference": curve_difference });
+        let key = self.journal(&format!("look/{number}/{trial}/{look}"), LOOK, payload).await?;
+        self.end(&key, "look").await
+    }
+
+    /// As [`Self::looked`], that the machine has changed for good while a trial ran.
+    pub(super) async fn changed(&mut self, number: u32, trial: u32, why: &str) -> Result<(), DriverError> {
+        let payload = json!({ "number": number, "trial": trial, "words": why });
+        let key = self.journal(&format!("changed/{number}/{trial}"), CHANGED, payload).await?;
+        self.end(&key, "changed").await
+    }
+
+    /// Writes down why the search has ended, once.
+    pub(super) async fn note_morning(&mut self) -> Result<(), DriverError> {
+        if self.morning_noted {
+            return Ok(());
+        }
+        let Some((how, _)) = self.machine.search_ended().and_then(recorded) else { return Ok(()) };
+        self.morning_noted = true;
+        let key = self.journal("morning", MORNING, json!({ "ending": how.name() })).await?;
+        self.end(&key, "the search has ended").await
+    }
+
     pub(super) async fn told_claim(&mut self, claim: &Claim, champion: &Champion) -> Result<(), DriverError> {
         let text = format!("morning: champion #{} against the night's start: {}", champion.number, claim.words);
         self.watcher.notice(&Notice::Stage { text: text.clone() });
@@ -129,7 +155,7 @@ pub(super) fn summary(event: &Event) -> &'static str {
         Event::Evaluated(Err(_)) => "rejected",
         Event::Settled { .. } => "settled",
         Event::Claimed => "claimed",
-        Event::TrialFault(_) => "trial fault",
+        Event::TrialFault(_) => TRIAL_FAULT,
         Event::MakingFault { .. } => "making fault",
         Event::Tick => "tick",
         Event::Fault(_) => "fault",

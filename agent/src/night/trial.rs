@@ -95,7 +95,7 @@ pub(super) async fn run_trial(
         Ok(trained) => {
             let judged = watch.end(&trained.end).await;
             if let Judged::Changed(why) = &judged {
-                say(TestProgress::Changed(why.clone()));
+                say(TestProgress::Changed { number: launch.number, trial, why: why.clone() });
             }
             judge(judged, trained, &spec.checkpoint)?
         }

@@ -280,7 +280,10 @@ pub fn hopeless(
     let after = known.prior(parts).after(estimate, error);
     let least = known.rules.least_effect_of(change.lines_added, change.lines_removed);
     let (bar, what) = if change.simplifies() {
-        (known.rules.margin, format!("to be worse by less than {:.5}, as what only removes lines may be", known.rules.margin))
+        (
+            known.rules.margin,
+            format!("to be worse by less than {:.5}, as what only removes lines may be", known.rules.margin),
+        )
     } else {
         (-least, format!("to be better by {least:.5} or more"))
     };

@@ -225,7 +225,10 @@ mod tests {
         let early = taught(30, 0.001, &mut lots);
         for curve in [0.007, 0.001, -0.006] {
             let (expected, spread) = early.forecast(2, curve).unwrap();
-            assert!((expected - 0.8 * curve).abs() < 0.001 && (0.0005..0.0016).contains(&spread), "{expected} {spread}");
+            assert!(
+                (expected - 0.8 * curve).abs() < 0.001 && (0.0005..0.0016).contains(&spread),
+                "{expected} {spread}"
+            );
         }
         assert_eq!(early.forecast(2, -0.02), None, "none with about such a difference has finished");
         assert_eq!(early.forecast(LOOKS.len(), 0.007), None);

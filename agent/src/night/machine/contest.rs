@@ -8,9 +8,9 @@ use super::Machine;
 use super::making::Making;
 use super::reign::Reign;
 use super::testing::{Executable, Role, Testing, Trial};
-use crate::flow::{BuildFailure, Decision, Evidence, Verdict};
+use crate::flow::{BuildFailure, Decision, Evidence, ExperimentId, Verdict};
 use crate::night::messages::{
-    Attempt, Came, Champion, Effect, Finding, Launch, Lines, Measured, Setback, Settled, Unsettled,
+    Attempt, Champion, Effect, Finding, Launch, Lines, Measured, Setback, Settled, Unsettled,
 };
 use crate::propose;
 use crate::stats;
@@ -52,8 +52,6 @@ pub(super) struct Contest {
     pub judged: bool,
     /// Whether it has had a trial; it is on record then.
     pub begun: bool,
-    /// How its last trial came out, where an earlier part of the night had still to settle it by that.
-    pub came: Option<Came>,
 }
 
 impl Contest {
@@ -88,18 +86,12 @@ impl Contest {
             story: Vec::new(),
             judged: true,
             begun: false,
-            came: None,
         }
     }
 
     fn trials(&self) -> u32 {
         u32::try_from(self.runs.len()).unwrap_or(u32::MAX)
     }
-}
-
-/// Numbers of the experiments that a proposal tries again.
-fn tried_again(proposal: Option<&crate::flow::Proposal>) -> Vec<u32> {
-    proposal.map(propose::tried_again).unwrap_or_default().iter().map(|id| id.number).collect()
 }
 
 fn change(lines: Lines, proposal: Option<&crate::flow::Proposal>) -> Change {
@@ -114,11 +106,6 @@ fn change(lines: Lines, proposal: Option<&crate::flow::Proposal>) -> Change {
 impl Machine {
     /// Judges what was measured last, then begins the next trial: the champion's, where it has none under the seed.
     pub(super) fn go_on_with_contest(&mut self, now: f64, effects: &mut Vec<Effect>) {
-        match self.contest.as_mut().and_then(|contest| contest.came.take()) {
-            Some(Came::Failed { verdict, words }) => return self.settle_failed(verdict, words, effects),
-            Some(Came::StoppedEarly(message)) => return self.settle_hopeless(&message, None, effects),
-            Some(Came::Verified(_) | Came::Waits | Came::Nothing) | None => {}
-        }
         if self.unmasked.is_some() {
             return self.leave_uncompared(effects);
         }
@@ -318,7 +305,7 @@ impl Machine {
     }
 
     /// Has the decision recorded. `attempts` stand for those of the launch where it has none.
-    fn settle(&mut self, decision: Decision, attempts: Vec<Attempt>, effects: &mut Vec<Effect>) {
+    pub(super) fn settle(&mut self, decision: Decision, attempts: Vec<Attempt>, effects: &mut Vec<Effect>) {
         if let (Verdict::Kept, Some(evidence)) = (decision.verdict, &decision.evidence) {
             self.expected_gain -= evidence.expected;
         }
@@ -354,7 +341,7 @@ impl Machine {
             return self.reference.kept(runs, prior);
         }
         let after = self.known().after(&contest.parts, &runs, contest.glimpse.as_ref());
-        let again = tried_again(contest.executable.proposal());
+        let again = self.tried_again(contest.executable.proposal());
         let numbers = if again.is_empty() { vec![contest.number] } else { again };
         if numbers.len() == after.len() {
             self.hopes.extend(numbers.into_iter().zip(after));
@@ -362,10 +349,22 @@ impl Machine {
         self.reference.dropped(runs, contest.glimpse, prior);
     }
 
-    /// A candidate that has just been built; one that tries ideas of this night again begins with what was found of them.
+    /// Numbers of the experiments that a proposal tries again; none where one of them is of an earlier night, of which no more is known
+    /// than that it was a near miss.
+    fn tried_again(&self, proposal: Option<&crate::flow::Proposal>) -> Vec<u32> {
+        let again = proposal.map(propose::tried_again).unwrap_or_default();
+        let own = |id: &ExperimentId| self.night.as_ref().is_none_or(|night| id.night == *night);
+        if again.iter().all(own) { again.iter().map(|id| id.number).collect() } else { Vec::new() }
+    }
+
+    /// A candidate that has just been built.
     pub(super) fn new_contest(&self, launch: Arc<Launch>) -> Contest {
-        let mut contest = Contest::new(launch);
-        let again = tried_again(contest.executable.proposal());
+        self.with_parts(Contest::new(launch))
+    }
+
+    /// One that tries ideas of this night again begins with what was found of them.
+    pub(super) fn with_parts(&self, mut contest: Contest) -> Contest {
+        let again = self.tried_again(contest.executable.proposal());
         let parts: Option<Vec<Mixture>> = again.iter().map(|number| self.hopes.get(number).cloned()).collect();
         contest.parts = parts.filter(|_| contest.without.is_none()).unwrap_or_default();
         contest

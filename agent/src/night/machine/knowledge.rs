@@ -21,7 +21,7 @@ pub(super) struct Knowledge {
 }
 
 impl Knowledge {
-    /// What earlier nights taught, and what settled experiments were found to do.
+    /// What earlier nights taught.
     pub fn new(rules: &Rules, start: &Start) -> Self {
         let mut belief = Belief::new(rules);
         for finding in &start.findings {
@@ -43,22 +43,13 @@ impl Knowledge {
 
     /// Learns from a run of this night.
     pub fn ran(&mut self, rules: &Rules, number: u32, era: u32, seed: u32, val_bpb: f64) {
-        if self.note(number, era, seed, val_bpb) {
-            self.estimate_noise(rules);
-        }
-    }
-
-    /// Notes a run of this night; whether the noise is to be estimated again.
-    pub fn note(&mut self, number: u32, era: u32, seed: u32, val_bpb: f64) -> bool {
         let (group, night) = (u64::from(number), u64::from(era));
         self.observations.push(Observation { group, night, seed, val_bpb });
         let runs = self.runs_of.entry((group, night)).or_default();
         *runs += 1;
-        *runs > 1
-    }
-
-    pub fn estimate_noise(&mut self, rules: &Rules) {
-        self.noise = Noise::estimate(&self.observations, rules);
+        if *runs > 1 {
+            self.noise = Noise::estimate(&self.observations, rules);
+        }
     }
 
     /// Learns how long trials take; seconds of training and evaluation.

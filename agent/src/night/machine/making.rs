@@ -11,6 +11,9 @@ use crate::stats;
 /// Faults in a row in making candidates before the night gives up.
 const MAKING_FAULTS_BEFORE_GIVING_UP: u32 = 3;
 
+/// How the conclusion on a kept experiment begins that cannot be left out of the champion.
+pub const CANNOT_LEAVE_OUT: &str = "the champion cannot be tested without it";
+
 /// Proposals in a row that may come to nothing before the making lane rests.
 const FRUITLESS_PROPOSALS_BEFORE_RESTING: u32 = 200;
 
@@ -143,7 +146,7 @@ impl Machine {
 
     /// The making lane goes on to the next.
     fn cannot_leave_out(&mut self, without: u32, why: &str, effects: &mut Vec<Effect>) {
-        let words = format!("the champion cannot be tested without it: {why}");
+        let words = format!("{CANNOT_LEAVE_OUT}: {why}");
         effects.push(Effect::Conclude { number: without, words });
         self.making = Making::Idle;
     }

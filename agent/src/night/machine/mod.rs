@@ -16,13 +16,14 @@
 //! - `reign` the champion's own runs: under the seeds that candidates need, and again, to watch for drift;
 //! - `morning` what follows when the search has ended: the claim, then the champion without each kept experiment;
 //! - `knowledge` what the night has learnt of noise, effects, curves and durations;
-//! - `restore` the state of a night that is gone on with.
+//! - `restore` the state of a night that is gone on with, for which `replay` takes in again what it had done.
 
 mod contest;
 mod knowledge;
 mod making;
 mod morning;
 mod reign;
+mod replay;
 mod restore;
 mod testing;
 
@@ -33,12 +34,15 @@ use std::collections::{BTreeSet, HashMap};
 
 use contest::Contest;
 use knowledge::Knowledge;
+pub(in crate::night) use making::CANNOT_LEAVE_OUT;
 use making::Making;
 use morning::Morning;
 use reign::Reign;
+pub(in crate::night) use testing::failure;
 use testing::{Executable, Testing, Trial};
 
 use super::messages::{Champion, Effect, Ending, Event, Limits};
+use crate::flow::NightId;
 use crate::stats::Rules;
 use crate::stats::decide::Known;
 use crate::stats::mixture::Mixture;
@@ -61,6 +65,8 @@ pub struct Machine {
     rules: Rules,
     /// The night's random number, from which the sample of trials follows that are not stopped early.
     lot: u64,
+    /// Its name, by which its own experiments are told from those of earlier nights; `None`: all that are named are its own.
+    night: Option<NightId>,
     /// The night's start.
     baseline: Executable,
     baseline_settled: bool,
@@ -81,7 +87,7 @@ pub struct Machine {
     reference: Reference,
     /// What is believed of this night's experiments that are settled and were not kept, by number: for trying them again.
     hopes: HashMap<u32, Mixture>,
-    /// What the kept experiments are expected to be worth together, bits per byte, positive; of this part of the night.
+    /// What the kept experiments are expected to be worth together, bits per byte, positive.
     expected_gain: f64,
     /// The last trial's ordinal, per experiment that may have another.
     ordinals: HashMap<u32, u32>,
@@ -104,13 +110,13 @@ pub struct Machine {
     finished: bool,
 }
 
-/// The last trial of an earlier part of the night, where something of it is still to be done.
+/// What an earlier part of the night left to be done.
 #[derive(Debug, Clone)]
 enum LeftOver {
-    /// It waits for its evaluation.
+    /// Its last trial waits for its evaluation.
     Evaluation(Box<Trial>),
-    /// The champion had repeated this seed; whether that was drift is to be judged.
-    Repetition { seed: u32, val_bpb: f64, steps: u64 },
+    /// What followed from its last trial.
+    Told(Vec<Effect>),
 }
 
 impl Machine {
@@ -122,6 +128,14 @@ impl Machine {
     /// What is known of the noise.
     pub fn noise(&self) -> &Noise {
         &self.knowledge.noise
+    }
+
+    /// Why the search has ended, once it has.
+    pub fn search_ended(&self) -> Option<&Ending> {
+        match &self.phase {
+            Phase::Search => None,
+            Phase::Morning(morning) => Some(&morning.ending),
+        }
     }
 
     /// Numbers of the experiments kept so far, in order.
@@ -169,14 +183,6 @@ impl Machine {
         }
         self.advance(now, &mut effects);
         effects
-    }
-
-    fn begin(&mut self, effects: &mut Vec<Effect>) {
-        match self.left_over.take() {
-            Some(LeftOver::Evaluation(trial)) => self.evaluate(*trial, effects),
-            Some(LeftOver::Repetition { seed, val_bpb, steps }) => self.watch_drift(seed, val_bpb, steps, effects),
-            None => {}
-        }
     }
 
     /// Starts whatever can be started.

@@ -43,7 +43,7 @@ pub(super) struct Morning {
 }
 
 impl Morning {
-    pub fn new(ending: Ending, kept: &[u32], tested: &[u32]) -> Self {
+    pub fn new(ending: Ending, kept: &[u32]) -> Self {
         // The champion without the only one is the night's start, which the claim compares it with.
         let several = kept.len() > 1;
         Self {
@@ -52,7 +52,7 @@ impl Morning {
             champion: Vec::new(),
             failed: Vec::new(),
             claimed: false,
-            to_leave_out: kept.iter().copied().filter(|number| several && !tested.contains(number)).collect(),
+            to_leave_out: kept.iter().copied().filter(|_| several).collect(),
         }
     }
 
@@ -134,7 +134,7 @@ impl Machine {
         if matches!(self.making, Making::Ready(_) | Making::Resting) {
             self.making = Making::Idle;
         }
-        self.phase = Phase::Morning(Box::new(Morning::new(ending, &self.kept, &[])));
+        self.begin_morning(ending);
         self.morning_next(now, effects);
     }
 

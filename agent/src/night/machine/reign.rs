@@ -177,7 +177,7 @@ impl Machine {
         }
     }
 
-    fn begin_era(&mut self, why: &str, effects: &mut Vec<Effect>) {
+    pub(super) fn begin_era(&mut self, why: &str, effects: &mut Vec<Effect>) {
         self.era += 1;
         self.reign = Reign::default();
         self.reference = Reference::new();

@@ -92,7 +92,7 @@ pub(super) struct Trial {
     pub ordinal: u32,
     pub seed: u32,
     pub role: Role,
-    /// Seconds of start and training; `None` before it has trained, and for one that an earlier part of the night had trained.
+    /// Seconds of start and training; `None` before it has trained.
     pub seconds: Option<f64>,
     /// By the trainer's word.
     pub steps: u64,
@@ -112,6 +112,17 @@ impl Trial {
             Role::Morning(_) => Purpose::Morning,
             Role::Candidate | Role::Champion | Role::DriftWatch => Purpose::Search,
         }
+    }
+}
+
+/// A trial's own failure in words; of other ends what is known of them.
+pub(in crate::night) fn failure(end: &TrialEnd) -> String {
+    match end {
+        TrialEnd::TimedOut => "it was still running after its budget and what is allowed beyond it".to_owned(),
+        TrialEnd::NotFinite => "its loss was not finite".to_owned(),
+        TrialEnd::OutOfMemory { message } => format!("out of memory: {message}"),
+        TrialEnd::Crashed { message } => format!("it crashed: {message}"),
+        other => other.message().unwrap_or_default().to_owned(),
     }
 }
 
@@ -256,25 +267,25 @@ impl Machine {
         };
         trial.steps = trained.steps;
         trial.seconds = Some(trained.start_seconds + trained.training_seconds);
-        let failure = match &trained.end {
-            TrialEnd::Finished => return self.evaluate(trial, effects),
-            TrialEnd::Stopped => return self.finish(Ending::Stopped, effects),
-            TrialEnd::MachineFault { message } => return self.spoilt(&trial, message, effects),
-            TrialEnd::StoppedEarly { message } if trial.role == Role::Candidate => {
-                self.since_drift_watch += 1;
-                let forecast = self.forecast(&trial);
-                if let Some(contest) = &mut self.contest {
-                    contest.glimpse = trial.glimpse;
-                }
-                return self.settle_hopeless(message, forecast, effects);
-            }
-            TrialEnd::StoppedEarly { message } => format!("it was stopped: {message}"),
-            TrialEnd::TimedOut => "it was still running after its budget and what is allowed beyond it".to_owned(),
-            TrialEnd::NotFinite => "its loss was not finite".to_owned(),
-            TrialEnd::OutOfMemory { message } => format!("out of memory: {message}"),
-            TrialEnd::Crashed { message } => format!("it crashed: {message}"),
-        };
-        self.failed(&trial, Verdict::Crashed, failure, effects);
+        match &trained.end {
+            TrialEnd::Finished => self.evaluate(trial, effects),
+            TrialEnd::Stopped => self.finish(Ending::Stopped, effects),
+            TrialEnd::MachineFault { message } => self.spoilt(&trial, message, effects),
+            TrialEnd::StoppedEarly { message } => self.stopped_early(trial, message, effects),
+            end => self.failed(&trial, Verdict::Crashed, failure(end), effects),
+        }
+    }
+
+    pub(super) fn stopped_early(&mut self, trial: Trial, message: &str, effects: &mut Vec<Effect>) {
+        if trial.role != Role::Candidate {
+            return self.failed(&trial, Verdict::Crashed, format!("it was stopped: {message}"), effects);
+        }
+        self.since_drift_watch += 1;
+        let forecast = self.forecast(&trial);
+        if let Some(contest) = &mut self.contest {
+            contest.glimpse = trial.glimpse;
+        }
+        self.settle_hopeless(message, forecast, effects);
     }
 
     /// How a trial that was stopped would have ended, by the last look that tells.
@@ -322,7 +333,7 @@ impl Machine {
     }
 
     /// The trial itself has failed; the machine has not.
-    fn failed(&mut self, trial: &Trial, verdict: Verdict, words: String, effects: &mut Vec<Effect>) {
+    pub(super) fn failed(&mut self, trial: &Trial, verdict: Verdict, words: String, effects: &mut Vec<Effect>) {
         self.faults = 0;
         self.since_drift_watch += 1;
         if verdict == Verdict::Invalid && trial.role != Role::Candidate && self.builds_on(trial.launch.number) {
@@ -349,7 +360,7 @@ impl Machine {
     /// A fault of the machine is no verdict: the trial is planned again, and nothing has been learnt that could plan another. An
     /// experiment with which the machine fails again and again is left alone, and a machine that does so with the next one as well
     /// is not fit for a night.
-    fn spoilt(&mut self, trial: &Trial, message: &str, effects: &mut Vec<Effect>) {
+    pub(super) fn spoilt(&mut self, trial: &Trial, message: &str, effects: &mut Vec<Effect>) {
         self.faults += 1;
         let own = self.contest.as_mut().filter(|_| trial.role == Role::Candidate).map_or(0, |contest| {
             contest.faults += 1;

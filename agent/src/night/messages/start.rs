@@ -1,10 +1,11 @@
 //! Where a night begins, or goes on from: everything that the machine knew when the night was cut off, as the records keep it.
 //!
-//! The machine recomputes what it can from the trials, so that there is one account of what happened: which seeds the champion
-//! has had, how noisy runs are, which era it is, what waits for its evaluation.
+//! The machine takes the trials and decisions in again as it took them in then, so that there is one account of what happened: which
+//! seeds the champion has had, how noisy runs are, what is believed of near misses, which era it is, what waits for its evaluation.
 
+use super::Ending;
 use super::{Lines, Measured};
-use crate::flow::{Artifact, Candidate, Proposal, Purpose, Verdict};
+use crate::flow::{Artifact, Candidate, Decision, NightId, Proposal, Purpose, Verdict};
 use crate::stats::noise::Observation;
 
 /// A commit of this night that can be run again after a restart.
@@ -49,7 +50,9 @@ pub enum Came {
     },
     /// Stopped early as hopeless, in words.
     StoppedEarly(String),
-    /// Nothing: cut off, stopped by the person, or a fault of the machine.
+    /// A fault of the machine, in words: it is run again.
+    Spoilt(String),
+    /// Nothing: cut off, or stopped by the person.
     Nothing,
 }
 
@@ -68,10 +71,28 @@ pub struct PastTrial {
     pub era: u32,
     /// Steps of training, by the trainer's word.
     pub steps: u64,
-    /// Seconds of training and evaluation together; `None` where it came to nothing.
+    /// Seconds of start and training; `None` where it was not trained.
     pub seconds: Option<f64>,
+    /// What was seen at looks at its curve, in order: which of `stats::early::LOOKS`, and its smoothed training loss less that of the
+    /// champion's run under the same seed.
+    pub looks: Vec<(usize, f64)>,
+    /// That the machine was seen to have changed for good while it ran, in words.
+    pub changed: Option<String>,
     /// How it came out.
     pub came: Came,
+}
+
+/// A decision of this night that is on record.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PastDecision {
+    /// On which experiment.
+    pub standing: Standing,
+    /// The kept experiment whose edits it takes back, for one of the morning's.
+    pub without: Option<u32>,
+    /// As it was recorded.
+    pub decision: Decision,
+    /// How many of the night's trials had begun before it.
+    pub after: usize,
 }
 
 /// The first number for an earlier night in [`Start::observations`]; smaller ones are eras of this night.
@@ -104,12 +125,10 @@ pub struct Start {
     pub baseline: Standing,
     /// Whether its decision is recorded.
     pub baseline_settled: bool,
-    /// The champion, where it is not the night's start.
-    pub champion: Option<Standing>,
+    /// The decisions on experiments, in the order in which they were recorded; that on the night's start is not among them.
+    pub decisions: Vec<PastDecision>,
     /// What is to be tested first.
     pub unsettled: Option<Unsettled>,
-    /// Numbers of the experiments kept so far, in order; the night's start is not among them.
-    pub kept: Vec<u32>,
     /// Every trial of this night so far, in the order in which they began.
     pub trials: Vec<PastTrial>,
     /// The first number that is free.
@@ -118,19 +137,23 @@ pub struct Start {
     pub turn: u64,
     /// Verdicts so far; the night's start and the morning's experiments are not counted.
     pub settled: u32,
-    /// What settled experiments were found to do: those of earlier nights of the campaign, then this night's.
+    /// What settled experiments of earlier nights of the campaign were found to do.
     pub findings: Vec<Finding>,
     /// Runs of earlier nights of the campaign on the same machine and under the same budget, by which the noise is estimated. Their
     /// nights are numbered from [`EARLIER_NIGHTS`] on.
     pub observations: Vec<Observation>,
-    /// Looks at trials of those nights and of this one that had finished.
+    /// Looks at trials of those nights against this one's start that had finished.
     pub looks: Vec<PastLook>,
-    /// Kept experiments that the morning has tested the champion without.
+    /// Kept experiments that the morning has tested the champion without, or found that it cannot be tested without.
     pub tested_without: Vec<u32>,
+    /// Why the search has ended, where that is on record.
+    pub ending: Option<Ending>,
     /// Whether the morning's claim is recorded.
     pub claimed: bool,
     /// The night's own random number, from which it follows which hopeless trials are left to finish; no training seed.
     pub lot: u64,
+    /// The night's name, by which its own experiments are told from those of earlier nights; `None`: all that are named are its own.
+    pub night: Option<NightId>,
 }
 
 impl Start {
@@ -145,9 +168,8 @@ impl Start {
                 artifact: None,
             },
             baseline_settled: false,
-            champion: None,
+            decisions: Vec::new(),
             unsettled: None,
-            kept: Vec::new(),
             trials: Vec::new(),
             next_number: 1,
             turn: 0,
@@ -156,8 +178,10 @@ impl Start {
             observations: Vec::new(),
             looks: Vec::new(),
             tested_without: Vec::new(),
+            ending: None,
             claimed: false,
             lot,
+            night: None,
         }
     }
 

@@ -6,6 +6,7 @@ mod nights;
 mod records;
 mod resume;
 mod search;
+mod uncut;
 mod world;
 
 use std::sync::Arc;
@@ -120,7 +121,18 @@ fn start() -> Start {
 }
 
 fn past(number: u32, ordinal: u32, seed: u32, came: Came) -> PastTrial {
-    PastTrial { number, ordinal, seed, purpose: Purpose::Search, era: 0, steps: 1, seconds: Some(10.0), came }
+    PastTrial {
+        number,
+        ordinal,
+        seed,
+        purpose: Purpose::Search,
+        era: 0,
+        steps: 1,
+        seconds: Some(10.0),
+        looks: Vec::new(),
+        changed: None,
+        came,
+    }
 }
 
 /// A machine and the clock of its night, for scripts.

@@ -1,22 +1,23 @@
 //! The records that a driver would keep of a night, as far as a night that goes on needs them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::*;
 use crate::flow::Verdict;
-use crate::night::messages::{Finding, Launch, Settled, Standing, Unsettled};
+use crate::night::messages::{Launch, PastDecision, Settled, Standing, Unsettled};
 
 /// What a driver writes down, as far as a night that goes on needs it.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Records {
     pub trials: Vec<PastTrial>,
     pub standings: HashMap<u32, Standing>,
     pub without: HashMap<u32, Option<u32>>,
-    pub stories: HashMap<u32, Vec<String>>,
+    pub stories: HashMap<u32, BTreeMap<usize, String>>,
     pub verdicts: Vec<(u32, Verdict)>,
     pub kept: Vec<u32>,
-    findings: Vec<Finding>,
-    tested_without: Vec<u32>,
+    pub decisions: Vec<PastDecision>,
+    pub ending: Option<Ending>,
+    pub tested_without: Vec<u32>,
     pub claims: usize,
     pub turn: u64,
 }
@@ -38,20 +39,25 @@ impl Records {
         match event {
             Event::Trained(trained) => {
                 last.steps = trained.steps;
+                last.seconds = Some(trained.start_seconds + trained.training_seconds);
                 last.came = match &trained.end {
                     TrialEnd::Finished => Came::Waits,
                     TrialEnd::StoppedEarly { message } => Came::StoppedEarly(message.clone()),
-                    TrialEnd::MachineFault { .. } | TrialEnd::Stopped => Came::Nothing,
-                    end => Came::Failed { verdict: Verdict::Crashed, words: format!("{end:?}") },
+                    TrialEnd::MachineFault { message } => Came::Spoilt(message.clone()),
+                    TrialEnd::Stopped => Came::Nothing,
+                    end => Came::Failed { verdict: Verdict::Crashed, words: crate::night::machine::failure(end) },
                 };
             }
             Event::Evaluated(Ok(measured)) => {
-                last.seconds = Some(10.0);
                 last.came = Came::Verified(measured.clone());
             }
             Event::Evaluated(Err(why)) => {
-                last.came = Came::Failed { verdict: crate::stats::rejected(why).verdict, words: why.check.clone() };
+                let decision = crate::stats::rejected(why);
+                last.came = Came::Failed { verdict: decision.verdict, words: decision.reason };
             }
+            Event::TrialFault(what) => last.came = Came::Spoilt(what.clone()),
+            Event::Look { look, curve_difference, .. } => last.looks.push((*look, *curve_difference)),
+            Event::Changed(why) => last.changed = Some(why.clone()),
             _ => {}
         }
     }
@@ -68,11 +74,24 @@ impl Records {
         if settled.number > 0 && verdict == Verdict::Kept {
             self.kept.push(settled.number);
         }
-        if let (Some(estimate), Some(evidence), None) =
-            (settled.decision.difference, &settled.decision.evidence, settled.without)
-        {
-            self.findings.push(Finding { estimate, standard_error: evidence.standard_error });
+        if let (Some(standing), true) = (self.standings.get(&settled.number), settled.number > 0) {
+            self.decisions.push(PastDecision {
+                standing: standing.clone(),
+                without: settled.without,
+                decision: settled.decision.clone(),
+                after: self.trials.len(),
+            });
         }
+    }
+
+    /// What was concluded; nothing more is tried of a kept experiment that cannot be left out.
+    pub fn concluded(&mut self, number: u32, words: &str) {
+        if words.starts_with(crate::night::machine::CANNOT_LEAVE_OUT) {
+            self.tested_without.push(number);
+            return;
+        }
+        let trials = self.trials.iter().filter(|trial| trial.number == number).count();
+        self.stories.entry(number).or_default().insert(trials, words.to_owned());
     }
 
     fn is_settled(&self, number: u32) -> bool {
@@ -81,13 +100,12 @@ impl Records {
 
     /// Where the night goes on, as the driver would tell it.
     pub fn start(&self) -> Start {
-        let last = |numbers: &[u32]| numbers.last().and_then(|number| self.standings.get(number)).cloned();
         let mut begun: Vec<u32> = self.standings.keys().copied().filter(|number| *number > 0).collect();
         begun.sort_unstable();
         let unsettled = begun.iter().find(|number| !self.is_settled(**number)).map(|number| Unsettled {
             standing: self.standings[number].clone(),
             without: self.without[number],
-            story: self.stories.get(number).cloned().unwrap_or_default(),
+            story: self.stories.get(number).cloned().unwrap_or_default().into_values().collect(),
         });
         let highest = self.verdicts.iter().map(|(number, _)| *number).chain(begun).max().unwrap_or(0);
         let mut start = start();
@@ -97,15 +115,14 @@ impl Records {
         let of_the_morning = |number: &u32| self.without.get(number).copied().flatten().is_some();
         Start {
             baseline_settled: self.is_settled(0),
-            champion: last(&self.kept),
             unsettled,
-            kept: self.kept.clone(),
+            decisions: self.decisions.clone(),
             trials: self.trials.clone(),
             next_number: highest + 1,
             turn: self.turn,
             settled: self.verdicts.iter().filter(|(number, _)| *number > 0 && !of_the_morning(number)).count() as u32,
-            findings: self.findings.clone(),
             tested_without: self.tested_without.clone(),
+            ending: self.ending.clone(),
             claimed: self.claims > 0,
             ..start
         }

@@ -2,13 +2,19 @@
 
 use super::*;
 use crate::flow::Verdict;
-use crate::night::messages::{Standing, Unsettled};
+use crate::night::messages::{PastDecision, Standing, Unsettled};
 
 fn standing(number: u32, artifact: Option<Artifact>) -> Standing {
     let proposal = (number > 0).then(|| proposal("x"));
     let parent = START.parse().unwrap();
     let candidate = Candidate { commit: commit(u64::from(number)), parent };
     Standing { number, proposal, candidate, lines: Lines::default(), artifact }
+}
+
+/// Experiment 1 was kept after its first trial, which was the night's second.
+fn kept() -> Vec<PastDecision> {
+    let decision = crate::stats::untested(Verdict::Kept, "better".to_owned());
+    vec![PastDecision { standing: standing(1, None), without: None, decision, after: 2 }]
 }
 
 /// A night that was cut off while it tested an experiment, after its first trial had come out so.
@@ -86,8 +92,7 @@ fn a_start_that_was_measured_and_not_recorded_is_recorded() {
 #[test]
 fn a_champion_whose_executable_is_gone_is_built_before_its_next_trial() {
     let start = Start {
-        champion: Some(standing(1, None)),
-        kept: vec![1],
+        decisions: kept(),
         trials: vec![
             past(0, 1, 0, Came::Verified(measured(2.0))),
             past(1, 1, 0, Came::Verified(measured(1.9))),
@@ -127,8 +132,7 @@ fn a_morning_that_had_begun_goes_on_whatever_time_there_is_now() {
         ..past(number, ordinal, seed, Came::Verified(measured(val_bpb)))
     };
     let mut begun = Start {
-        champion: Some(standing(1, Some(artifact()))),
-        kept: vec![1],
+        decisions: vec![PastDecision { standing: standing(1, Some(artifact())), ..kept().remove(0) }],
         unsettled: None,
         next_number: 2,
         settled: 1,
@@ -148,7 +152,7 @@ fn a_morning_that_had_begun_goes_on_whatever_time_there_is_now() {
     let came = Came::Failed { verdict: Verdict::Invalid, words: "it looked ahead".to_owned() };
     cheat.trials.push(PastTrial { purpose: Purpose::Morning, ..past(1, 3, 17, came) });
     let effects = Script::from(limits, rules.clone(), cheat).step(Event::Begin);
-    assert!(matches!(effects.as_slice(), [Effect::Finish(Ending::ChampionInvalid(_))]), "{effects:?}");
+    assert!(matches!(ending(&effects), Some(Ending::ChampionInvalid(_))), "{effects:?}");
     // Once that is on record there is nothing left: one kept experiment has been compared with the start.
     let mut night = Script::from(limits, rules, Start { claimed: true, ..begun });
     assert!(ending(&night.step(Event::Begin)).is_some());

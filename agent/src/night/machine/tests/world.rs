@@ -240,7 +240,7 @@ pub(super) fn play(play: Play) -> (Vec<Effect>, Records) {
                     records.begun(launch, *trial, *seed, *purpose, *era);
                 }
                 Effect::Conclude { number, words } => {
-                    records.stories.entry(*number).or_default().push(words.clone());
+                    records.concluded(*number, words);
                 }
                 Effect::Propose { turn, .. } | Effect::Repair { turn, .. } | Effect::ProposeWithout { turn, .. } => {
                     assert!(*turn >= records.turn, "turn {turn} was had before");
