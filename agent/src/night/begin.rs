@@ -136,6 +136,7 @@ pub(super) fn machine_facts(environment: &Environment, workbench: &Workbench) ->
     note("libtorch", environment.libtorch.as_ref().map(|libtorch| libtorch.version.clone()));
     let gpus: Vec<&str> = environment.gpus.iter().map(|gpu| gpu.name.as_str()).collect();
     note("gpus", (!gpus.is_empty()).then(|| gpus.join(", ")));
+    note("data", workbench.held_out.sha256().get(..16).map(str::to_owned));
     note("device", Some(workbench.setting.device.clone()));
     note("sandbox", Some(workbench.launcher.confinement().describe()));
     note(

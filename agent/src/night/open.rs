@@ -133,12 +133,14 @@ pub async fn open(
     let Ready { workbench, builder, .. } = ready::ready(&layout, &campaign, &environment, launcher, watcher).await?;
     let first = interrupted.as_ref().map_or(&start.commit, |night| &night.start_commit);
     redteam::before_the_night(&layout, &workbench, &builder, first, resumed, watcher).await?;
+    let facts = machine_facts(&environment, &workbench);
     let night = match interrupted {
-        Some(night) => night,
-        None => {
-            let facts = machine_facts(&environment, &workbench);
-            new_night(&store, &campaign, wishes, start.commit, facts, &asked_at).await?
+        Some(night) => {
+            let same = resume::same_machine(&night.machine, &facts);
+            same.map_err(|why| OpenError::Resume { night: night.id.clone(), why })?;
+            night
         }
+        None => new_night(&store, &campaign, wishes, start.commit, facts, &asked_at).await?,
     };
     let mut limits = limits(&campaign, &night);
     if resumed {

@@ -1,5 +1,6 @@
 //! Going on with a night that was cut off: mends what a crash can leave between two steps, and finds where to go on.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::context::Context;
@@ -10,7 +11,7 @@ use super::perform::Fault;
 use super::{earlier, enlist, evaluate, journal, settle, trial};
 use crate::flow::{Artifact, Candidate, Decision, ExperimentId, NightId, Purpose, TrialEnd, Verdict};
 use crate::propose::LEAVE_ONE_OUT;
-use crate::records::{EffectRecord, Evaluation, ExperimentRecord, TrialRecord};
+use crate::records::{COMPARABLE_FACTS, EffectRecord, Evaluation, ExperimentRecord, TrialRecord};
 use crate::stats;
 use crate::stats::race::RULE;
 use crate::store::Store;
@@ -43,6 +44,24 @@ pub async fn same_evaluator(store: &Store, night: &NightId) -> Result<(), Fault>
                     verified.evaluator
                 ));
             }
+        }
+    }
+    Ok(())
+}
+
+/// Whether what a night goes on with is what it began with; says what is not. Records of an older version lack some facts.
+///
+/// # Errors
+/// When a fact without which figures do not compare is another now.
+pub fn same_machine(then: &BTreeMap<String, String>, now: &BTreeMap<String, String>) -> Result<(), Fault> {
+    for fact in COMPARABLE_FACTS {
+        let (Some(then), now) = (then.get(fact), now.get(fact)) else { continue };
+        if Some(then) != now {
+            let now = now.map_or("gone", String::as_str);
+            return Err(format!(
+                "it began with {fact} = {then}, which is {now} now, so that its figures and new ones would not compare; bring that \
+                 back, or begin a new night with --fresh"
+            ));
         }
     }
     Ok(())

@@ -13,6 +13,27 @@ fn a_night_that_another_rule_decided_is_not_gone_on_with() {
     }
 }
 
+#[test]
+fn a_night_whose_machine_or_data_became_others_is_not_gone_on_with() {
+    let facts = |device: Option<&str>, data: Option<&str>, memory: &str| -> BTreeMap<String, String> {
+        let named = [("device", device), ("data", data), ("memory", Some(memory))];
+        named.iter().filter_map(|(name, fact)| Some(((*name).to_owned(), (*fact)?.to_owned()))).collect()
+    };
+    let then = facts(Some("cuda:0"), Some("4f2a"), "24 GiB");
+    for (now, problem) in [
+        (facts(Some("cuda:0"), Some("4f2a"), "23 GiB"), None),
+        (facts(Some("cpu"), Some("4f2a"), "24 GiB"), Some("it began with device = cuda:0, which is cpu now")),
+        (facts(None, Some("4f2a"), "24 GiB"), Some("it began with device = cuda:0, which is gone now")),
+        (facts(Some("cuda:0"), Some("0000"), "24 GiB"), Some("it began with data = 4f2a, which is 0000 now")),
+    ] {
+        let said = same_machine(&then, &now).err();
+        assert_eq!(said.is_some(), problem.is_some());
+        assert!(said.unwrap_or_default().starts_with(problem.unwrap_or_default()));
+    }
+    // A record of an older version says nothing of the data.
+    assert_eq!(same_machine(&facts(Some("cpu"), None, ""), &facts(Some("cpu"), Some("4f2a"), "")), Ok(()));
+}
+
 /// A crash between an experiment's row and its candidate leaves the row; proposing the same once more would break the night at
 /// every resume.
 #[test]

@@ -21,6 +21,10 @@ pub struct NightEnd {
     pub detail: String,
 }
 
+/// Facts in [`NightRecord::machine`] without which figures of two nights, or of two parts of one, do not compare: what computes, and the
+/// data as they lie prepared here.
+pub const COMPARABLE_FACTS: [&str; 7] = ["cpu", "cores", "gpus", "device", "precision", "libtorch", "data"];
+
 /// A night: what it was started with, and how it ended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NightRecord {

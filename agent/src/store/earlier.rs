@@ -11,13 +11,10 @@ use super::select;
 use crate::campaign::{Campaign, Data, ProposerName};
 use crate::flow::{Evidence, ExperimentId, NightId};
 use crate::propose::LEAVE_ONE_OUT;
-use crate::records::{EarlierEstimate, EarlierRun, NightRecord};
+use crate::records::{COMPARABLE_FACTS, EarlierEstimate, EarlierRun, NightRecord};
 use crate::verify::EVALUATOR;
 
 type Result<T> = std::result::Result<T, StoreError>;
-
-/// Facts of the machine that make runs of two nights comparable.
-const SAME: [&str; 6] = ["cpu", "cores", "gpus", "device", "precision", "libtorch"];
 
 /// Proposers whose experiments measure something and are no ideas: a change taken back, and none at all. They tell nothing of what
 /// ideas usually do.
@@ -62,8 +59,9 @@ impl<'a> Asked<'a> {
             .pop()
             .ok_or_else(|| context.unknown(format!("night {night}")))?;
         let mut others = select::nights(connection, context, Some(&this.campaign), None).await?;
-        let same =
-            |machine: &BTreeMap<String, String>| SAME.iter().all(|fact| machine.get(*fact) == this.machine.get(*fact));
+        let same = |machine: &BTreeMap<String, String>| {
+            COMPARABLE_FACTS.iter().all(|fact| machine.get(*fact) == this.machine.get(*fact))
+        };
         others.retain(|other| other.id != this.id && other.started_at < this.started_at && same(&other.machine));
         others.retain(|other| same_terms(&this, other));
         let (seconds, tokens) = match budget {
