@@ -10,7 +10,7 @@ use super::breadth::Breadth;
 use super::tried::Tried;
 use super::{Failure, LEAVE_ONE_OUT, ProposeError, Proposer, identical, shorten};
 use crate::edit::apply;
-use crate::flow::{Author, Brief, Evidence, ExperimentId, PastExperiment, Proposal, Verdict};
+use crate::flow::{Author, Brief, Edit, Evidence, ExperimentId, PastExperiment, Proposal, Verdict};
 
 /// The word that stands in its proposals' author.
 pub(super) const NAME: &str = "combine";
@@ -181,7 +181,7 @@ fn promise(proposal: &Proposal) -> f64 {
 }
 
 /// The sets of near misses that may be put together, the most promising first.
-fn combinations(brief: &Brief, ideas: &[Idea<'_>]) -> Vec<Proposal> {
+fn combinations(brief: &Brief, ideas: &[Idea<'_>], go_together: impl Fn(&[Edit]) -> bool) -> Vec<Proposal> {
     let of_combinations = || ideas.iter().filter(|idea| idea.is_combination());
     let failures = |name: &str| {
         let with = of_combinations().filter(|idea| idea.names().any(|part| part == name));
@@ -209,7 +209,7 @@ fn combinations(brief: &Brief, ideas: &[Idea<'_>]) -> Vec<Proposal> {
         for second in first + 1..open.len() {
             let pair = combination(brief, &[open[first], open[second]]);
             // What does not go together in twos does not in threes.
-            if apply(&brief.champion_files, &pair.edits).is_err() {
+            if !go_together(&pair.edits) {
                 continue;
             }
             let triples = (second + 1..open.len()).map(|third| [open[first], open[second], open[third]]);
@@ -230,27 +230,33 @@ fn repetitions(brief: &Brief, ideas: &[Idea<'_>]) -> Vec<Proposal> {
             other.last.verdict.is_none() || other.is_combination() && other.last.verdict == Some(Verdict::Kept)
         })
     };
-    let again = ideas.iter().filter(|idea| idea.repetitions < MOST_REPETITIONS && !in_test(idea));
-    let mut proposals: Vec<Proposal> =
-        again.filter_map(|idea| Some(repetition(brief, idea, idea.near_miss()?))).collect();
+    let again = ideas.iter().filter(|idea| idea.repetitions < MOST_REPETITIONS);
+    let mut proposals: Vec<Proposal> = again
+        .filter_map(|idea| Some((idea, idea.near_miss()?)))
+        .filter(|(idea, _)| !in_test(idea))
+        .map(|(idea, evidence)| repetition(brief, idea, evidence))
+        .collect();
     proposals.sort_by(|a, b| promise(b).total_cmp(&promise(a)));
     proposals
 }
 
-impl Proposer for Combine {
-    fn name(&self) -> &str {
-        NAME
-    }
-
-    fn propose(&mut self, brief: &Brief) -> Result<Option<Proposal>, ProposeError> {
+impl Combine {
+    /// What to try again, whatever the code looks like: `go_together` says whether edits can be applied together to the champion, and
+    /// `fits` whether a proposal can be made of the champion and leaves code that was not tested before.
+    pub fn choose(
+        brief: &Brief,
+        go_together: impl Fn(&[Edit]) -> bool,
+        fits: impl Fn(&Proposal) -> bool,
+    ) -> Option<Proposal> {
         let ideas = Idea::all(&brief.history);
         if ideas.iter().all(|idea| idea.near_miss().is_none()) {
-            return Ok(None);
+            return None;
         }
-        let tried = Tried::of(brief);
-        let fits = |proposals: Vec<Proposal>| proposals.into_iter().find(|proposal| tried.misfit(proposal).is_none());
-        let found: Vec<Proposal> =
-            [fits(combinations(brief, &ideas)), fits(repetitions(brief, &ideas))].into_iter().flatten().collect();
+        let first = |proposals: Vec<Proposal>| proposals.into_iter().find(&fits);
+        let found: Vec<Proposal> = [first(combinations(brief, &ideas, go_together)), first(repetitions(brief, &ideas))]
+            .into_iter()
+            .flatten()
+            .collect();
         let record = Record::of(brief);
         let own = |past: &PastExperiment| past.proposal.author.proposer == NAME;
         let arms: Vec<Arm> = found
@@ -265,7 +271,19 @@ impl Proposer for Combine {
             .collect();
         let mut random = bandit::random(brief, 4);
         let order = bandit::ranked(&arms, record.spread, Breadth::of(brief), &mut random);
-        Ok(order.first().and_then(|first| found.into_iter().nth(*first)))
+        order.first().and_then(|first| found.into_iter().nth(*first))
+    }
+}
+
+impl Proposer for Combine {
+    fn name(&self) -> &str {
+        NAME
+    }
+
+    fn propose(&mut self, brief: &Brief) -> Result<Option<Proposal>, ProposeError> {
+        let tried = Tried::of(brief);
+        let go_together = |edits: &[Edit]| apply(&brief.champion_files, edits).is_ok();
+        Ok(Self::choose(brief, go_together, |proposal| tried.misfit(proposal).is_none()))
     }
 
     /// What does not build together is given up; the history tells the next turn.

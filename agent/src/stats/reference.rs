@@ -50,6 +50,7 @@ enum Entry {
 pub struct Reference {
     entries: Vec<Entry>,
     champion: Vec<Run>,
+    learnt: u64,
 }
 
 impl Reference {
@@ -63,11 +64,23 @@ impl Reference {
         &self.champion
     }
 
+    /// Grows whenever something is learnt or forgotten: as long as it is the same, so is the level under the same noise and beliefs.
+    pub fn learnt(&self) -> u64 {
+        self.learnt
+    }
+
+    /// Nothing that ran so far can be used any more.
+    pub fn forget(&mut self) {
+        self.learnt += 1;
+        self.entries.clear();
+        self.champion.clear();
+    }
+
     /// The champion had a run. A run of a newer era makes all that was before unusable, for everyone.
     pub fn champion_ran(&mut self, run: Run) {
+        self.learnt += 1;
         if newest_era(&self.champion).is_some_and(|era| run.era > era) {
-            self.entries.clear();
-            self.champion.clear();
+            self.forget();
         }
         // A seed that is run again (to watch for drift) tells no more of the level than it did: the run is the same one.
         if !self.champion.iter().any(|ran| ran.seed == run.seed) {
@@ -78,11 +91,13 @@ impl Reference {
 
     /// An experiment was dropped or left open. `prior`: what was believed of its effect, where it was no fresh idea.
     pub fn dropped(&mut self, runs: Vec<Run>, glimpse: Option<Glimpse>, prior: Option<Mixture>) {
+        self.learnt += 1;
         self.entries.push(Entry::Settled(Settled { runs, glimpse, prior, kept: false }));
     }
 
     /// An experiment was kept: it is the champion from now on.
     pub fn kept(&mut self, runs: Vec<Run>, prior: Option<Mixture>) {
+        self.learnt += 1;
         self.champion = runs.clone();
         self.entries.push(Entry::Settled(Settled { runs, glimpse: None, prior, kept: true }));
     }

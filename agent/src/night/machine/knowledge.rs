@@ -1,12 +1,16 @@
 //! What the night has learnt: of noise, of what effects are like, of what curves tell, of how long trials take.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 
 use crate::night::messages::Start;
 use crate::stats::Rules;
 use crate::stats::belief::Belief;
+use crate::stats::decide::Known;
 use crate::stats::early::Early;
+use crate::stats::mixture::Mixture;
 use crate::stats::noise::{Noise, Observation};
+use crate::stats::reference::{Level, Reference};
 
 #[derive(Debug, Clone)]
 pub(super) struct Knowledge {
@@ -18,6 +22,17 @@ pub(super) struct Knowledge {
     observations: Vec<Observation>,
     /// Runs of this night per commit and era: one alone says nothing of noise.
     runs_of: HashMap<(u64, u64), u32>,
+    /// The champion's level when it was last asked for.
+    level: RefCell<Option<Computed>>,
+}
+
+/// The champion's level and what it was computed from: it is asked for far oftener than anything is learnt.
+#[derive(Debug, Clone)]
+struct Computed {
+    learnt: u64,
+    fresh: Mixture,
+    noise: Noise,
+    level: Option<Level>,
 }
 
 impl Knowledge {
@@ -38,7 +53,23 @@ impl Knowledge {
             longest_trial: None,
             observations: start.observations.clone(),
             runs_of: HashMap::new(),
+            level: RefCell::new(None),
         }
+    }
+
+    /// All that a decision rests on.
+    pub fn known<'a>(&'a self, rules: &'a Rules, reference: &'a Reference) -> Known<'a> {
+        let (learnt, fresh) = (reference.learnt(), self.belief.fresh());
+        let mut last = self.level.borrow_mut();
+        let level = match &*last {
+            Some(same) if same.learnt == learnt && same.noise == self.noise && same.fresh == fresh => same.level.clone(),
+            _ => {
+                let level = reference.level(&fresh, &self.noise);
+                *last = Some(Computed { learnt, fresh, noise: self.noise, level: level.clone() });
+                level
+            }
+        };
+        Known::at(rules, &self.belief, &self.noise, reference, level)
     }
 
     /// Learns from a run of this night.

@@ -145,7 +145,7 @@ impl Machine {
 
     /// All that a decision rests on.
     fn known(&self) -> Known<'_> {
-        Known::new(&self.rules, &self.knowledge.belief, &self.knowledge.noise, &self.reference)
+        self.knowledge.known(&self.rules, &self.reference)
     }
 
     /// Whether [`Effect::Finish`] was asked for.

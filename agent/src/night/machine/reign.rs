@@ -8,7 +8,6 @@ use crate::stats;
 use crate::stats::Run;
 use crate::stats::noise::Noise;
 use crate::stats::race::SEARCH_SEEDS;
-use crate::stats::reference::Reference;
 
 /// Trials of the champion in a row that may fail before it is no measure any more.
 const FAILURES_BEFORE_GIVING_UP: u32 = 2;
@@ -180,7 +179,7 @@ impl Machine {
     pub(super) fn begin_era(&mut self, why: &str, effects: &mut Vec<Effect>) {
         self.era += 1;
         self.reign = Reign::default();
-        self.reference = Reference::new();
+        self.reference.forget();
         effects.push(Effect::Warn {
             text: format!(
                 "the machine seems to have changed: {why}; the champion is measured anew and earlier runs are not compared with \

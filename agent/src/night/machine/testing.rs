@@ -7,7 +7,7 @@ use super::{Machine, Phase};
 use crate::flow::{BuildFailure, Candidate, Proposal, Purpose, Rejected, Trained, TrialEnd, Verdict};
 use crate::night::messages::{Effect, Ending, Finding, Launch, Measured, Standing};
 use crate::stats;
-use crate::stats::decide::{self, Known};
+use crate::stats::decide;
 use crate::stats::early::Early;
 use crate::stats::reference::Glimpse;
 
@@ -246,7 +246,7 @@ impl Machine {
         let ahead = self.knowledge.early.forecast(look, curve_difference);
         let (Some(theirs), Some((ahead, error))) = (theirs, ahead) else { return };
         let glimpse = Glimpse { seed: trial.seed, val_bpb: theirs.val_bpb + ahead, error, era: self.era };
-        let known = Known::new(&self.rules, &self.knowledge.belief, &self.knowledge.noise, &self.reference);
+        let known = self.knowledge.known(&self.rules, &self.reference);
         let reason = decide::hopeless(&known, &contest.change, &contest.parts, &contest.runs, &glimpse);
         let Some(reason) = reason else { return };
         if Early::spared(&self.rules, self.lot.wrapping_add(u64::from(number))) {
