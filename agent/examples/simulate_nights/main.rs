@@ -1,8 +1,13 @@
-//! Simulated nights: what the rule of this project comes to in worlds whose truth is known, beside other rules.
+//! Simulated nights: what the rule of this project comes to in worlds whose truth is known, beside other rules. The nights under the
+//! project's rule are those of the state machine that real nights run, with the choices of its proposers.
 //!
 //! `cargo xtask simulate-nights [NIGHTS]` runs it; docs/decisions.md shows what it prints. Seeded: the same figures every time.
 
-mod night;
+mod machine;
+mod machine_ideas;
+mod machine_tally;
+mod machine_trial;
+mod machine_troubles;
 mod references;
 mod table;
 mod tally;
@@ -10,8 +15,10 @@ mod world;
 
 use std::process::ExitCode;
 
-use night::Memory;
+use machine::Memory;
+use machine_troubles::Troubles;
 use nocturne::stats::Rules;
+use nocturne::stats::race::RULE;
 use table::Table;
 use tally::Night;
 use world::{Effects, Spec, World};
@@ -25,11 +32,13 @@ const OF_NOTHING: u64 = 4;
 /// Nights of a campaign, where nights learn from earlier ones.
 const CAMPAIGN: u64 = 4;
 
+/// Nights, or why one of them was none.
+type Found = Result<Vec<Night>, String>;
+
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    let rules = Rules::default();
-    match words.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-        [] => all(NIGHTS, &rules),
+    let printed = match words.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        [] => all(NIGHTS, &Rules::default()),
         // For trying other values of [rules]: NIGHTS and the table's lines.
         [nights, lines @ ..] => match (nights.parse(), toml_of(lines)) {
             (Ok(nights), Ok(rules)) if nights > 1 => all(nights, &rules),
@@ -42,8 +51,14 @@ fn main() -> ExitCode {
                 return ExitCode::from(2);
             }
         },
+    };
+    match printed {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("error: {why}");
+            ExitCode::FAILURE
+        }
     }
-    ExitCode::SUCCESS
 }
 
 fn toml_of(lines: &[&str]) -> Result<Rules, String> {
@@ -54,15 +69,17 @@ fn mixed(run_sd: f64, correlation: f64) -> Spec {
     Spec { effects: Effects::Mixed, run_sd, correlation, heavy_tails: false, interaction: 0.0 }
 }
 
-fn all(nights: u64, rules: &Rules) {
-    println!("{nights} nights of {} trial times per row, ± one standard error.\n", night::BUDGET);
-    nothing(OF_NOTHING * nights, rules);
+fn all(nights: u64, rules: &Rules) -> Result<(), String> {
+    println!("{nights} nights of {} trial times per row, ± one standard error.\n", world::BUDGET);
+    nothing(OF_NOTHING * nights, rules)?;
     let worlds = worlds();
-    let found: Vec<Vec<Night>> = worlds.iter().map(|(_, spec)| ours(*spec, nights, rules)).collect();
-    against_greedy(&worlds, &found, nights);
+    let found: Vec<Vec<Night>> =
+        worlds.iter().map(|(_, spec)| ours(*spec, nights, rules)).collect::<Result<_, String>>()?;
+    against_greedy(&worlds, &found, nights)?;
     honesty(&worlds, &found);
-    tried(nights, rules);
-    campaigns(nights, rules);
+    tried(nights, rules)?;
+    campaigns(nights, rules)?;
+    in_trouble(nights, rules)
 }
 
 /// Every kind of mixed nights, with its name.
@@ -83,50 +100,60 @@ fn worlds() -> Vec<(String, Spec)> {
 }
 
 /// First nights of campaigns under the rule.
-fn ours(spec: Spec, nights: u64, rules: &Rules) -> Vec<Night> {
-    hold(spec, nights, |world| night::night(world, rules, &mut Memory::new(rules)))
+fn ours(spec: Spec, nights: u64, rules: &Rules) -> Found {
+    troubled(spec, nights, rules, &Troubles::default())
+}
+
+fn troubled(spec: Spec, nights: u64, rules: &Rules, troubles: &Troubles) -> Found {
+    hold(spec, nights, |world| machine::night(world, rules, &mut Memory::default(), troubles))
+}
+
+fn greedy(spec: Spec, nights: u64) -> Found {
+    hold(spec, nights, |world| Ok(references::greedy(world, false)))
 }
 
 /// Nights in two threads; the order of the results does not depend on them.
-fn hold(spec: Spec, nights: u64, policy: impl Fn(&mut World) -> Night + Sync) -> Vec<Night> {
+fn hold(spec: Spec, nights: u64, policy: impl Fn(&mut World) -> Result<Night, String> + Sync) -> Found {
     let half = nights / 2;
-    let stretch = |from: u64, to: u64| (from..to).map(|night| policy(&mut World::new(spec, night))).collect::<Vec<_>>();
+    let stretch =
+        |from: u64, to: u64| -> Found { (from..to).map(|night| policy(&mut World::new(spec, night))).collect() };
     std::thread::scope(|scope| {
         let second = scope.spawn(|| stretch(half, nights));
-        let mut found = stretch(0, half);
+        let mut found = stretch(0, half)?;
         // A thread that panicked has said why; what it leaves out would be missed in every figure.
         match second.join() {
-            Ok(more) => found.extend(more),
+            Ok(more) => found.extend(more?),
             Err(panic) => std::panic::resume_unwind(panic),
         }
-        found
+        Ok(found)
     })
 }
 
-fn nothing(nights: u64, rules: &Rules) {
+fn nothing(nights: u64, rules: &Rules) -> Result<(), String> {
     println!("Nothing works ({nights} nights per row)\n");
     let mut table = Table::new(&["world", "rule", "false keeps a night", "gain", "claims, all wrong"]);
     for (effects, name) in [(Effects::Nothing, "no effects"), (Effects::NothingOrHarm, "none or harmful")] {
         for correlation in [0.0, 0.9] {
             let spec = Spec { effects, ..mixed(0.0015, correlation) };
             let world = format!("{name}, corr. {correlation}");
-            let mut row = |rule: &str, found: &[Night]| {
-                let claims = if rule == "lower is kept" { "none made".to_owned() } else { table::wrong_claims(found) };
+            let mut row = |rule: &str, found: &[Night], claims: String| {
                 table.row(vec![world.clone(), rule.to_owned(), table::false_keeps(found), table::gain(found), claims]);
             };
-            row("race/4", &ours(spec, nights, rules));
-            row("lower is kept", &hold(spec, nights, |world| references::greedy(world, false)));
+            let found = ours(spec, nights, rules)?;
+            row(RULE, &found, table::wrong_claims(&found));
+            row("lower is kept", &greedy(spec, nights)?, "none made".to_owned());
         }
     }
     table.print();
+    Ok(())
 }
 
-fn against_greedy(worlds: &[(String, Spec)], found: &[Vec<Night>], nights: u64) {
+fn against_greedy(worlds: &[(String, Spec)], found: &[Vec<Night>], nights: u64) -> Result<(), String> {
     println!("Mixed nights, against the greedy rule without pairing (gains in thousandths of a bit per byte)\n");
     let head = ["world", "greedy gain", "not real, %", "our gain", "keeps", "not real, %", "... of ideas, %"];
     let mut table = Table::new(&head);
     for ((name, spec), ours) in worlds.iter().zip(found) {
-        let greedy = hold(*spec, nights, |world| references::greedy(world, false));
+        let greedy = greedy(*spec, nights)?;
         table.row(vec![
             name.clone(),
             table::gain(&greedy),
@@ -138,6 +165,7 @@ fn against_greedy(worlds: &[(String, Spec)], found: &[Vec<Night>], nights: u64) 
         ]);
     }
     table.print();
+    Ok(())
 }
 
 fn honesty(worlds: &[(String, Spec)], found: &[Vec<Night>]) {
@@ -164,7 +192,7 @@ fn honesty(worlds: &[(String, Spec)], found: &[Vec<Night>]) {
     table.print();
 }
 
-fn tried(nights: u64, rules: &Rules) {
+fn tried(nights: u64, rules: &Rules) -> Result<(), String> {
     println!("What was tried, sd 0.0015\n");
     let cells = [
         ("corr. 0", 0.0, 0.0),
@@ -177,35 +205,36 @@ fn tried(nights: u64, rules: &Rules) {
         head.extend([name, "not real, %"]);
     }
     let mut table = Table::new(&head);
-    type Policy<'a> = Box<dyn Fn(&mut World) -> Night + Sync + 'a>;
+    type Policy<'a> = Box<dyn Fn(&mut World) -> Result<Night, String> + Sync + 'a>;
     let with = |change: &dyn Fn(&mut Rules)| -> Policy<'_> {
         let mut rules = rules.clone();
         change(&mut rules);
-        Box::new(move |world| night::night(world, &rules, &mut Memory::new(&rules)))
+        Box::new(move |world| machine::night(world, &rules, &mut Memory::default(), &Troubles::default()))
     };
     let policies: Vec<(&str, Policy<'_>)> = vec![
-        ("race/4", with(&|_| {})),
+        (RULE, with(&|_| {})),
         ("... without combinations", with(&|rules| rules.combine = false)),
         ("... without early stops", with(&|rules| rules.early_stop = false)),
         ("... without watch and morning", with(&|rules| (rules.drift_every, rules.morning_pairs) = (0, 0))),
-        ("lower is kept, a seed each", Box::new(|world| references::greedy(world, false))),
-        ("lower is kept, paired", Box::new(|world| references::greedy(world, true))),
-        ("screen and race", Box::new(references::screen_and_race)),
-        ("blocks of 11 in 12 runs, z 2.33", Box::new(|world| references::block(world, false, 2.33))),
-        ("blocks of 11 in 24, folded, z 2", Box::new(|world| references::block(world, true, 2.0))),
+        ("lower is kept, a seed each", Box::new(|world| Ok(references::greedy(world, false)))),
+        ("lower is kept, paired", Box::new(|world| Ok(references::greedy(world, true)))),
+        ("screen and race", Box::new(|world| Ok(references::screen_and_race(world)))),
+        ("blocks of 11 in 12 runs, z 2.33", Box::new(|world| Ok(references::block(world, false, 2.33)))),
+        ("blocks of 11 in 24, folded, z 2", Box::new(|world| Ok(references::block(world, true, 2.0)))),
     ];
     for (name, policy) in &policies {
         let mut row = vec![(*name).to_owned()];
         for (_, correlation, interaction) in cells {
-            let found = hold(Spec { interaction, ..mixed(0.0015, correlation) }, nights, policy);
+            let found = hold(Spec { interaction, ..mixed(0.0015, correlation) }, nights, policy)?;
             row.extend([table::gain(&found), table::not_real(&found)]);
         }
         table.row(row);
     }
     table.print();
+    Ok(())
 }
 
-fn campaigns(nights: u64, rules: &Rules) {
+fn campaigns(nights: u64, rules: &Rules) -> Result<(), String> {
     println!("Nights {CAMPAIGN} of campaigns, which know what the nights before have found, sd 0.0015\n");
     let mut table = Table::new(&[
         "world",
@@ -221,14 +250,14 @@ fn campaigns(nights: u64, rules: &Rules) {
     for correlation in [0.0, 0.5, 0.9] {
         let spec = mixed(0.0015, correlation);
         let found = hold(spec, nights / CAMPAIGN, |world| {
-            let mut memory = Memory::new(rules);
+            let mut memory = Memory::default();
             for earlier in 1..CAMPAIGN {
                 // Nights far from those of the other tables.
                 let mut other = World::new(spec, world.night * CAMPAIGN + earlier + (1 << 32));
-                night::night(&mut other, rules, &mut memory);
+                machine::night(&mut other, rules, &mut memory, &Troubles::default())?;
             }
-            night::night(world, rules, &mut memory)
-        });
+            machine::night(world, rules, &mut memory, &Troubles::default())
+        })?;
         let mut row = vec![
             format!("corr. {correlation}"),
             table::gain(&found),
@@ -241,4 +270,37 @@ fn campaigns(nights: u64, rules: &Rules) {
         table.row(row);
     }
     table.print();
+    Ok(())
+}
+
+fn in_trouble(nights: u64, rules: &Rules) -> Result<(), String> {
+    println!("Nights in which something else goes wrong, sd 0.0015, corr. 0.5\n");
+    let mut table = Table::new(&[
+        "trouble",
+        "gain",
+        "keeps",
+        "not real, %",
+        "claims wrong, %",
+        "trial times",
+        "seen to change",
+        "given up, %",
+        "false keeps where nothing works",
+    ]);
+    for (name, troubles) in machine_troubles::all() {
+        let found = troubled(mixed(0.0015, 0.5), nights, rules, &troubles)?;
+        let nothing = troubled(Spec { effects: Effects::Nothing, ..mixed(0.0015, 0.0) }, nights, rules, &troubles)?;
+        table.row(vec![
+            name.to_owned(),
+            table::gain(&found),
+            table::keeps(&found),
+            table::not_real(&found),
+            table::wrong_claims(&found),
+            table::plain(tally::mean(&found, |night| night.time), 1),
+            table::plain(tally::mean(&found, |night| night.eras), 2),
+            table::percent(tally::mean(&found, |night| night.gave_up)),
+            table::false_keeps(&nothing),
+        ]);
+    }
+    table.print();
+    Ok(())
 }

@@ -2,9 +2,11 @@
 //!
 //! They get what they like to be told: the noise is known to them.
 
-use crate::night::{BUDGET, DRIFT_EVERY};
 use crate::tally::Night;
-use crate::world::World;
+use crate::world::{BUDGET, World};
+
+/// Trials between two that watch for drift.
+const DRIFT_EVERY: f64 = 12.0;
 
 /// Trial times that rules other than the greedy one leave to the morning.
 const MORNING: f64 = 4.0;

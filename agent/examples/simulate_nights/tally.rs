@@ -33,8 +33,14 @@ pub struct Night {
     pub champion_time: f64,
     pub drift_time: f64,
     pub morning_time: f64,
+    /// The same of the champion without a kept change.
+    pub left_out_time: f64,
     pub experiments: f64,
     pub time: f64,
+    /// Times that the machine was seen to have changed.
+    pub eras: f64,
+    /// 1 where the night was given up for faults of the machine.
+    pub gave_up: f64,
 }
 
 /// A figure of nights: the mean of `above`, or the ratio of two sums.

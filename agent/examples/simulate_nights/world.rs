@@ -35,6 +35,9 @@ pub struct Spec {
 /// a paired difference.
 pub const CURVE_ERROR: [f64; 5] = [1.4, 1.2, 1.05, 0.82, 0.6];
 
+/// Trial times of a night.
+pub const BUDGET: f64 = 100.0;
+
 /// A run's figure and its curve at each look.
 #[derive(Debug, Clone, Copy)]
 pub struct Measured {

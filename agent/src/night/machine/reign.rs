@@ -129,7 +129,7 @@ impl Machine {
             self.try_out(Role::Champion, seed, effects);
             return true;
         }
-        let due = self.rules.drift_every > 0 && self.since_drift_watch >= self.rules.drift_every;
+        let due = self.rules.drift_every > 0 && self.since_drift_watch >= f64::from(self.rules.drift_every);
         if due && let Some(seed) = self.reign.seed_to_repeat() {
             self.try_out(Role::DriftWatch, seed, effects);
             return true;
@@ -155,7 +155,7 @@ impl Machine {
     /// The champion has repeated a seed. The repetition itself is no run: what training does anew under one seed is not what it
     /// would do under another.
     pub(super) fn watch_drift(&mut self, seed: u32, val_bpb: f64, steps: u64, effects: &mut Vec<Effect>) {
-        self.since_drift_watch = 0;
+        self.since_drift_watch = 0.0;
         self.reign.failures = 0;
         self.reign.repetitions += 1;
         let Some(at) = self.reign.runs.iter().position(|run| run.seed == seed) else { return };
@@ -212,7 +212,7 @@ impl Machine {
     pub(super) fn champion_failed(&mut self, trial: &Trial, words: &str, effects: &mut Vec<Effect>) {
         let number = self.champion.number;
         if trial.role == Role::DriftWatch {
-            self.since_drift_watch = 0;
+            self.since_drift_watch = 0.0;
         }
         self.reign.failed.push(trial.seed);
         self.reign.failures += 1;

@@ -34,7 +34,7 @@ impl Machine {
             kept: Vec::new(),
             searched: BTreeSet::new(),
             era: 0,
-            since_drift_watch: 0,
+            since_drift_watch: 0.0,
             knowledge,
             reference: Reference::new(),
             hopes: HashMap::new(),

@@ -280,7 +280,8 @@ impl Machine {
         if trial.role != Role::Candidate {
             return self.failed(&trial, Verdict::Crashed, format!("it was stopped: {message}"), effects);
         }
-        self.since_drift_watch += 1;
+        let part = trial.seconds.map_or(1.0, |seconds| (seconds / self.expected_seconds()).min(1.0));
+        self.since_drift_watch += part;
         let forecast = self.forecast(&trial);
         if let Some(contest) = &mut self.contest {
             contest.glimpse = trial.glimpse;
@@ -318,7 +319,7 @@ impl Machine {
             }
         };
         self.faults = 0;
-        self.since_drift_watch += 1;
+        self.since_drift_watch += 1.0;
         // What a rejected trial took says nothing of the next: a model that hangs must not end the night early.
         // Nor does the time for which the machine was waited for: what was spent on other things is not spent again.
         if let Some(seconds) = trial.seconds {
@@ -335,7 +336,7 @@ impl Machine {
     /// The trial itself has failed; the machine has not.
     pub(super) fn failed(&mut self, trial: &Trial, verdict: Verdict, words: String, effects: &mut Vec<Effect>) {
         self.faults = 0;
-        self.since_drift_watch += 1;
+        self.since_drift_watch += 1.0;
         if verdict == Verdict::Invalid && trial.role != Role::Candidate && self.builds_on(trial.launch.number) {
             return self.unmask(trial, &words, effects);
         }
