@@ -77,6 +77,7 @@ fn main() {
         night: "2026-03-08-k4".to_owned(),
         baseline: Some(1.8),
         champion: Some((1, 1.79)),
+        withdrawn: None,
         rows,
         branch_prefix: "nocturne/quickstart/2026-03-08-k4/".to_owned(),
         total: Duration::from_secs(70),

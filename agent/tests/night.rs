@@ -328,3 +328,55 @@ async fn the_sealed_text_is_opened_for_the_morning_and_for_nothing_else() {
     let note = fixture.git(&["notes", "--ref", "nocturne", "show", night["champion"]["commit"].as_str().unwrap()]);
     assert!(note.contains("Morning-Claim: holds"), "{note}");
 }
+
+/// A champion that cheats under one seed in many is found out late: here, after the claim was recorded, when it runs once more.
+#[test]
+fn a_champion_that_is_found_out_after_the_claim_takes_claim_and_name_back() {
+    let fixture = Fixture::new();
+    fixture.plant_gains();
+    let gaining = ["night", "experiments/pretend", "--experiments", "1", "--json"];
+    let night = fixture.json(&gaining);
+    let (name, start) = (night["night"].as_str().unwrap(), night["baseline"]["commit"].as_str().unwrap());
+    let cheat = night["champion"]["commit"].as_str().unwrap().to_owned();
+    assert_eq!(night["champion"]["number"], 1, "{night}");
+    let champion = format!("nocturne/pretend/{name}/champion");
+    assert_eq!(fixture.git(&["rev-parse", &champion]).trim(), cheat);
+
+    // As if it had been cut off just after a further trial of the champion's was rejected.
+    let folder = fixture.root().join(".nocturne/nights").join(name);
+    let read = |path: &Path| -> serde_json::Value { serde_json::from_slice(&fs::read(path).unwrap()).unwrap() };
+    let mut file = read(&folder.join("night.json"));
+    file["night"]["end"] = serde_json::Value::Null;
+    let seeds = file["night"]["seeds"].as_array().unwrap();
+    let seed = seeds[seeds.len() / 2 - 1].clone();
+    fs::write(folder.join("night.json"), file.to_string()).unwrap();
+    let mut trial = read(&folder.join("1/trial-1/trial.json"));
+    trial["trial"]["ordinal"] = 99.into();
+    trial["trial"]["folder"] = format!("nights/{name}/1/trial-99").into();
+    (trial["trial"]["seed"], trial["trial"]["trained"]["seed"]) = (seed.clone(), seed);
+    trial["trial"]["started_at"] = jiff::Timestamp::now().to_string().into();
+    let rejected = serde_json::json!({ "rejected": { "check": "causality", "evidence": "it looked ahead" } });
+    trial["trial"]["evaluation"] = rejected;
+    trial["trial"]["certificate"] = serde_json::Value::Null;
+    fs::create_dir_all(folder.join("1/trial-99")).unwrap();
+    fs::write(folder.join("1/trial-99/trial.json"), trial.to_string()).unwrap();
+    fixture.json(&["rebuild", "--json"]);
+
+    fixture.run(&gaining);
+    let shown = fixture.json(&["show", name, "--json"]);
+    assert_eq!(shown["champion"]["number"], 0, "{shown}");
+    assert!(shown["withdrawal"]["words"].as_str().unwrap().contains("it looked ahead"), "{shown}");
+    assert_eq!(fixture.git(&["rev-parse", &champion]).trim(), start, "the champion's branch is still the cheat's");
+    let text = String::from_utf8(fixture.run(&["show", name]).stdout).unwrap();
+    assert!(
+        text.contains("The morning's claim is withdrawn") && text.contains("Nothing that was kept stands"),
+        "{text}"
+    );
+    let note = fixture.git(&["notes", "--ref", "nocturne", "show", &cheat]);
+    assert!(note.contains("Morning-Claim: withdrawn") && note.contains("Withdrawn: the champion"), "{note}");
+    let page = fixture.root().join(format!("experiments/pretend/nights/{name}/report.html"));
+    let page = fs::read_to_string(page).unwrap();
+    assert!(page.contains("claim is withdrawn") && page.contains("it looked ahead"), "the page does not say so");
+    // It is over, and stays so.
+    assert_ne!(fixture.json(&["night", "experiments/pretend", "--experiments", "1", "--json"])["night"], name);
+}

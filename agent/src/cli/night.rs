@@ -182,6 +182,7 @@ pub(super) fn summary(records: &NightRecords, layout: &Layout) -> Summary {
         night: night.to_string(),
         baseline: records.val_bpb(0),
         champion: records.level(champion).map(|level| (champion, level)),
+        withdrawn: records.withdrawal.as_ref().map(|withdrawal| withdrawal.words.clone()),
         rows: records
             .experiments
             .iter()
@@ -273,6 +274,7 @@ pub(super) fn night_json(records: &NightRecords) -> Value {
             "commit": commit_of(champion).unwrap_or_else(|| records.night.start_commit.clone()),
             "number": champion,
         },
+        "withdrawal": records.withdrawal,
         "experiments": experiments,
         "seconds": { "total": records.seconds(), "training": records.training_seconds() },
     })

@@ -130,11 +130,16 @@ pub(super) fn night_text(account: &Account) -> String {
         let steps = account.champions.iter().skip(1).map(|step| {
             let difference = step.difference.map_or("-".to_owned(), |difference| format!("{difference:+.5}"));
             let expected = step.expected.map(|expected| format!(", {expected:+.5} to be expected")).unwrap_or_default();
-            format!("\n  {:>3}  {}: {difference}{}{expected}", step.number, clean(&step.title), interval(step.interval))
+            let stands = if step.stands { "" } else { "; does not stand" };
+            let title = clean(&step.title);
+            format!("\n  {:>3}  {title}: {difference}{}{expected}{stands}", step.number, interval(step.interval))
         });
         sections.push(format!("Champions:{}", steps.collect::<String>()));
     }
-    if let Some(claim) = &account.claim {
+    if let Some(withdrawal) = &account.withdrawal {
+        let what = if account.claim.is_some() { "The morning's claim is withdrawn" } else { "Taken back" };
+        sections.push(format!("{what}: {}.", clean(&withdrawal.words)));
+    } else if let Some(claim) = &account.claim {
         let expected = account.expected_gain.map(|gain| {
             format!("\n  Of all kept changes together {gain:+.5} was to be expected; picking the lucky ones is corrected for.")
         });
@@ -222,7 +227,10 @@ fn counted(count: u64, singular: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use jiff::Timestamp;
+
     use crate::flow::Verdict;
+    use crate::records::WithdrawalRecord;
     use crate::report::fixture::{ledger, night};
 
     #[test]
@@ -248,6 +256,24 @@ mod tests {
     #[test]
     fn what_a_night_adds_up_to_is_told() {
         insta::assert_snapshot!(night_text(&Account::of(&night(), &[], &ledger())));
+    }
+
+    #[test]
+    fn a_claim_that_was_withdrawn_is_told_to_be_and_what_stands_is_named() {
+        let mut records = night();
+        let words = "the champion, experiment 1, was rejected when it ran under seed 5".to_owned();
+        records.withdrawal = Some(WithdrawalRecord { experiment: 1, words: words.clone(), at: Timestamp::UNIX_EPOCH });
+        assert_eq!((records.champion(), records.stands(0), records.stands(1)), (0, true, false));
+        let account = Account::of(&records, &[], &ledger());
+        assert_eq!(account.expected_gain, None);
+        let shown = night_text(&account);
+        assert!(shown.contains(&format!("The morning's claim is withdrawn: {words}.")), "{shown}");
+        assert!(!shown.contains("claim holds") && shown.contains("; does not stand"), "{shown}");
+        let view = records.view(&account, |_| String::new());
+        assert!(view.claim.is_some_and(|claim| !claim.holds && claim.withdrawn == Some(words.clone())));
+        assert!(view.warnings.iter().any(|warning| warning.contains(&words) && warning.contains("#0")));
+        records.claim = None;
+        assert!(night_text(&Account::of(&records, &[], &[])).contains(&format!("Taken back: {words}.")));
     }
 
     /// As of a night under the rule `lower-is-kept/1`: one trial each, no evidence, no claim.

@@ -45,6 +45,8 @@ pub(super) struct Driver<'a> {
     pub(super) deadline: Option<f64>,
     /// Whether it is on record why the search ended.
     pub(super) morning_noted: bool,
+    /// Whether what broke a rule has been taken back.
+    pub(super) withdrawn: bool,
     /// Effects journalled by earlier parts of the night, and by this one: every key is new, also after a restart.
     part: usize,
     journalled: usize,
@@ -82,6 +84,7 @@ pub async fn drive(
     let mut driver = Driver {
         context,
         morning_noted: machine.search_ended().is_some(),
+        withdrawn: false,
         machine,
         began: Instant::now(),
         offset,
@@ -195,6 +198,9 @@ impl Driver<'_> {
             let now = self.now();
             let effects = self.machine.step(event, now);
             self.note_morning().await?;
+            if let Err(why) = self.withdraw().await? {
+                queue.push_back(Event::Fault(why));
+            }
             for effect in effects {
                 match effect {
                     Effect::Finish(ending) => return Ok(Some(ending)),

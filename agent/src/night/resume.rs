@@ -164,9 +164,13 @@ pub async fn where_it_was(context: &Arc<Context>) -> Result<Start, Fault> {
         tested_without(&experiments, start.unsettled.as_ref().map(|unsettled| unsettled.standing.number));
     start.tested_without.extend(journal::cannot_leave_out(&effects));
     // Those before it were crowned before it was proposed.
-    if let Some((number, candidate)) = &last_kept {
+    let withdrawal = store.withdrawal(night).await.map_err(reading)?;
+    if let Some((number, candidate)) = &last_kept
+        && withdrawal.is_none_or(|withdrawal| withdrawal.spares(*number))
+    {
         settle::crown(context, *number, candidate).await?;
     }
+    settle::retreat(context).await?;
     let champion = last_kept.map_or(0, |(number, _)| number);
     start.trials = past_trials(context, &trials, &effects, champion, &start).await?;
     earlier::take_over(context, &mut start).await?;

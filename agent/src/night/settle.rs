@@ -10,7 +10,7 @@ use super::enlist::{branch_name, create_branch, record_attempts};
 use super::messages::{Event, Settled};
 use super::perform::{Fault, blocking, fault, now, warn};
 use crate::flow::{Candidate, CommitId, Decision, ExperimentId, Proposal, Purpose, Verdict};
-use crate::records::{CandidateRecord, ClaimRecord, ExperimentRecord, TrialRecord};
+use crate::records::{CandidateRecord, ClaimRecord, ExperimentRecord, TrialRecord, WithdrawalRecord};
 
 /// Records a decision and what follows from it: the champion's branch, the note.
 pub(super) async fn settle(context: Arc<Context>, settled: Settled, champion: CommitId) -> Result<Event, Fault> {
@@ -111,6 +111,53 @@ pub(super) async fn crown(context: &Arc<Context>, number: u32, candidate: &Candi
         .map_err(|error| fault("cannot record the new champion")(&error))
 }
 
+/// Takes back what was kept from an experiment on, because it broke a rule: so says the record, the claim with it, and the champion's
+/// branch goes back to the last champion that stands. May be done again.
+pub(super) async fn withdraw(context: &Arc<Context>, number: u32, words: &str) -> Result<(), Fault> {
+    let recording = fault("cannot record what is taken back");
+    let store = &context.store;
+    let night = &context.night.id;
+    let withdrawal = store.withdrawal(night).await.map_err(|error| recording(&error))?;
+    if withdrawal.is_none() {
+        store.withdraw(night, number, words).await.map_err(|error| recording(&error))?;
+    }
+    retreat(context).await?;
+    for champion in store.champion_moves(night).await.map_err(|error| recording(&error))? {
+        if champion.experiment >= number.max(1) {
+            annotate(context, &context.id(champion.experiment)).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Brings the champion's branch back to the last champion that stands, where it is at one that does not. A branch that cannot be moved
+/// now is told of, and caught up with when a night is resumed.
+pub(super) async fn retreat(context: &Arc<Context>) -> Result<(), Fault> {
+    let reading = fault("cannot read the champions");
+    let night = &context.night.id;
+    let withdrawal = context.store.withdrawal(night).await.map_err(|error| reading(&error))?;
+    let Some(withdrawal) = withdrawal else { return Ok(()) };
+    let champions = context.store.champion_moves(night).await.map_err(|error| reading(&error))?;
+    let Some(stands) = champions.into_iter().rev().find(|champion| withdrawal.spares(champion.experiment)) else {
+        return Ok(());
+    };
+    let mover = Arc::clone(context);
+    let moved = blocking("moving the champion back", move || {
+        let (campaign, night) = (&mover.campaign.name, &mover.night.id);
+        let repo = mover.repo().map_err(|error| fault("cannot open the repository")(&error))?;
+        let at = repo.champion(campaign, night).map_err(|error| fault("cannot read the champion's branch")(&error))?;
+        let Some(at) = at else { return Ok(()) };
+        repo.retreat_champion(campaign, night, &at, &stands.commit)
+            .map_err(|error| fault("cannot move the champion's branch back to the last champion that stands")(&error))
+            .map(drop)
+    })
+    .await;
+    match moved {
+        Ok(()) => Ok(()),
+        Err(why) => warn(context, "git", &why).await,
+    }
+}
+
 /// Writes the git note of a settled experiment: its decision and, where it is what the morning's claim is about, the claim. It
 /// repeats what the database holds, so a night goes on without it.
 pub(super) async fn annotate(context: &Arc<Context>, id: &ExperimentId) -> Result<(), Fault> {
@@ -123,7 +170,9 @@ pub(super) async fn annotate(context: &Arc<Context>, id: &ExperimentId) -> Resul
     let trials = context.store.trials(id).await.map_err(|error| reading(&error))?;
     let claim = context.store.claim(&id.night).await.map_err(|error| reading(&error))?;
     let claim = claim.filter(|claim| claim.champion == candidate.commit);
-    let text = note(&decision, decided_by(&trials, decided_at), claim.as_ref());
+    let withdrawal = context.store.withdrawal(&id.night).await.map_err(|error| reading(&error))?;
+    let withdrawal = withdrawal.filter(|withdrawal| !withdrawal.spares(id.number));
+    let text = note(&decision, decided_by(&trials, decided_at), claim.as_ref(), withdrawal.as_ref());
     let (annotator, commit) = (Arc::clone(context), candidate.commit);
     let noted = blocking("writing the note", move || {
         annotator
@@ -149,7 +198,12 @@ fn decided_by(trials: &[TrialRecord], decided_at: Option<jiff::Timestamp>) -> Op
 }
 
 /// The text of an experiment's git note: trailers, so that `git log --notes=nocturne` and scripts can read them.
-fn note(decision: &Decision, val_bpb: Option<f64>, claim: Option<&ClaimRecord>) -> String {
+fn note(
+    decision: &Decision,
+    val_bpb: Option<f64>,
+    claim: Option<&ClaimRecord>,
+    withdrawal: Option<&WithdrawalRecord>,
+) -> String {
     let mut text = format!("Verdict: {}\n", decision.verdict);
     if let Some(val_bpb) = val_bpb {
         text.push_str(&format!("Val-Bpb: {val_bpb:.6}\n"));
@@ -165,8 +219,15 @@ fn note(decision: &Decision, val_bpb: Option<f64>, claim: Option<&ClaimRecord>) 
     }
     text.push_str(&format!("Rule: {}\nReason: {}\n", decision.rule, decision.reason.replace('\n', " ")));
     if let Some(claim) = claim {
-        let word = if claim.holds { "holds" } else { "does not hold" };
+        let word = match (withdrawal, claim.holds) {
+            (Some(_), _) => "withdrawn",
+            (None, true) => "holds",
+            (None, false) => "does not hold",
+        };
         text.push_str(&format!("Morning-Claim: {word}: {}\n", claim.words.replace('\n', " ")));
+    }
+    if let Some(withdrawal) = withdrawal {
+        text.push_str(&format!("Withdrawn: {}\n", withdrawal.words.replace('\n', " ")));
     }
     text
 }

@@ -8,6 +8,8 @@ use super::driver::{Driver, DriverError};
 use super::journal::{CHANGED, CONCLUDE, LOOK, MORNING, TRIAL_FAULT};
 use super::looks::Look;
 use super::messages::{Champion, Ending, Event, Launch, Settled};
+use super::perform::Fault;
+use super::settle;
 use crate::flow::{Purpose, TrialEnd, Verdict};
 use crate::records::{Level, NightEnding};
 use crate::stats::claim::Claim;
@@ -110,6 +112,17 @@ impl Driver<'_> {
         self.morning_noted = true;
         let key = self.journal("morning", MORNING, json!({ "ending": how.name() })).await?;
         self.end(&key, "the search has ended").await
+    }
+
+    /// Takes back what broke a rule, once; again in a night that goes on after it was cut off in between.
+    pub(super) async fn withdraw(&mut self) -> Result<Result<(), Fault>, DriverError> {
+        let Some((number, words)) = self.machine.cheat().filter(|_| !self.withdrawn) else { return Ok(Ok(())) };
+        let words = words.to_owned();
+        self.withdrawn = true;
+        let key = self.journal(&format!("withdraw/{number}"), "withdraw", json!({ "words": words })).await?;
+        let done = settle::withdraw(&self.context, number, &words).await;
+        self.end(&key, if done.is_ok() { "withdrawn" } else { "fault" }).await?;
+        Ok(done)
     }
 
     pub(super) async fn told_claim(&mut self, claim: &Claim, champion: &Champion) -> Result<(), DriverError> {

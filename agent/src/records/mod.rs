@@ -33,6 +33,9 @@ pub struct NightFile {
     /// The morning's claim.
     #[serde(default)]
     pub claim: Option<ClaimRecord>,
+    /// What had to be taken back.
+    #[serde(default)]
+    pub withdrawal: Option<WithdrawalRecord>,
     /// The ledger of held-out text.
     #[serde(default)]
     pub looks: Vec<LookRecord>,

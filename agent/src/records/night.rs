@@ -161,6 +161,24 @@ impl ClaimRecord {
     }
 }
 
+/// A commit that a night had kept broke a rule under another seed: what was kept from it on does not hold, nor does the claim.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WithdrawalRecord {
+    /// The first experiment that does not hold; 0: the night's start itself, and all that followed.
+    pub experiment: u32,
+    /// What happened, and what follows from it.
+    pub words: String,
+    /// When it was found.
+    pub at: Timestamp,
+}
+
+impl WithdrawalRecord {
+    /// Whether an experiment that was kept still stands. The night's start stays what the night began with, whatever it did.
+    pub fn spares(&self, experiment: u32) -> bool {
+        experiment == 0 || experiment < self.experiment
+    }
+}
+
 /// A line of the ledger: how often a part of the held-out text was looked at in a night.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LookRecord {

@@ -2,8 +2,8 @@
 //!
 //! Objects and references are written directly. The person's checkout, index, HEAD, current branch and everything not yet
 //! committed are never touched; only `refs/heads/nocturne/*` and `refs/notes/nocturne` are ever written, each by
-//! compare-and-swap, and nothing is deleted or moved back. Every write is idempotent: done again after a crash, with the same
-//! arguments, it ends in the same state.
+//! compare-and-swap, and nothing is deleted, nor moved back but for the champion's branch when the champion broke a rule. Every write
+//! is idempotent: done again after a crash, with the same arguments, it ends in the same state.
 //!
 //! Synchronous and not shareable: one [`Repo`] serves one thread at a time. It is `Send`, and [`Repo::reopen`] is cheap.
 

@@ -86,9 +86,8 @@ impl Repo {
         if found.as_ref() == Some(to) {
             return Ok(name);
         }
-        let moved = |found| RepoError::ChampionMoved { branch: name.clone(), expected: from.cloned(), found };
         if found.as_ref() != from {
-            return Err(moved(found));
+            return Err(RepoError::ChampionMoved { branch: name, expected: from.cloned(), found });
         }
         self.commit(to)?;
         let Some(from) = from else {
@@ -98,16 +97,60 @@ impl Repo {
         if !self.descends(to, from)? {
             return Err(RepoError::NotForward { branch: name, from: from.clone(), to: to.clone() });
         }
+        self.replace_champion(campaign, night, name, from, to, "new champion")
+    }
+
+    /// Points the champion's branch to another commit, unless somebody else has moved it or has it checked out.
+    fn replace_champion(
+        &self,
+        campaign: &CampaignName,
+        night: &NightId,
+        name: String,
+        from: &CommitId,
+        to: &CommitId,
+        why: &str,
+    ) -> Result<String, RepoError> {
         self.refuse_checked_out(&name)?;
         let reference = format!("refs/heads/{name}");
-        let log = format!("nocturne: new champion {}", to.short());
+        let log = format!("nocturne: {why} {}", to.short());
         let result =
             patiently(|| self.git.reference_matching(&reference, oid_of(to)?, true, oid_of(from)?, &log).map(|_| ()));
         match result {
             Ok(()) => Ok(name),
-            Err(error) if error.code() == ErrorCode::Modified => Err(moved(self.champion(campaign, night)?)),
+            Err(error) if error.code() == ErrorCode::Modified => {
+                let found = self.champion(campaign, night)?;
+                Err(RepoError::ChampionMoved { branch: name, expected: Some(from.clone()), found })
+            }
             Err(error) => Err(git(format!("move the branch `{name}`"))(error)),
         }
+    }
+
+    /// Moves the champion's branch back, from `from` to the champion before it, `to`: `from` broke a rule, and no name may stay on it.
+    /// This is the one move that is not forward, of the one branch that a night moves at all; every commit has a branch of its own, so
+    /// that none is lost. Where it is at `to` already, nothing is left to do.
+    ///
+    /// # Errors
+    /// It is neither at `from` nor at `to`, `from` does not descend from `to`, or somebody has it checked out.
+    pub fn retreat_champion(
+        &self,
+        campaign: &CampaignName,
+        night: &NightId,
+        from: &CommitId,
+        to: &CommitId,
+    ) -> Result<String, RepoError> {
+        let name = champion_name(campaign, night);
+        let found = self.champion(campaign, night)?;
+        if found.as_ref() == Some(to) {
+            return Ok(name);
+        }
+        if found.as_ref() != Some(from) {
+            return Err(RepoError::ChampionMoved { branch: name, expected: Some(from.clone()), found });
+        }
+        self.commit(to)?;
+        if !self.descends(from, to)? {
+            return Err(RepoError::NotForward { branch: name, from: to.clone(), to: from.clone() });
+        }
+        self.replace_champion(campaign, night, name, from, to, "back to the champion")
     }
 
     /// Where the champion's branch is.

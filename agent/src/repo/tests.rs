@@ -302,6 +302,31 @@ fn the_champion_only_moves_forward() {
 }
 
 #[test]
+fn a_champion_that_broke_a_rule_gives_its_branch_back_to_the_one_before() {
+    let fixture = Fixture::new();
+    let repo = fixture.repo();
+    let (campaign, night) = (campaign(), night());
+    let start = repo.start().unwrap().commit;
+    let one = candidate(&repo, &start, 1, "fn one() {}\n").commit;
+    let side = candidate(&repo, &start, 2, "fn side() {}\n").commit;
+    let two = candidate(&repo, &one, 3, "fn two() {}\n").commit;
+    for (from, to) in [(None, &start), (Some(&start), &one), (Some(&one), &two)] {
+        repo.advance_champion(&campaign, &night, from, to).unwrap();
+    }
+    let retreat = |from: &CommitId, to: &CommitId| repo.retreat_champion(&campaign, &night, from, to);
+    assert!(matches!(retreat(&one, &start), Err(RepoError::ChampionMoved { found: Some(_), .. })));
+    assert!(matches!(retreat(&two, &side), Err(RepoError::NotForward { .. })));
+    let branch = format!("refs/heads/{}", champion_name(&campaign, &night));
+    fixture.git.set_head(&branch).unwrap();
+    assert!(matches!(retreat(&two, &one), Err(RepoError::CheckedOut { .. })));
+    fixture.git.set_head("refs/heads/work").unwrap();
+    for _ in 0..2 {
+        retreat(&two, &one).unwrap();
+        assert_eq!(repo.champion(&campaign, &night).unwrap(), Some(one.clone()));
+    }
+}
+
+#[test]
 fn a_patch_goes_only_onto_the_files_it_was_checked_against() {
     let fixture = Fixture::new();
     let repo = fixture.repo();

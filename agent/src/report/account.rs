@@ -9,7 +9,7 @@ use super::experiment::{came_to, leaves_one_out};
 use super::{NightRecords, PartLooks, ReportError, ledger};
 use crate::campaign::{Campaign, CampaignName};
 use crate::flow::{CommitId, NightId, Purpose, Trained, TrialEnd, Verdict};
-use crate::records::{ClaimRecord, EarlierRun, LookRecord, TrialRecord};
+use crate::records::{ClaimRecord, EarlierRun, LookRecord, TrialRecord, WithdrawalRecord};
 use crate::stats::Rules;
 use crate::stats::calibration::{Calibration, Prediction, calibration};
 use crate::stats::early::{Early, FalseStops};
@@ -30,6 +30,8 @@ pub struct Account {
     pub expected_gain: Option<f64>,
     /// The morning's claim.
     pub claim: Option<ClaimRecord>,
+    /// Why nothing is claimed any more, and what was kept does not stand.
+    pub withdrawal: Option<WithdrawalRecord>,
     /// What leaving one kept change out showed.
     pub left_out: Vec<LeftOut>,
     /// How often held-out text has been looked at.
@@ -76,6 +78,8 @@ pub struct ChampionStep {
     pub interval: Option<(f64, f64)>,
     /// The difference to be expected when it is measured again.
     pub expected: Option<f64>,
+    /// Whether it still stands: `false` where it, or what it builds on, broke a rule under another seed.
+    pub stands: bool,
     /// When.
     pub at: Timestamp,
 }
@@ -129,12 +133,14 @@ impl Account {
     /// The account of a night, given runs of comparable earlier nights and the campaign's ledger. Pure.
     pub fn of(records: &NightRecords, earlier: &[EarlierRun], ledger: &[(NightId, LookRecord)]) -> Self {
         let champions = champions(records);
-        let expected: Vec<f64> = champions.iter().filter_map(|champion| champion.expected).collect();
+        let stand = champions.iter().filter(|champion| champion.stands);
+        let expected: Vec<f64> = stand.filter_map(|champion| champion.expected).collect();
         Self {
             noise: noise(records, earlier),
             expected_gain: (!expected.is_empty()).then(|| expected.iter().sum()),
             champions,
             claim: records.claim.clone(),
+            withdrawal: records.withdrawal.clone(),
             left_out: left_out(records),
             looks: ledger::looks(&records.night.id, ledger),
             early: early(records),
@@ -179,6 +185,7 @@ fn champions(records: &NightRecords) -> Vec<ChampionStep> {
             difference: decision.and_then(|decision| decision.difference),
             interval: decision.and_then(|decision| decision.interval),
             expected: decision.and_then(|decision| decision.evidence.as_ref()).map(|evidence| evidence.expected),
+            stands: records.stands(moved.experiment),
             at: moved.at,
         }
     };

@@ -44,6 +44,7 @@ pub fn empty() -> NightRecords {
         trials: Vec::new(),
         champions: Vec::new(),
         claim: None,
+        withdrawal: None,
         concluded: Vec::new(),
         faults: Vec::new(),
     }

@@ -15,7 +15,9 @@ mod view;
 
 use crate::files::FileError;
 use crate::flow::{CommitId, ExperimentId, NightId, Purpose};
-use crate::records::{ChampionMove, ClaimRecord, EventRecord, ExperimentRecord, Level, NightRecord, TrialRecord};
+use crate::records::{
+    ChampionMove, ClaimRecord, EventRecord, ExperimentRecord, Level, NightRecord, TrialRecord, WithdrawalRecord,
+};
 use crate::repo::RepoError;
 use crate::store::{Reader, StoreError};
 
@@ -60,6 +62,8 @@ pub struct NightRecords {
     pub champions: Vec<ChampionMove>,
     /// The morning's claim.
     pub claim: Option<ClaimRecord>,
+    /// What had to be taken back of what was kept and claimed.
+    pub withdrawal: Option<WithdrawalRecord>,
     /// What was concluded after trials that settled nothing, by experiment, in order.
     pub concluded: Vec<(u32, String)>,
     /// Warnings and errors, one line each.
@@ -80,6 +84,7 @@ impl NightRecords {
             trials: reader.night_trials(id).await?,
             champions: reader.champion_moves(id).await?,
             claim: reader.claim(id).await?,
+            withdrawal: reader.withdrawal(id).await?,
             concluded: events.iter().filter_map(concluded).collect(),
             faults: events
                 .into_iter()
@@ -138,9 +143,14 @@ impl NightRecords {
         self.val_bpb(0).map(|start| start + level)
     }
 
-    /// Number of the last champion.
+    /// Number of the last champion that stands.
     pub fn champion(&self) -> u32 {
-        self.champions.last().map_or(0, |champion| champion.experiment)
+        self.champions.iter().rev().find(|champion| self.stands(champion.experiment)).map_or(0, |last| last.experiment)
+    }
+
+    /// Whether an experiment that was kept still stands.
+    pub fn stands(&self, number: u32) -> bool {
+        self.withdrawal.as_ref().is_none_or(|withdrawal| withdrawal.spares(number))
     }
 
     /// Seconds from the night's beginning to its end, or to the newest record of one that has not ended.

@@ -41,7 +41,8 @@ impl NightRecords {
                 .map(|experiment| self.experiment_view(experiment, diff(experiment)))
                 .collect(),
             claim: account.claim.as_ref().map(|claim| ClaimView {
-                holds: claim.holds,
+                holds: claim.holds && self.withdrawal.is_none(),
+                withdrawn: self.withdrawal.as_ref().map(|withdrawal| withdrawal.words.clone()),
                 difference: claim.difference,
                 interval: claim.interval,
                 p_value: claim.p_value,
@@ -112,6 +113,13 @@ impl NightRecords {
                  kept by luck: repeat what you want to merge (`nocturne replay`)."
                     .to_owned(),
             );
+        }
+        if let Some(withdrawal) = &self.withdrawal {
+            warnings.push(format!(
+                "Taken back: {}. The champion that stands is #{}.",
+                withdrawal.words,
+                self.champion()
+            ));
         }
         if self.night.end.is_none() {
             warnings.push("This night has not ended: it runs, or was cut off.".to_owned());

@@ -1,10 +1,10 @@
-//! The ledger of held-out text, and the morning's claim that it is spent on.
+//! The ledger of held-out text, the morning's claim that it is spent on, and what has to be taken back.
 
 use super::error::StoreError;
 use super::writer::{Store, now};
 use super::{put, select};
 use crate::flow::NightId;
-use crate::records::{ClaimRecord, HeldOut, LookRecord};
+use crate::records::{ClaimRecord, HeldOut, LookRecord, WithdrawalRecord};
 
 type Result<T> = std::result::Result<T, StoreError>;
 
@@ -43,6 +43,23 @@ impl Store {
             Some(recorded) if recorded == (ClaimRecord { at: recorded.at, ..claim.clone() }) => {}
             Some(recorded) => {
                 return Err(self.context.contradiction(format!("the claim of night {night}"), &recorded, claim));
+            }
+        }
+        self.commit(transaction).await?;
+        self.mirror_night(night).await
+    }
+
+    /// Records that what was kept from an experiment on does not hold. A night ends by that, so that there is one.
+    pub async fn withdraw(&self, night: &NightId, experiment: u32, words: &str) -> Result<()> {
+        let _turn = self.turn.lock().await;
+        let mut transaction = self.begin().await?;
+        let given = WithdrawalRecord { experiment, words: words.to_owned(), at: now() };
+        match select::withdrawal(&mut transaction, &self.context, night).await? {
+            None => put::withdrawal(&mut transaction, &self.context, night, &given).await?,
+            Some(recorded) if recorded == (WithdrawalRecord { at: recorded.at, ..given.clone() }) => {}
+            Some(recorded) => {
+                let what = format!("what is taken back of night {night}");
+                return Err(self.context.contradiction(what, &recorded, &given));
             }
         }
         self.commit(transaction).await?;

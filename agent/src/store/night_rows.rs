@@ -5,6 +5,7 @@ use super::rows::Decoder;
 use crate::flow::NightId;
 use crate::records::{
     ChampionMove, ClaimRecord, EffectRecord, EventRecord, LookRecord, NightEnd, NightRecord, SkipRecord,
+    WithdrawalRecord,
 };
 
 pub(super) struct NightRow {
@@ -174,6 +175,21 @@ impl ClaimRow {
             words: self.words,
             at: row.word("at", &self.at)?,
         })
+    }
+}
+
+pub(super) struct WithdrawalRow {
+    pub night: String,
+    pub experiment: i64,
+    pub words: String,
+    pub at: String,
+}
+
+impl WithdrawalRow {
+    pub(super) fn decode(self, context: &Context) -> Result<WithdrawalRecord, StoreError> {
+        let row = Decoder::new(context, format!("what was taken back of night {}", self.night));
+        let (experiment, at) = (row.count("experiment", self.experiment)?, row.word("at", &self.at)?);
+        Ok(WithdrawalRecord { experiment, words: self.words, at })
     }
 }
 

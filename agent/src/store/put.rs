@@ -8,7 +8,9 @@ use sqlx::SqliteConnection;
 use super::error::{Context, StoreError};
 pub(super) use super::put_experiments::{attempt, experiment, trial};
 use crate::flow::NightId;
-use crate::records::{ChampionMove, ClaimRecord, EffectRecord, EventRecord, LookRecord, NightRecord, SkipRecord};
+use crate::records::{
+    ChampionMove, ClaimRecord, EffectRecord, EventRecord, LookRecord, NightRecord, SkipRecord, WithdrawalRecord,
+};
 
 type Result<T> = std::result::Result<T, StoreError>;
 
@@ -199,6 +201,27 @@ pub(super) async fn claim(
     .execute(connection)
     .await
     .map_err(context.sql("record the morning's claim"))?;
+    Ok(())
+}
+
+pub(super) async fn withdrawal(
+    connection: &mut SqliteConnection,
+    context: &Context,
+    night: &NightId,
+    withdrawal: &WithdrawalRecord,
+) -> Result<()> {
+    let night = night.as_str();
+    let at = withdrawal.at.to_string();
+    sqlx::query!(
+        "INSERT INTO withdrawals (night, experiment, words, at) VALUES (?1, ?2, ?3, ?4)",
+        night,
+        withdrawal.experiment,
+        withdrawal.words,
+        at
+    )
+    .execute(connection)
+    .await
+    .map_err(context.sql("record what is taken back"))?;
     Ok(())
 }
 

@@ -11,7 +11,7 @@ use super::{earlier, open, select};
 use crate::flow::{ExperimentId, NightId};
 use crate::records::{
     ChampionMove, ClaimRecord, EarlierEstimate, EarlierRun, EffectRecord, EventRecord, ExperimentRecord, HistoryEntry,
-    LookRecord, NightRecord, SkipRecord, TrialRecord,
+    LookRecord, NightRecord, SkipRecord, TrialRecord, WithdrawalRecord,
 };
 
 type Result<T> = std::result::Result<T, StoreError>;
@@ -88,7 +88,9 @@ impl Reader {
 
     /// The best so far; `None` before the night's start was measured.
     pub async fn champion(&self, night: &NightId) -> Result<Option<ChampionMove>> {
-        Ok(self.champion_moves(night).await?.pop())
+        let withdrawal = self.withdrawal(night).await?;
+        let stands = |champion: &ChampionMove| withdrawal.as_ref().is_none_or(|it| it.spares(champion.experiment));
+        Ok(self.champion_moves(night).await?.into_iter().rev().find(stands))
     }
 
     /// A night's champions in order.
@@ -131,6 +133,11 @@ impl Reader {
     /// A night's morning claim, where one was made.
     pub async fn claim(&self, night: &NightId) -> Result<Option<ClaimRecord>> {
         select::claim(&mut *self.snapshot().await?, &self.context, night).await
+    }
+
+    /// What a night had to take back of what it had kept and claimed.
+    pub async fn withdrawal(&self, night: &NightId) -> Result<Option<WithdrawalRecord>> {
+        select::withdrawal(&mut *self.snapshot().await?, &self.context, night).await
     }
 
     /// A night's ledger of held-out text.

@@ -189,6 +189,9 @@ async fn night(
     if let Some(claim) = &file.claim {
         rebuilt.taken(&path, put::claim(connection, context, id, claim).await)?;
     }
+    if let Some(withdrawal) = &file.withdrawal {
+        rebuilt.taken(&path, put::withdrawal(connection, context, id, withdrawal).await)?;
+    }
     for look in &file.looks {
         rebuilt.taken(&path, put::look(connection, context, id, look).await)?;
     }

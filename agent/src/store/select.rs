@@ -6,13 +6,13 @@ use std::collections::{HashMap, HashSet};
 use sqlx::SqliteConnection;
 
 use super::error::{Context, StoreError};
-use super::night_rows::{ChampionMoveRow, ClaimRow, EffectRow, EventRow, LookRow, NightRow, SkipRow};
+use super::night_rows::{ChampionMoveRow, ClaimRow, EffectRow, EventRow, LookRow, NightRow, SkipRow, WithdrawalRow};
 use super::rows::{AttemptRow, ExperimentRow};
 use super::trial_rows::TrialRow;
 use crate::flow::{ExperimentId, NightId};
 use crate::records::{
     ChampionMove, ClaimRecord, EffectRecord, EventRecord, ExperimentRecord, HistoryEntry, LookRecord, NightRecord,
-    SkipRecord, TrialRecord,
+    SkipRecord, TrialRecord, WithdrawalRecord,
 };
 
 type Result<T> = std::result::Result<T, StoreError>;
@@ -151,6 +151,20 @@ pub(super) async fn claim(
         .fetch_optional(connection)
         .await
         .map_err(context.sql("read the morning's claim"))?;
+    row.map(|row| row.decode(context)).transpose()
+}
+
+/// What had to be taken back.
+pub(super) async fn withdrawal(
+    connection: &mut SqliteConnection,
+    context: &Context,
+    night: &NightId,
+) -> Result<Option<WithdrawalRecord>> {
+    let night = night.as_str();
+    let row = sqlx::query_as!(WithdrawalRow, "SELECT * FROM withdrawals WHERE night = ?1", night)
+        .fetch_optional(connection)
+        .await
+        .map_err(context.sql("read what was taken back"))?;
     row.map(|row| row.decode(context)).transpose()
 }
 

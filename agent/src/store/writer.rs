@@ -98,8 +98,10 @@ impl Store {
         let champions = self.reader.champion_moves(id).await?;
         let skips = self.reader.skips(id).await?;
         let claim = self.reader.claim(id).await?;
+        let withdrawal = self.reader.withdrawal(id).await?;
         let looks = self.reader.looks(id).await?;
-        mirror::night(layout, NightFile { version: FILE_VERSION, night, champions, skips, claim, looks }).await
+        let version = FILE_VERSION;
+        mirror::night(layout, NightFile { version, night, champions, skips, claim, withdrawal, looks }).await
     }
 
     pub(super) async fn mirror_experiment(&self, experiment: ExperimentRecord) -> Result<()> {

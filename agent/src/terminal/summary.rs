@@ -19,6 +19,8 @@ pub struct Summary {
     pub baseline: Option<f64>,
     /// Number and bits per byte of the champion, equal seeds being compared; number 0 where nothing was kept.
     pub champion: Option<(u32, f64)>,
+    /// Why something that was kept does not stand.
+    pub withdrawn: Option<String>,
     /// One per experiment, in order.
     pub rows: Vec<Row>,
     /// What all branches begin with: `nocturne/<campaign>/<night>/`.
@@ -110,11 +112,15 @@ fn headline(summary: &Summary) -> String {
             figure(Some(baseline)),
             signed(Some(best - baseline))
         ),
+        (Some(baseline), _) if summary.withdrawn.is_some() => {
+            format!("Nothing that was kept stands; the baseline has val_bpb {}.", figure(Some(baseline)))
+        }
         (Some(baseline), _) => format!("Nothing was kept; the baseline has val_bpb {}.", figure(Some(baseline))),
         (None, _) => "The baseline was not measured, so nothing could be judged.".to_owned(),
     };
     let (campaign, night) = (clean(&summary.campaign), clean(&summary.night));
-    format!("Night {night} of {campaign}, {experiments}{counts}; {times}.\n{result}")
+    let withdrawn = summary.withdrawn.as_ref().map(|why| format!("\nTaken back: {}.", clean(why))).unwrap_or_default();
+    format!("Night {night} of {campaign}, {experiments}{counts}; {times}.\n{result}{withdrawn}")
 }
 
 fn table(summary: &Summary, columns: usize) -> String {

@@ -125,6 +125,7 @@ fn summary() -> Summary {
         night: "2026-03-08-k4".to_owned(),
         baseline: Some(1.8),
         champion: Some((1, 1.7877)),
+        withdrawn: None,
         rows: vec![
             row(
                 1,

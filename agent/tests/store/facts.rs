@@ -65,11 +65,13 @@ async fn what_is_recorded_is_read_back() {
     assert!((history[4].seconds - (20.1 + 2.1 + 2.5)).abs() < 1e-9, "{}", history[4].seconds);
 
     assert_eq!(store.claim(&night).await.unwrap(), Some(claim()));
+    let withdrawal = store.withdrawal(&night).await.unwrap().unwrap();
+    assert_eq!((withdrawal.experiment, withdrawal.spares(0), withdrawal.spares(1)), (1, true, false));
     let looks = store.looks(&night).await.unwrap();
     let looks: Vec<_> = looks.iter().map(|look| (look.part.name(), &*look.what_for, look.evaluations)).collect();
     assert_eq!(looks, [("sealed", "the claim", 1), ("search", "decisions", 2)]);
 
-    assert_eq!(store.champion(&night).await.unwrap().unwrap().experiment, 1);
+    assert_eq!(store.champion(&night).await.unwrap().unwrap().experiment, 0, "the last that stands");
     assert_eq!(store.skips(&night).await.unwrap()[0].key, "tie-weights");
     let open: Vec<_> = store.open_effects(&night).await.unwrap().into_iter().map(|effect| effect.key).collect();
     assert_eq!(open, ["build/6/1"]);
@@ -108,6 +110,7 @@ async fn a_fact_may_be_recorded_twice() {
 
     store.record_claim(&night, &ClaimRecord { at: jiff::Timestamp::UNIX_EPOCH, ..claim() }).await.unwrap();
     store.record_would_stop(&experiment_id(NIGHT, 5), 3, 4).await.unwrap();
+    store.withdraw(&night, 1, "it read ahead\0").await.unwrap();
 
     assert_eq!(everything(&store).await, before);
 }
@@ -137,6 +140,7 @@ async fn contradictions_are_errors_and_change_nothing() {
         store.begin_trial(&first, 1, 1, tokens, "sha", Purpose::Search, 1).await,
         store.record_claim(&night, &ClaimRecord { holds: false, ..claim() }).await,
         store.count_look(&night, HeldOut::Sealed, "curiosity").await,
+        store.withdraw(&night, 0, "it read ahead\0").await,
         store.end_trial(&first, 1, &trained(TrialEnd::TimedOut, 1, tokens)).await,
         store.end_trial(&experiment_id(NIGHT, 4), 1, &trained(TrialEnd::NotFinite, 7, Budget::Seconds(20.0))).await,
         store.record_evaluation(&first, 1, verified(1.0), None).await,

@@ -10,7 +10,7 @@ use nocturne::flow::{
 use nocturne::records::{
     ArtifactRecord, AttemptKind, AttemptOutcome, AttemptRecord, CandidateRecord, ChampionMove, ClaimRecord,
     EffectRecord, EventRecord, ExperimentRecord, HeldOut, HistoryEntry, Level, LookRecord, NightEnding, NightRecord,
-    SkipRecord, TrialRecord, baseline_proposal,
+    SkipRecord, TrialRecord, WithdrawalRecord, baseline_proposal,
 };
 use nocturne::store::{Reader, Store};
 use protocol::Budget;
@@ -270,6 +270,7 @@ pub async fn fill(store: &Store, name: &str) {
         store.count_look(&night, part, what_for).await.unwrap();
     }
     store.record_claim(&night, &claim()).await.unwrap();
+    store.withdraw(&night, 1, "it read ahead\0").await.unwrap();
 
     // 6: being built when the pen was put down
     store.record_experiment(&id(6), &proposal("six"), "six", &commit(1)).await.unwrap();
@@ -298,6 +299,7 @@ pub struct Everything {
     pub history: Vec<HistoryEntry>,
     pub digests: BTreeSet<String>,
     pub claims: Vec<Option<ClaimRecord>>,
+    pub withdrawals: Vec<Option<WithdrawalRecord>>,
     pub looks: Vec<(NightId, LookRecord)>,
 }
 
@@ -313,6 +315,7 @@ pub async fn everything(reader: &Reader) -> Everything {
         history: reader.history("quickstart").await.unwrap(),
         digests: reader.digests_seen("quickstart").await.unwrap().into_iter().collect(),
         claims: Vec::new(),
+        withdrawals: Vec::new(),
         looks: reader.campaign_looks("quickstart").await.unwrap(),
     };
     for night in &all.nights {
@@ -320,6 +323,7 @@ pub async fn everything(reader: &Reader) -> Everything {
         all.trials.extend(reader.night_trials(&night.id).await.unwrap());
         all.champions.extend(reader.champion_moves(&night.id).await.unwrap());
         all.claims.push(reader.claim(&night.id).await.unwrap());
+        all.withdrawals.push(reader.withdrawal(&night.id).await.unwrap());
         all.skips.extend(reader.skips(&night.id).await.unwrap());
         all.effects.extend(reader.effects(&night.id).await.unwrap());
         all.events.extend(reader.events(&night.id).await.unwrap());

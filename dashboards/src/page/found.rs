@@ -13,13 +13,25 @@ pub(super) fn claim(night: &NightView) -> Markup {
     let Some(claim) = &night.claim else { return html! {} };
     html! {
         section class=(if claim.holds { "claim holds" } else { "claim" }) {
-            h3 { (if claim.holds { "The morning's claim holds" } else { "The morning's claim does not hold" }) }
+            h3 { (claim_heading(claim)) }
+            @if let Some(why) = &claim.withdrawn { p { (clean(why)) } }
             p { (claim_words(claim)) }
         }
     }
 }
 
+fn claim_heading(claim: &ClaimView) -> &'static str {
+    match (&claim.withdrawn, claim.holds) {
+        (Some(_), _) => "The morning's claim is withdrawn",
+        (None, true) => "The morning's claim holds",
+        (None, false) => "The morning's claim does not hold",
+    }
+}
+
 fn claim_words(claim: &ClaimView) -> String {
+    if claim.withdrawn.is_some() {
+        return "It had been measured on a champion that does not stand, and says nothing.".to_owned();
+    }
     let on = format!(
         "on {} of fresh seeds and the sealed text, which decided nothing",
         counted(claim.pairs as usize, "pair")
@@ -228,6 +240,7 @@ mod tests {
     fn a_claim_says_whether_it_holds_by_how_much_and_on_what() {
         let mut view = ClaimView {
             holds: true,
+            withdrawn: None,
             difference: Some(-0.0035),
             interval: Some((-0.005, -0.002)),
             p_value: Some(0.0021),
@@ -247,6 +260,9 @@ mod tests {
         );
         view.difference = Some(f64::NAN);
         assert!(claim_words(&view).starts_with("Nothing could be measured"));
+        let withdrawn = ClaimView { withdrawn: Some("it cheats".to_owned()), ..view };
+        assert_eq!(claim_heading(&withdrawn), "The morning's claim is withdrawn");
+        assert!(claim_words(&withdrawn).ends_with("says nothing."));
     }
 
     #[test]

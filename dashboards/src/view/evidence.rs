@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 pub struct ClaimView {
     /// Whether it holds.
     pub holds: bool,
+    /// Why it was taken back after it had been made.
+    #[serde(default)]
+    pub withdrawn: Option<String>,
     /// Champion less start.
     pub difference: Option<f64>,
     /// The difference's 95 % interval.

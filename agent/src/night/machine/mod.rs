@@ -104,6 +104,8 @@ pub struct Machine {
     phase: Phase,
     /// How the night is to end because something that it builds on turned out to break a rule.
     unmasked: Option<Ending>,
+    /// Which experiment that was, in words; 0 for the night's start.
+    cheat: Option<(u32, String)>,
     /// What an earlier part of the night left to be done first.
     left_over: Option<LeftOver>,
     stopping: bool,
@@ -136,6 +138,12 @@ impl Machine {
             Phase::Search => None,
             Phase::Morning(morning) => Some(&morning.ending),
         }
+    }
+
+    /// What the night builds on that turned out to break a rule: from this experiment on nothing that was kept holds, nor does a claim.
+    /// 0 is the night's start.
+    pub fn cheat(&self) -> Option<(u32, &str)> {
+        self.cheat.as_ref().map(|(number, words)| (*number, words.as_str()))
     }
 
     /// Numbers of the experiments kept so far, in order.

@@ -1,8 +1,8 @@
 //! The champion's own runs: under the seeds that candidates are to be compared under, and one of them again now and then, to see
 //! whether the machine is still the same. When it is not, a new *era* begins, whose runs are not compared with older ones.
 
-use super::Machine;
 use super::testing::{Role, Testing, Trial};
+use super::{Machine, Phase};
 use crate::night::messages::{Effect, Ending, Measured, Settled};
 use crate::stats;
 use crate::stats::Run;
@@ -203,7 +203,11 @@ impl Machine {
                 effects.push(Effect::Conclude { number, words: text.clone() });
             }
             let who = if number == 0 { "the night's start: " } else { "" };
-            effects.push(Effect::Warn { text: format!("{who}{text}; the night ends without a claim") });
+            let claimed = matches!(&self.phase, Phase::Morning(morning) if morning.claimed);
+            let claim =
+                if claimed { "its claim is withdrawn and the night ends" } else { "the night ends without a claim" };
+            effects.push(Effect::Warn { text: format!("{who}{text}; {claim}") });
+            self.cheat = Some((number, format!("{who}{text}")));
         }
         self.unmasked = Some(ending);
     }

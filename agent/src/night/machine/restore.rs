@@ -52,6 +52,7 @@ impl Machine {
             contest: None,
             phase: Phase::Search,
             unmasked: None,
+            cheat: None,
             left_over: None,
             stopping: false,
             finished: false,

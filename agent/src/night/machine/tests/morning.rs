@@ -209,6 +209,19 @@ fn a_champion_that_breaks_a_rule_under_another_seed_ends_the_night_without_a_cla
     night.step(trained(TrialEnd::Finished));
     assert!(unmasked(&night.step(rejected())));
 
+    // After the claim, when it runs beside what is left out of it.
+    let (mut night, effects) = two_kept(limits);
+    night.race(effects, value);
+    night.step(Event::Claimed);
+    let effects = make_on(&mut night, 3, 2);
+    assert_eq!(train(&effects).map(|(number, ..)| number), Some(2));
+    assert_eq!(night.machine.cheat(), None);
+    night.step(trained(TrialEnd::Finished));
+    let effects = night.step(rejected());
+    assert!(unmasked(&effects));
+    assert!(effects.iter().any(|e| matches!(e, Effect::Warn { text } if text.contains("its claim is withdrawn"))));
+    assert!(night.machine.cheat().is_some_and(|(number, why)| number == 2 && why.contains("looked ahead")));
+
     // In the search, when it repeats a seed; the start, which breaks a rule, is no measure either.
     let (mut night, _) = two_kept(Limits { experiments: Some(9), ..limits });
     night.machine.rules.drift_every = 1;
