@@ -19,6 +19,9 @@ const READ_EVERY: (Duration, usize, Duration) = (Duration::from_secs(5), 360, Du
 /// A reading of this age, in seconds, still tells what there was before a trial.
 const FRESH_SECONDS: f64 = 1.0;
 
+/// Of long waits that are all alike, one in so many is told: one an hour.
+const TELL_EVERY: usize = 12;
+
 /// How long is waited for a disturbance to be over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Patience {
@@ -26,7 +29,8 @@ pub struct Patience {
     pub first: Duration,
     /// The longest of them.
     pub longest: Duration,
-    /// All of them together.
+    /// All of them together, where nothing else says how long there is time to wait. A night's length: whoever begins one without a
+    /// deadline does not wait for longer than that for its first figures.
     pub most: Duration,
     /// At the end of each, what the machine does is seen over so long.
     pub look: Duration,
@@ -37,16 +41,16 @@ impl Default for Patience {
         Self {
             first: Duration::from_secs(15),
             longest: Duration::from_secs(300),
-            most: Duration::from_secs(1_800),
+            most: Duration::from_secs(12 * 3_600),
             look: Duration::from_secs(3),
         }
     }
 }
 
 impl Patience {
-    /// The waits, one after the other.
-    fn pauses(self) -> impl Iterator<Item = Duration> {
-        let (mut next, mut left) = (self.first, self.most);
+    /// The waits, one after the other, `most` in all.
+    fn pauses(self, most: Duration) -> impl Iterator<Item = Duration> {
+        let (mut next, mut left) = (self.first, most);
         std::iter::from_fn(move || {
             let pause = next.min(left);
             left -= pause;
@@ -84,7 +88,7 @@ pub enum Settled {
     Calm,
     /// It was asked to stop.
     Stopped,
-    /// It never became so; why, in words.
+    /// It did not become so in time; why, in words.
     Never(String),
 }
 
@@ -133,8 +137,10 @@ impl Conditions {
     }
 
     /// Waits before a trial until the machine is as it should be: at once where nothing speaks against it, else 15 seconds, then twice
-    /// that, up to five minutes, half an hour in all. `tell` hears what it waits for. A trial that was disturbed is always waited after.
-    pub async fn settle(&self, stop: &mut StopSignal, mut tell: impl FnMut(&str)) -> Settled {
+    /// that, up to five minutes, and so on, for `most` in all; `None`: for as long as [`Patience::most`] says. `tell` hears what it waits
+    /// for. A trial that was disturbed is always waited after.
+    pub async fn settle(&self, stop: &mut StopSignal, most: Option<Duration>, mut tell: impl FnMut(&str)) -> Settled {
+        let most = most.unwrap_or(self.patience.most);
         let disturbed = self.known().disturbed.clone();
         let mut wrong = match disturbed {
             Some(disturbed) => disturbed,
@@ -146,8 +152,12 @@ impl Conditions {
                 Look::Wrong(wrong) => wrong,
             },
         };
-        for pause in self.patience.pauses() {
-            tell(&format!("waiting {:.0} s, then looking again: {}", pause.as_secs_f64(), wrong.words));
+        let mut told = None;
+        for (number, pause) in self.patience.pauses(most).enumerate() {
+            // The record says that it waits and how often it looks, and from then on now and then that it still does.
+            if told.replace(pause) != Some(pause) || number % TELL_EVERY == 0 {
+                tell(&format!("waiting {:.0} s, then looking again: {}", pause.as_secs_f64(), wrong.words));
+            }
             tokio::select! {
                 () = tokio::time::sleep(pause.saturating_sub(self.patience.look)) => {}
                 () = stopped(stop) => return Settled::Stopped,
@@ -159,8 +169,8 @@ impl Conditions {
             }
         }
         Settled::Never(format!(
-            "the machine was not fit for a trial for {:.0} minutes: {}; then run the night again, and it goes on",
-            self.patience.most.as_secs_f64() / 60.0,
+            "the machine was not fit for a trial for {:.0} minutes: {}",
+            most.as_secs_f64() / 60.0,
             wrong.words
         ))
     }
@@ -272,10 +282,11 @@ mod tests {
 
     #[test]
     fn pauses_double_and_end() {
-        let seconds: Vec<u64> = Patience::default().pauses().map(|pause| pause.as_secs()).collect();
+        let patience = Patience::default();
+        let half_an_hour = patience.pauses(Duration::from_secs(1_800));
+        let seconds: Vec<u64> = half_an_hour.map(|pause| pause.as_secs()).collect();
         assert_eq!(seconds, [15, 30, 60, 120, 240, 300, 300, 300, 300, 135]);
-        let none = Patience { most: Duration::ZERO, ..Patience::default() };
-        assert_eq!(none.pauses().count(), 0);
+        assert_eq!(patience.pauses(Duration::ZERO).count(), 0);
     }
 
     #[test]
@@ -346,7 +357,7 @@ mod tests {
         let script = format!("PATH=/usr/bin:/bin\n{}", stranger(folder.path(), 5));
         let (_, mut stop) = tokio::sync::watch::channel(false);
         let (tell, conditions) = (Cell::new(0), conditions(folder.path(), &script));
-        assert_eq!(conditions.settle(&mut stop, told(&tell)).await, Settled::Calm);
+        assert_eq!(conditions.settle(&mut stop, None, told(&tell)).await, Settled::Calm);
         assert!(tell.get() >= 1);
         assert_eq!(conditions.watch().await.end(&TrialEnd::Finished).await, Judged::Counts);
     }
@@ -357,8 +368,13 @@ mod tests {
         let script = format!("PATH=/usr/bin:/bin\n{}", stranger(folder.path(), 1_000_000));
         let (_, mut stop) = tokio::sync::watch::channel(false);
         let conditions = conditions(folder.path(), &script);
-        let settled = conditions.settle(&mut stop, |_| {}).await;
-        assert!(matches!(&settled, Settled::Never(words) if words.contains("python")), "{settled:?}");
+        // As long as there is time, and no longer.
+        for (most, told) in [(None, 2..=3), (Some(Duration::from_millis(60)), 3..=5), (Some(Duration::ZERO), 0..=0)] {
+            let tell = Cell::new(0);
+            let settled = conditions.settle(&mut stop, most, self::told(&tell)).await;
+            assert!(matches!(&settled, Settled::Never(words) if words.contains("python")), "{settled:?}");
+            assert!(told.contains(&tell.get()), "{} for {most:?}", tell.get());
+        }
         let judged = conditions.watch().await.end(&TrialEnd::Finished).await;
         assert!(matches!(&judged, Judged::Fault(words) if words.contains("4000000")), "{judged:?}");
         // An evaluation does not mind.
@@ -370,9 +386,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let conditions = conditions(folder.path(), CALM);
         let (stopper, mut stop) = tokio::sync::watch::channel(false);
-        assert_eq!(conditions.settle(&mut stop, |_| {}).await, Settled::Calm);
+        assert_eq!(conditions.settle(&mut stop, None, |_| {}).await, Settled::Calm);
         conditions.known().disturbed = Some(disturbance(Cause::ForeignLoad));
         stopper.send(true).unwrap();
-        assert_eq!(conditions.settle(&mut stop, |_| {}).await, Settled::Stopped);
+        assert_eq!(conditions.settle(&mut stop, None, |_| {}).await, Settled::Stopped);
     }
 }

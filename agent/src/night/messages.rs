@@ -152,6 +152,8 @@ pub enum Event {
     Claimed,
     /// The trial in flight could not be trained or evaluated, for a reason that lies in the machine.
     TrialFault(String),
+    /// The trial in flight was never begun: the machine was not fit for it as long as there was time. Neither a trial nor a fault.
+    NotBegun(String),
     /// A candidate could not be made, for a reason that lies in the machine or in a proposer.
     MakingFault {
         /// The number that it would have had.

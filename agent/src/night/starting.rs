@@ -81,7 +81,8 @@ impl Driver<'_> {
                 let progress = self.progress.clone();
                 let (signal, early) = watch::channel(None);
                 self.early = Some((launch.number, trial, signal));
-                let asked = trial::Asked { launch, trial, seed, purpose, era, champion: champion.number };
+                let wait = self.machine.may_wait(self.now());
+                let asked = trial::Asked { launch, trial, seed, purpose, era, wait, champion: champion.number };
                 self.spawn(key, trial::run_trial(context, asked, stop, early, progress));
             }
             Effect::Evaluate { number, trial, purpose } => {

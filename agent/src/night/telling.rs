@@ -40,6 +40,7 @@ impl Driver<'_> {
             },
             Event::MakingFault { what, .. } => self.warn("make", what).await,
             Event::TrialFault(what) => self.warn("evaluate", what).await,
+            Event::NotBegun(why) => self.warn("conditions", why).await,
             Event::Fault(what) => self.warn("night", what).await,
             Event::Stop { at_once: false } => {
                 self.view.stopping = true;
@@ -169,6 +170,7 @@ pub(super) fn summary(event: &Event) -> &'static str {
         Event::Settled { .. } => "settled",
         Event::Claimed => "claimed",
         Event::TrialFault(_) => TRIAL_FAULT,
+        Event::NotBegun(_) => "not begun",
         Event::MakingFault { .. } => "making fault",
         Event::Tick => "tick",
         Event::Fault(_) => "fault",

@@ -36,6 +36,8 @@ pub(super) struct Asked {
     pub purpose: Purpose,
     /// The night's era.
     pub era: u32,
+    /// Seconds for which the machine may be waited for; `None`: the night has no deadline.
+    pub wait: Option<f64>,
     /// The champion's number: with its run under the same seed the trial is compared while it trains.
     pub champion: u32,
 }
@@ -52,10 +54,12 @@ pub(super) async fn run_trial(
     check_disk(&context)?;
     // Nobody listening is no reason to stop.
     let say = |heard: TestProgress| drop(progress.send(heard));
-    match context.conditions.settle(&mut stop, |words| say(TestProgress::Waiting(words.to_owned()))).await {
+    let wait = asked.wait.map(|seconds| Duration::from_secs_f64(seconds.max(0.0)));
+    match context.conditions.settle(&mut stop, wait, |words| say(TestProgress::Waiting(words.to_owned()))).await {
         Settled::Calm => {}
         Settled::Stopped => return Ok(Event::Stop { at_once: true }),
-        Settled::Never(why) => return Err(why),
+        Settled::Never(why) if wait.is_some() => return Ok(Event::NotBegun(why)),
+        Settled::Never(why) => return Err(format!("{why}; then run the night again, and it goes on")),
     }
     let Asked { launch, trial, purpose, era, champion, .. } = asked;
     let id = context.id(launch.number);

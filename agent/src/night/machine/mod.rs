@@ -183,6 +183,7 @@ impl Machine {
             Event::Settled { number } => self.settled(number),
             Event::Claimed => self.claim_recorded(),
             Event::TrialFault(what) => self.trial_fault(&what, &mut effects),
+            Event::NotBegun(_) => self.not_begun(),
             Event::MakingFault { number, what } => self.making_fault(number, &what, &mut effects),
             Event::Tick => {}
             Event::Fault(what) => self.finish(Ending::MachineFaults(what), &mut effects),
@@ -260,6 +261,15 @@ impl Machine {
     fn time_for(&self, trials: u32, now: f64) -> bool {
         let end = now + f64::from(trials) * self.expected_seconds();
         self.limits.seconds.is_none_or(|most| end <= most - self.reserve(most))
+    }
+
+    /// Seconds for which a trial that is about to begin may wait for the machine: after that it would not end before the time that the
+    /// night, or its search, has. `None` for a night without a deadline.
+    pub fn may_wait(&self, now: f64) -> Option<f64> {
+        let most = self.limits.seconds?;
+        // Nothing else can be done before the night's start is measured.
+        let end = if self.baseline_settled { most - self.reserve(most) - self.expected_seconds() } else { most };
+        Some((end - now).max(0.0))
     }
 
     fn limit_reached(&self, now: f64) -> Option<Ending> {

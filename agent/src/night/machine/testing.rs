@@ -358,6 +358,18 @@ impl Machine {
         }
     }
 
+    /// The machine was not fit for the trial in flight, and the time for it is over.
+    pub(super) fn not_begun(&mut self) {
+        match std::mem::replace(&mut self.testing, Testing::Idle) {
+            Testing::Training(trial) => {
+                if let Some(ordinal) = self.ordinals.get_mut(&trial.launch.number) {
+                    *ordinal = ordinal.saturating_sub(1);
+                }
+            }
+            other => self.testing = other,
+        }
+    }
+
     /// A fault of the machine is no verdict: the trial is planned again, and nothing has been learnt that could plan another. An
     /// experiment with which the machine fails again and again is left alone, and a machine that does so with the next one as well
     /// is not fit for a night.

@@ -137,6 +137,29 @@ fn heat_that_is_there_to_stay_begins_an_era_and_its_trial_is_run_again() {
 }
 
 #[test]
+fn a_night_waits_for_its_machine_as_long_as_it_has_time_and_then_ends_as_it_would_have() {
+    let limits = Limits { experiments: None, seconds: Some(1_000.0), expected_trial_seconds: 25.0 };
+    let rules = Rules { morning_pairs: 2, ..rules() };
+    let mut night = Script::new(limits, rules.clone());
+    night.step(Event::Begin);
+    assert_eq!(night.machine.may_wait(100.0), Some(900.0), "nothing else can be done before the start is measured");
+    let mut night = Script::new(limits, rules);
+    night.measure_start(2.0);
+    let effects = night.make(1);
+    assert_eq!(trains(&effects), [(1, 0)]);
+    // 21.5 seconds a trial, and two pairs in the morning.
+    let wait = night.machine.may_wait(400.0).unwrap();
+    assert!((wait - (1_000.0 - 5.0 * 21.5 - 400.0)).abs() < 1e-9, "{wait}");
+    night.now = 400.0 + wait;
+    let effects = night.step(Event::NotBegun("others use the GPU".to_owned()));
+    assert_eq!(settled(&effects).map(|settled| settled.decision.verdict), Some(Verdict::Inconclusive), "{effects:?}");
+    let effects = night.step(Event::Settled { number: 1 });
+    assert_eq!(effects, [Effect::Finish(Ending::Deadline)]);
+    let endless = Limits { seconds: None, ..limits };
+    assert_eq!(Script::new(endless, Rules::default()).machine.may_wait(9.0), None);
+}
+
+#[test]
 fn a_failure_settles_an_experiment_however_its_other_trials_went() {
     let rejected = || Event::Evaluated(Err(Rejected { check: "normalised".to_owned(), evidence: "no".to_owned() }));
     for (event, verdict) in [(trained(TrialEnd::TimedOut), Verdict::Crashed), (rejected(), Verdict::Invalid)] {
