@@ -165,7 +165,10 @@ impl Driver<'_> {
                 Event::Proposed(self.desk.propose(champion, &ideas, turn)?.map(Box::new))
             }
             Effect::Repair { .. } => Event::Proposed(None),
-            Effect::ProposeWithout { of, .. } => Event::Proposed(Some(Box::new(Desk::without(of)))),
+            // A combination's ideas are not told apart here: what is left out by itself is passed over.
+            Effect::ProposeWithout { of, .. } => {
+                Event::Proposed(of.idea.is_none().then(|| Box::new(Desk::without(of.kept))))
+            }
             Effect::Commit { proposal, parent, .. } => self.commit(&proposal, parent)?,
             Effect::Build { number, candidate } => Event::Built { number, result: self.build(&candidate)? },
             Effect::Train { launch, trial, seed, purpose, era } => {
@@ -257,7 +260,7 @@ impl Driver<'_> {
         let ideas = self.ideas(&candidate.commit)?.to_vec();
         if !self.experiments.contains_key(&number) {
             let parent = self.ideas(&candidate.parent)?.to_vec();
-            self.experiments.insert(number, Experiment::new(&ideas, &parent, without, self.world));
+            self.experiments.insert(number, Experiment::new(&ideas, &parent, without.is_some(), self.world));
         }
         self.desk.begins(&launch, &ideas);
         let moved = self.now >= self.troubles.steps_at(self.world.night) * BUDGET * SECONDS;

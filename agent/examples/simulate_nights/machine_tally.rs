@@ -26,10 +26,10 @@ pub struct Experiment {
 
 impl Experiment {
     /// A commit with these ideas, made from one with its parent's.
-    pub fn new(all: &[usize], parent: &[usize], without: Option<u32>, world: &mut World) -> Self {
+    pub fn new(all: &[usize], parent: &[usize], without: bool, world: &mut World) -> Self {
         let ideas: Vec<usize> = all.iter().copied().filter(|idea| !parent.contains(idea)).collect();
         let truth = world.gain_of(parent, &ideas);
-        let measures = without.is_some() || ideas.is_empty();
+        let measures = without || ideas.is_empty();
         Self { ideas, champion: parent.to_vec(), truth, measures, time: 0.0, spared: false }
     }
 

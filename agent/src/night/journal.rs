@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::machine::CANNOT_LEAVE_OUT;
-use super::messages::Ending;
+use super::messages::{Ending, Without};
 use crate::records::{EffectRecord, NightEnding};
 
 /// What was concluded after a trial that did not settle its experiment.
@@ -46,12 +46,14 @@ pub(super) fn story(effects: &[EffectRecord], number: u32) -> Vec<String> {
     story.into_values().collect()
 }
 
-/// Kept experiments of which it was found that the champion cannot be tested without them.
-pub(super) fn cannot_leave_out(effects: &[EffectRecord]) -> Vec<u32> {
+/// What it was found of that the champion cannot be tested without it.
+pub(super) fn cannot_leave_out(effects: &[EffectRecord]) -> Vec<Without> {
     let found = |effect: &EffectRecord| {
         let words = effect.payload["words"].as_str().filter(|_| effect.kind == CONCLUDE)?;
-        let number = effect.payload["number"].as_u64().filter(|_| words.starts_with(CANNOT_LEAVE_OUT))?;
-        u32::try_from(number).ok()
+        let what = words.strip_prefix(CANNOT_LEAVE_OUT)?;
+        let kept = u32::try_from(effect.payload["number"].as_u64()?).ok()?;
+        let idea = what.trim_start().strip_prefix("idea ").and_then(|rest| rest.split(' ').next()?.parse().ok());
+        Some(Without { kept, idea })
     };
     effects.iter().filter_map(found).collect()
 }
@@ -207,7 +209,9 @@ mod tests {
             assert_eq!(ending(&[noted(word)]), expected, "{word}");
         }
         assert_eq!(ending(&[]), None);
-        let words = format!("{CANNOT_LEAVE_OUT}: later experiments build on it");
-        assert_eq!(cannot_leave_out(&[concluded(1, 3, 1, &words), concluded(2, 4, 1, "promising")]), [3]);
+        let found = [Without::from(3), Without { kept: 5, idea: Some(2) }];
+        let words = found.map(|of| format!("{CANNOT_LEAVE_OUT} {of}: later experiments build on it"));
+        let effects = [concluded(1, 3, 1, &words[0]), concluded(2, 4, 1, "promising"), concluded(3, 5, 1, &words[1])];
+        assert_eq!(cannot_leave_out(&effects), found);
     }
 }

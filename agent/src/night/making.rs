@@ -5,13 +5,13 @@ use std::sync::{Arc, PoisonError};
 use serde_json::json;
 
 use super::context::{Context, PatchFacts};
-use super::messages::{Event, Lines, Refusal, Setback};
+use super::messages::{Event, Lines, Refusal, Setback, Without};
 use super::perform::{Fault, blocking, fault, now, warn};
 use crate::build::{BuildError, Order};
 use crate::edit::{CheckedPatch, Class};
-use crate::flow::{Brief, Candidate, CommitId, Proposal};
+use crate::flow::{Brief, Candidate, CommitId, PastExperiment, Proposal};
 use crate::hash::sha256;
-use crate::propose::{Failure, LEAVE_ONE_OUT, Skipped, ablation};
+use crate::propose::{Failure, LEAVE_ONE_OUT, Skipped, ablation, ablations_of_parts};
 use crate::repo;
 use crate::run::StopSignal;
 
@@ -69,21 +69,30 @@ pub(super) async fn propose(
     Ok(Event::Proposed(proposal.map(Box::new)))
 }
 
-/// Asks for the champion without a kept experiment's change. Answered with no proposal, and a line that says why, where later changes
+/// Asks for the champion without a kept experiment's change, or one of its ideas. Answered with no proposal, and a line that says why, where later changes
 /// lie over it.
-pub(super) async fn propose_without(context: Arc<Context>, champion: CommitId, of: u32) -> Result<Event, Fault> {
+pub(super) async fn propose_without(context: Arc<Context>, champion: CommitId, of: Without) -> Result<Event, Fault> {
     let history = context.store.history(context.campaign.name.as_str()).await;
     let history = history.map_err(|error| fault("cannot read the history")(&error))?;
-    let id = context.id(of);
-    let kept = history.into_iter().find(|entry| entry.id == id);
-    let kept = kept.ok_or_else(|| format!("experiment {id} has no record"))?;
+    let id = context.id(of.kept);
+    let kept = history.iter().find(|entry| entry.id == id);
+    let (kept, on) = kept
+        .map(|entry| (entry.clone().for_brief(&champion), entry.champion.clone()))
+        .ok_or_else(|| format!("experiment {id} has no record"))?;
     let asked = Arc::clone(&context);
     let made = blocking("taking a change back", move || {
         let files = |commit: &CommitId| {
             asked.candidate_files(commit).map_err(|error| fault("cannot read the champion's files")(&error))
         };
-        let (before, present) = (files(&kept.champion)?, files(&champion)?);
-        Ok(ablation(&kept.for_brief(&champion), &before, &present).map_err(|error| error.to_string()))
+        let (before, present) = (files(&on)?, files(&champion)?);
+        let Some(idea) = of.idea else {
+            return Ok(ablation(&kept, &before, &present).map_err(|error| error.to_string()));
+        };
+        let history: Vec<PastExperiment> = history.into_iter().map(|entry| entry.for_brief(&champion)).collect();
+        let ideas = ablations_of_parts(&kept, &history, &before, &present);
+        let place = usize::try_from(idea).unwrap_or(usize::MAX).wrapping_sub(1);
+        let one = ideas.into_iter().nth(place).ok_or_else(|| format!("experiment {id} has no idea {idea}"));
+        Ok(one.and_then(|one| one.map_err(|error| error.to_string())))
     })
     .await?;
     match made {

@@ -1,5 +1,6 @@
 //! What the state machine of a night and its driver say to each other: events go in, effects come out. Plain data.
 
+use std::fmt;
 use std::sync::Arc;
 
 use crate::flow::{
@@ -87,8 +88,32 @@ pub struct Launch {
     pub artifact: Artifact,
     /// All that happened before.
     pub attempts: Vec<Attempt>,
-    /// The kept experiment whose edits it takes back, for one of the morning's.
-    pub without: Option<u32>,
+    /// What it takes back out of the champion, for one of the morning's.
+    pub without: Option<Without>,
+}
+
+/// What the morning leaves out of the champion, to see whether it is a passenger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Without {
+    /// The kept experiment.
+    pub kept: u32,
+    /// Of a combination, which of its ideas alone, counted from 1 in its proposal's order; `None`: the whole change.
+    pub idea: Option<u32>,
+}
+
+impl From<u32> for Without {
+    fn from(kept: u32) -> Self {
+        Self { kept, idea: None }
+    }
+}
+
+impl fmt::Display for Without {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.idea {
+            None => write!(f, "experiment {}", self.kept),
+            Some(idea) => write!(f, "idea {idea} of experiment {}", self.kept),
+        }
+    }
 }
 
 /// The best commit so far.
@@ -193,11 +218,11 @@ pub enum Effect {
         /// How.
         setback: Box<Setback>,
     },
-    /// Ask for a proposal that takes back the edits of a kept experiment: [`Event::Proposed`], `None` where that cannot be done
+    /// Ask for a proposal that takes back the edits of a kept experiment, or of one of its ideas: [`Event::Proposed`], `None` where that cannot be done
     /// because later edits build on them.
     ProposeWithout {
-        /// The kept experiment.
-        of: u32,
+        /// The kept experiment, or one of its ideas.
+        of: Without,
         /// Number that the experiment will have.
         number: u32,
         /// Counts these calls, with those for proposals.
@@ -313,8 +338,8 @@ pub struct Settled {
     pub decision: Decision,
     /// Mean of its bits per byte over its seeds, where measured.
     pub val_bpb: Option<f64>,
-    /// The kept experiment whose edits it takes back, for one of the morning's; these are never kept.
-    pub without: Option<u32>,
+    /// What it takes back out of the champion, for one of the morning's; these are never kept.
+    pub without: Option<Without>,
 }
 
 /// Why a night ended.

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use super::context::Context;
 use super::journal::OfTrial;
 use super::machine::failure;
-use super::messages::{Came, Lines, Measured, PastDecision, PastTrial, Standing, Start, Unsettled};
+use super::messages::{Came, Lines, Measured, PastDecision, PastTrial, Standing, Start, Unsettled, Without};
 use super::perform::Fault;
 use super::{earlier, enlist, evaluate, journal, settle, trial};
 use crate::flow::{Artifact, Candidate, Decision, ExperimentId, NightId, Purpose, TrialEnd, Verdict};
-use crate::propose::LEAVE_ONE_OUT;
+use crate::propose::{self, LEAVE_ONE_OUT, ablation};
 use crate::records::{COMPARABLE_FACTS, EffectRecord, Evaluation, ExperimentRecord, TrialRecord};
 use crate::stats;
 use crate::stats::race::RULE;
@@ -112,7 +112,7 @@ pub async fn where_it_was(context: &Arc<Context>) -> Result<Start, Fault> {
         let id = &experiment.id;
         let number = id.number;
         start.next_number = start.next_number.max(number + 1);
-        let without = without(experiment);
+        let without = without(experiment, &experiments);
         let counted = u32::from(number > 0 && without.is_none());
         let of: Vec<&TrialRecord> = trials.iter().filter(|trial| trial.experiment == *id).collect();
         let Some(candidate) = candidate(experiment) else {
@@ -200,17 +200,23 @@ async fn end_cut_off_trials(context: &Context) -> Result<(), Fault> {
     Ok(())
 }
 
-/// The kept experiment that this one leaves out of the champion, if it is one of the morning's.
-fn without(experiment: &ExperimentRecord) -> Option<u32> {
-    let proposal = &experiment.proposal;
-    let kept = (proposal.author.proposer == LEAVE_ONE_OUT).then(|| proposal.key.parse::<ExperimentId>().ok())??;
-    Some(kept.number)
+/// What an experiment leaves out of the champion, if it is one of the morning's: a kept one, or an idea of a kept combination.
+fn without(experiment: &ExperimentRecord, all: &[ExperimentRecord]) -> Option<Without> {
+    let proposal = Some(&experiment.proposal).filter(|proposal| proposal.author.proposer == LEAVE_ONE_OUT)?;
+    let Some((kept, idea)) = proposal.key.split_once(ablation::WITHOUT) else {
+        return Some(proposal.key.parse::<ExperimentId>().ok()?.number.into());
+    };
+    let (kept, idea): (ExperimentId, ExperimentId) = (kept.parse().ok()?, idea.parse().ok()?);
+    let ideas = propose::tried_again(&all.iter().find(|one| one.id == kept)?.proposal);
+    let place = ideas.iter().position(|one| *one == idea)?;
+    Some(Without { kept: kept.number, idea: u32::try_from(place + 1).ok() })
 }
 
-/// The kept experiments of which it has been tried, or begun, to leave them out: not tried again, whatever became of it, for the same
+/// What has been left out, or begun to be: not tried again, whatever became of it, for the same
 /// edits are recorded once in a night. What is being tested still is not among them.
-fn tested_without(experiments: &[ExperimentRecord], unsettled: Option<u32>) -> Vec<u32> {
-    experiments.iter().filter(|experiment| Some(experiment.id.number) != unsettled).filter_map(without).collect()
+fn tested_without(experiments: &[ExperimentRecord], unsettled: Option<u32>) -> Vec<Without> {
+    let settled = experiments.iter().filter(|experiment| Some(experiment.id.number) != unsettled);
+    settled.filter_map(|experiment| without(experiment, experiments)).collect()
 }
 
 /// Gives an experiment that the crash left without a verdict one that says so.

@@ -39,11 +39,11 @@ fn a_night_whose_machine_or_data_became_others_is_not_gone_on_with() {
 #[test]
 fn a_change_whose_leaving_out_was_begun_is_not_left_out_again() {
     let commit = |number: u32| format!("{number:040x}").parse().unwrap();
-    let experiment = |number: u32, of: Option<u32>, committed: bool| {
+    let experiment = |number: u32, of: Option<&str>, committed: bool| {
         let mut proposal = baseline_proposal();
         if let Some(of) = of {
             proposal.author.proposer = LEAVE_ONE_OUT.to_owned();
-            proposal.key = format!("2026-03-08-k4/{of}");
+            proposal.key = of.to_owned();
         }
         let branch = String::new();
         let candidate =
@@ -62,12 +62,17 @@ fn a_change_whose_leaving_out_was_begun_is_not_left_out_again() {
             decided_at: None,
         }
     };
+    let mut combined = experiment(2, None, true);
+    combined.proposal.author.proposer = "combine".to_owned();
+    combined.proposal.key = "2026-03-08-k4/7+2026-03-08-k4/8".to_owned();
     let experiments = [
         experiment(1, None, true),
-        experiment(2, None, true),
-        experiment(3, Some(1), false),
-        experiment(4, Some(2), true),
+        combined,
+        experiment(3, Some("2026-03-08-k4/1"), false),
+        experiment(4, Some("2026-03-08-k4/2"), true),
+        experiment(5, Some("2026-03-08-k4/2 without 2026-03-08-k4/8"), true),
     ];
-    assert_eq!(tested_without(&experiments, None), [1, 2]);
-    assert_eq!(tested_without(&experiments, Some(4)), [1]);
+    let idea = Without { kept: 2, idea: Some(2) };
+    assert_eq!(tested_without(&experiments, None), [1.into(), 2.into(), idea]);
+    assert_eq!(tested_without(&experiments, Some(4)), [1.into(), idea]);
 }

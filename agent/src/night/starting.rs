@@ -96,7 +96,7 @@ impl Driver<'_> {
                 self.spawn(key, evaluate::evaluate(context, asked, stop, progress));
             }
             Effect::ProposeWithout { of, number, turn } => {
-                let payload = json!({ "champion": champion.commit, "without": of });
+                let payload = json!({ "champion": champion.commit, "without": of.kept, "idea": of.idea });
                 let key = self.journal(&format!("propose/{number}/{turn}"), "propose", payload).await?;
                 self.view.next = Some((number, "proposing".to_owned()));
                 self.spawn_making(key, number, making::propose_without(context, champion.commit, of));

@@ -12,6 +12,9 @@ use crate::flow::{Author, ExperimentId, PastExperiment, Proposal, SourceFile};
 /// The word that stands in the author of such a proposal.
 pub const LEAVE_ONE_OUT: &str = "leave-one-out";
 
+/// Stands in a key between a kept combination and the idea that is left out of it.
+pub const WITHOUT: &str = " without ";
+
 /// Why a kept change cannot be left out.
 #[derive(Debug, thiserror::Error)]
 pub enum AblationError {
@@ -80,7 +83,7 @@ pub fn ablations_of_parts(
         let edits = others.flat_map(|idea| idea.proposal.edits.clone()).collect();
         let after = remake(kept, &kept.proposal.title, before, &kept.proposal)?;
         let target = remake(kept, &title, before, &Proposal { edits, ..kept.proposal.clone() })?;
-        let key = format!("{} without {}", kept.id, left_out.id);
+        let key = format!("{}{WITHOUT}{}", kept.id, left_out.id);
         let idea = PastExperiment { evidence: left_out.evidence.clone(), ..kept.clone() };
         without(&idea, &left_out.proposal, key, &target, &after, champion)
     };

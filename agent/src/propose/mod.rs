@@ -7,7 +7,7 @@
 //! Nothing in here builds, runs, measures or commits anything, and the proposers above do no IO at all: what they
 //! say follows from the brief alone, so a night that is resumed goes on as it would have.
 
-mod ablation;
+pub mod ablation;
 mod bandit;
 mod breadth;
 mod combine;

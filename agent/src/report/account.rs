@@ -9,6 +9,7 @@ use super::experiment::{came_to, leaves_one_out};
 use super::{NightRecords, PartLooks, ReportError, ledger};
 use crate::campaign::{Campaign, CampaignName};
 use crate::flow::{CommitId, NightId, Purpose, Trained, TrialEnd, Verdict};
+use crate::propose::ablation::WITHOUT;
 use crate::records::{ClaimRecord, EarlierRun, LookRecord, TrialRecord, WithdrawalRecord};
 use crate::stats::Rules;
 use crate::stats::calibration::{Calibration, Prediction, calibration};
@@ -199,7 +200,10 @@ fn left_out(records: &NightRecords) -> Vec<LeftOut> {
         LeftOut {
             number: experiment.id.number,
             without: experiment.proposal.key.clone(),
-            title: experiment.proposal.title.clone(),
+            title: match experiment.proposal.key.split_once(WITHOUT) {
+                Some((kept, _)) => format!("{} (one idea of {kept})", experiment.proposal.title),
+                None => experiment.proposal.title.clone(),
+            },
             difference: decision.and_then(|decision| decision.difference),
             interval,
             words: match interval {

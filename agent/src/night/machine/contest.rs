@@ -10,7 +10,7 @@ use super::reign::Reign;
 use super::testing::{Executable, Role, Testing, Trial};
 use crate::flow::{BuildFailure, Decision, Evidence, ExperimentId, Verdict};
 use crate::night::messages::{
-    Attempt, Champion, Effect, Finding, Launch, Lines, Measured, Setback, Settled, Unsettled,
+    Attempt, Champion, Effect, Finding, Launch, Lines, Measured, Setback, Settled, Unsettled, Without,
 };
 use crate::propose;
 use crate::stats;
@@ -29,8 +29,8 @@ const NEAR_MISS: f64 = 0.25;
 pub(super) struct Contest {
     pub executable: Executable,
     pub number: u32,
-    /// The kept experiment that it leaves out, for one of the morning's.
-    pub without: Option<u32>,
+    /// What it leaves out of the champion, for one of the morning's.
+    pub without: Option<Without>,
     pub change: Change,
     /// What is believed beforehand of the ideas that it tries again; empty for a fresh one.
     pub parts: Vec<Mixture>,
@@ -70,7 +70,7 @@ impl Contest {
         Self { story, begun: true, ..Self::of(Executable::of(standing, without), number, without, change) }
     }
 
-    fn of(executable: Executable, number: u32, without: Option<u32>, change: Change) -> Self {
+    fn of(executable: Executable, number: u32, without: Option<Without>, change: Change) -> Self {
         Self {
             executable,
             number,
@@ -396,6 +396,8 @@ impl Machine {
             val_bpb: super::reign::mean(&contest.runs),
         };
         self.kept.push(contest.number);
+        let ideas = contest.executable.proposal().map(propose::tried_again).unwrap_or_default().len();
+        self.combined.insert(contest.number, u32::try_from(ideas).unwrap_or(u32::MAX));
         self.knowledge.early.new_reference(&contest.looks);
         self.reign = Reign::new(contest.runs, contest.steps);
         self.crowned = Some(contest.executable);

@@ -62,7 +62,9 @@ impl Knowledge {
         let (learnt, fresh) = (reference.learnt(), self.belief.fresh());
         let mut last = self.level.borrow_mut();
         let level = match &*last {
-            Some(same) if same.learnt == learnt && same.noise == self.noise && same.fresh == fresh => same.level.clone(),
+            Some(same) if same.learnt == learnt && same.noise == self.noise && same.fresh == fresh => {
+                same.level.clone()
+            }
             _ => {
                 let level = reference.level(&fresh, &self.noise);
                 *last = Some(Computed { learnt, fresh, noise: self.noise, level: level.clone() });

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use super::testing::Testing;
 use super::{Machine, Phase};
 use crate::flow::{Artifact, BuildFailure, Candidate, CommitId, Proposal, Verdict};
-use crate::night::messages::{Attempt, Effect, Ending, Launch, Lines, Refusal, Setback, Settled};
+use crate::night::messages::{Attempt, Effect, Ending, Launch, Lines, Refusal, Setback, Settled, Without};
 use crate::stats;
 
 /// Faults in a row in making candidates before the night gives up.
 const MAKING_FAULTS_BEFORE_GIVING_UP: u32 = 3;
 
 /// How the conclusion on a kept experiment begins that cannot be left out of the champion.
-pub const CANNOT_LEAVE_OUT: &str = "the champion cannot be tested without it";
+pub const CANNOT_LEAVE_OUT: &str = "the champion cannot be tested without";
 
 /// Proposals in a row that may come to nothing before the making lane rests.
 const FRUITLESS_PROPOSALS_BEFORE_RESTING: u32 = 200;
@@ -20,8 +20,8 @@ const FRUITLESS_PROPOSALS_BEFORE_RESTING: u32 = 200;
 /// What has happened to a proposal so far.
 #[derive(Debug, Clone)]
 pub(super) struct Work {
-    /// The kept experiment that it leaves out, for one of the morning's.
-    without: Option<u32>,
+    /// What it leaves out, for one of the morning's.
+    without: Option<Without>,
     attempts: Vec<Attempt>,
 }
 
@@ -145,9 +145,9 @@ impl Machine {
     }
 
     /// The making lane goes on to the next.
-    fn cannot_leave_out(&mut self, without: u32, why: &str, effects: &mut Vec<Effect>) {
-        let words = format!("{CANNOT_LEAVE_OUT}: {why}");
-        effects.push(Effect::Conclude { number: without, words });
+    fn cannot_leave_out(&mut self, without: Without, why: &str, effects: &mut Vec<Effect>) {
+        let words = format!("{CANNOT_LEAVE_OUT} {without}: {why}");
+        effects.push(Effect::Conclude { number: without.kept, words });
         self.making = Making::Idle;
     }
 

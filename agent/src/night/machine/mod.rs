@@ -76,6 +76,8 @@ pub struct Machine {
     reign: Reign,
     /// Numbers of the kept experiments, in order.
     kept: Vec<u32>,
+    /// How many ideas each of them puts together; 0 or 1 for what is no combination.
+    combined: HashMap<u32, u32>,
     /// Seeds under which anything ran in the search: what was kept was chosen by them.
     searched: BTreeSet<u32>,
     /// Stretches of the night between which the machine changed.

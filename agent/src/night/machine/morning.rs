@@ -1,15 +1,16 @@
 //! What follows when the search has ended and something was kept. First the claim: start and champion, in pairs on seeds by which
-//! nothing was decided, measured on the sealed text. Then, while there is time, the champion without each kept experiment, so
-//! that a passenger is found: a change that was kept by luck, or that later ones have made superfluous.
+//! nothing was decided, measured on the sealed text. Then, while there is time, the champion without each kept experiment, and
+//! without each idea of a kept combination, so that a passenger is found: a change that was kept by luck, or that later ones have made
+//! superfluous.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
 use super::contest::Contest;
 use super::making::Making;
 use super::testing::{Role, Side, Testing, Trial};
 use super::{Machine, Phase};
 use crate::flow::{Decision, Evidence, Verdict};
-use crate::night::messages::{Effect, Ending, Measured};
+use crate::night::messages::{Effect, Ending, Measured, Without};
 use crate::stats::difference::difference;
 use crate::stats::noise::Noise;
 use crate::stats::race::{RULE, SEARCH_SEEDS, Step};
@@ -38,21 +39,25 @@ pub(super) struct Morning {
     pub failed: Vec<(Side, u32)>,
     /// Whether the claim has been made, or cannot be.
     pub claimed: bool,
-    /// Kept experiments that are still to be left out.
-    pub to_leave_out: VecDeque<u32>,
+    /// What is still to be left out: each kept experiment, then each idea of a kept combination by itself.
+    pub to_leave_out: VecDeque<Without>,
 }
 
 impl Morning {
-    pub fn new(ending: Ending, kept: &[u32]) -> Self {
+    pub fn new(ending: Ending, kept: &[u32], combined: &HashMap<u32, u32>) -> Self {
         // The champion without the only one is the night's start, which the claim compares it with.
-        let several = kept.len() > 1;
+        let whole = kept.iter().filter(|_| kept.len() > 1).map(|kept| Without::from(*kept));
+        let ideas = kept.iter().flat_map(|kept| {
+            let ideas = combined.get(kept).copied().filter(|ideas| *ideas > 1).unwrap_or(0);
+            (1..=ideas).map(|idea| Without { kept: *kept, idea: Some(idea) })
+        });
         Self {
             ending,
             start: Vec::new(),
             champion: Vec::new(),
             failed: Vec::new(),
             claimed: false,
-            to_leave_out: kept.iter().copied().filter(|_| several).collect(),
+            to_leave_out: whole.chain(ideas).collect(),
         }
     }
 
@@ -215,8 +220,8 @@ impl Machine {
         morning.claimed && !morning.to_leave_out.is_empty() && self.time_for(LEAST_TRIALS_WITHOUT, now)
     }
 
-    /// The next kept experiment to leave out.
-    pub(super) fn take_one_to_leave_out(&mut self) -> Option<u32> {
+    /// What to leave out next.
+    pub(super) fn take_one_to_leave_out(&mut self) -> Option<Without> {
         let Phase::Morning(morning) = &mut self.phase else { return None };
         morning.to_leave_out.pop_front()
     }
@@ -273,14 +278,14 @@ impl Machine {
 
 /// What is said of a kept experiment after another trial of the champion without it. It is looked at when it has had the champion's
 /// number of seeds, then after each trial. Whatever is found, nothing is crowned: that is for a person, or the next night.
-pub(super) fn judge(rules: &Rules, noise: &Noise, without: u32, contest: &Contest, champion: &[Run]) -> Step {
+pub(super) fn judge(rules: &Rules, noise: &Noise, without: Without, contest: &Contest, champion: &[Run]) -> Step {
     let found = difference(&contest.runs, champion, noise);
     let Some(found) = found.filter(|found| found.candidate_runs >= LEAST_TRIALS_WITHOUT) else {
-        return Step::Again { words: format!("without experiment {without}: not enough trials yet") };
+        return Step::Again { words: format!("without {without}: not enough trials yet") };
     };
     let (low, high) = found.interval;
     let seen = format!(
-        "without experiment {without}: {:+.5} bits per byte (95 % interval {low:+.5} to {high:+.5}) after {} trials",
+        "without {without}: {:+.5} bits per byte (95 % interval {low:+.5} to {high:+.5}) after {} trials",
         found.estimate, found.candidate_runs
     );
     let looked_at = found.candidate_runs >= rules.champion_seeds.min(rules.most_trials);

@@ -12,7 +12,7 @@ use super::contest::Contest;
 use super::testing::{Executable, Role, Side, Testing, Trial};
 use super::{LeftOver, Machine, Phase};
 use crate::flow::{Artifact, Candidate, Proposal, Purpose, Verdict};
-use crate::night::messages::{Came, Effect, Ending, Launch, Lines, PastDecision, PastTrial, Unsettled};
+use crate::night::messages::{Came, Effect, Ending, Launch, Lines, PastDecision, PastTrial, Unsettled, Without};
 
 /// What the records say besides the trials.
 pub(super) struct History {
@@ -203,7 +203,7 @@ impl Machine {
 }
 
 /// Stands for what was launched then; nothing of it is started again.
-fn launch_of(number: u32, proposal: Option<Proposal>, candidate: &Candidate, without: Option<u32>) -> Launch {
+fn launch_of(number: u32, proposal: Option<Proposal>, candidate: &Candidate, without: Option<Without>) -> Launch {
     Launch {
         number,
         proposal,

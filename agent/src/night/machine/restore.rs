@@ -12,7 +12,7 @@ use super::replay::History;
 use super::testing::{Executable, Testing};
 use super::{LeftOver, Machine, Phase};
 use crate::flow::Purpose;
-use crate::night::messages::{Champion, Effect, Ending, Limits, Start};
+use crate::night::messages::{Champion, Effect, Ending, Limits, Start, Without};
 use crate::stats::Rules;
 use crate::stats::reference::Reference;
 
@@ -32,6 +32,7 @@ impl Machine {
             champion,
             reign: Reign::default(),
             kept: Vec::new(),
+            combined: HashMap::new(),
             searched: BTreeSet::new(),
             era: 0,
             since_drift_watch: 0.0,
@@ -97,16 +98,16 @@ impl Machine {
     /// Sealed text is spent once in a night: a morning that has begun goes on, whatever time there is now.
     pub(super) fn begin_morning(&mut self, ending: Ending) {
         if matches!(self.phase, Phase::Search) && self.champion.number > 0 {
-            self.phase = Phase::Morning(Box::new(Morning::new(ending, &self.kept)));
+            self.phase = Phase::Morning(Box::new(Morning::new(ending, &self.kept, &self.combined)));
         }
     }
 
     /// The morning's state besides its trials.
-    fn resume_morning(&mut self, claimed: bool, tested_without: &[u32]) {
+    fn resume_morning(&mut self, claimed: bool, tested_without: &[Without]) {
         let in_hand = self.contest.as_ref().and_then(|contest| contest.without);
         let Phase::Morning(morning) = &mut self.phase else { return };
         morning.claimed = claimed || in_hand.is_some() || !tested_without.is_empty();
-        morning.to_leave_out.retain(|number| Some(*number) != in_hand && !tested_without.contains(number));
+        morning.to_leave_out.retain(|one| Some(*one) != in_hand && !tested_without.contains(one));
     }
 
     /// What an earlier part of the night had still to do first.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::making::Making;
 use super::{Machine, Phase};
 use crate::flow::{BuildFailure, Candidate, Proposal, Purpose, Rejected, Trained, TrialEnd, Verdict};
-use crate::night::messages::{Effect, Ending, Finding, Launch, Measured, Standing};
+use crate::night::messages::{Effect, Ending, Finding, Launch, Measured, Standing, Without};
 use crate::stats;
 use crate::stats::decide;
 use crate::stats::early::Early;
@@ -33,7 +33,7 @@ pub(super) enum Executable {
 
 impl Executable {
     /// What an earlier part of the night had; `without` for one of the morning's experiments.
-    pub fn of(standing: Standing, without: Option<u32>) -> Self {
+    pub fn of(standing: Standing, without: Option<Without>) -> Self {
         match standing {
             Standing { number, proposal, candidate, lines, artifact: Some(artifact) } => {
                 let attempts = Vec::new();

@@ -4,7 +4,7 @@
 //! seeds the champion has had, how noisy runs are, what is believed of near misses, which era it is, what waits for its evaluation.
 
 use super::Ending;
-use super::{Lines, Measured};
+use super::{Lines, Measured, Without};
 use crate::flow::{Artifact, Candidate, Decision, NightId, Proposal, Purpose, Verdict};
 use crate::stats::noise::Observation;
 
@@ -28,8 +28,8 @@ pub struct Standing {
 pub struct Unsettled {
     /// Which.
     pub standing: Standing,
-    /// The kept experiment whose edits it takes back, for one of the morning's.
-    pub without: Option<u32>,
+    /// What it takes back out of the champion, for one of the morning's.
+    pub without: Option<Without>,
     /// What was concluded after each of its trials ([`super::Effect::Conclude`]), in order.
     pub story: Vec<String>,
 }
@@ -87,8 +87,8 @@ pub struct PastTrial {
 pub struct PastDecision {
     /// On which experiment.
     pub standing: Standing,
-    /// The kept experiment whose edits it takes back, for one of the morning's.
-    pub without: Option<u32>,
+    /// What it takes back out of the champion, for one of the morning's.
+    pub without: Option<Without>,
     /// As it was recorded.
     pub decision: Decision,
     /// How many of the night's trials had begun before it.
@@ -144,8 +144,8 @@ pub struct Start {
     pub observations: Vec<Observation>,
     /// Looks at trials of those nights against this one's start that had finished.
     pub looks: Vec<PastLook>,
-    /// Kept experiments that the morning has tested the champion without, or found that it cannot be tested without.
-    pub tested_without: Vec<u32>,
+    /// What the morning has tested the champion without, or found that it cannot be tested without.
+    pub tested_without: Vec<Without>,
     /// Why the search has ended, where that is on record.
     pub ending: Option<Ending>,
     /// Whether the morning's claim is recorded.

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::flow::Verdict;
+use crate::night::messages::Without;
 
 fn value(number: u32, seed: u32, _: Purpose) -> f64 {
     let own = match number {
@@ -58,22 +59,30 @@ fn each_kept_experiment_is_left_out_once_and_nothing_is_crowned_by_it() {
     let (mut night, effects) = two_kept(limits);
     night.race(effects, value);
     let effects = night.step(Event::Claimed);
-    assert!(matches!(effects.as_slice(), [Effect::ProposeWithout { of: 1, number: 3, .. }]), "{effects:?}");
+    assert!(
+        matches!(effects.as_slice(), [Effect::ProposeWithout { of: Without { kept: 1, idea: None }, number: 3, .. }]),
+        "{effects:?}"
+    );
     let effects = make_on(&mut night, 3, 2);
     // Under a seed by which nothing was kept, where the champion runs first.
     let Some((2, seed @ 0..16, Purpose::Search)) = train(&effects) else { panic!("{effects:?}") };
     assert!(!night.machine.searched.contains(&seed), "{seed} {:?}", night.machine.searched);
     // The next is made meanwhile.
-    assert!(effects.iter().any(|e| matches!(e, Effect::ProposeWithout { of: 2, number: 4, .. })), "{effects:?}");
+    assert!(
+        effects
+            .iter()
+            .any(|e| matches!(e, Effect::ProposeWithout { of: Without { kept: 2, idea: None }, number: 4, .. })),
+        "{effects:?}"
+    );
     make_on(&mut night, 4, 2);
     let effects = night.race(effects, value);
     let without = settled(&effects).unwrap();
-    assert_eq!((without.without, without.decision.verdict), (Some(1), Verdict::Discarded));
+    assert_eq!((without.without, without.decision.verdict), (Some(1.into()), Verdict::Discarded));
     assert!(without.decision.reason.contains("it contributes"), "{}", without.decision.reason);
     let effects = night.step(Event::Settled { number: 3 });
     let effects = night.race(effects, value);
     let without = settled(&effects).unwrap();
-    assert_eq!((without.without, without.decision.verdict), (Some(2), Verdict::Inconclusive));
+    assert_eq!((without.without, without.decision.verdict), (Some(2.into()), Verdict::Inconclusive));
     assert!(without.decision.reason.contains("a passenger"), "{}", without.decision.reason);
     let effects = night.step(Event::Settled { number: 4 });
     assert_eq!(effects, [Effect::Finish(Ending::ExperimentsDone)]);
@@ -93,6 +102,37 @@ fn the_last_fresh_seeds_tell_of_what_is_left_out_when_the_search_has_used_all_of
 }
 
 #[test]
+fn each_idea_of_a_kept_combination_is_left_out_too() {
+    let limits = Limits { experiments: Some(1), seconds: None, ..limits() };
+    let mut night = Script::new(limits, rules());
+    night.measure_start(2.0);
+    let mut together = proposal("n/5+n/7");
+    together.author.proposer = "combine".to_owned();
+    night.step(Event::Proposed(Some(Box::new(together))));
+    night.step(committed(1));
+    let effects = night.step(built(1));
+    night.race(effects, value);
+    let effects = night.step(Event::Settled { number: 1 });
+    night.race(effects, value);
+    // The whole of it is what the claim has compared.
+    let effects = night.step(Event::Claimed);
+    let idea = |idea| Without { kept: 1, idea: Some(idea) };
+    assert!(matches!(effects.as_slice(), [Effect::ProposeWithout { of, .. }] if *of == idea(1)), "{effects:?}");
+    let effects = night.step(Event::Proposed(None));
+    let [Effect::Conclude { number: 1, words }, Effect::ProposeWithout { of, .. }] = effects.as_slice() else {
+        panic!("{effects:?}")
+    };
+    assert!(words.contains("without idea 1 of experiment 1") && *of == idea(2), "{words}");
+    let effects = make_on(&mut night, 2, 1);
+    let effects =
+        night.race(effects, |number, seed, purpose| value(if number == 2 { 1 } else { number }, seed, purpose));
+    let without = settled(&effects).unwrap();
+    assert_eq!(without.without, Some(idea(2)));
+    let words = &without.decision.reason;
+    assert!(words.contains("without idea 2 of experiment 1") && words.contains("a passenger"), "{words}");
+}
+
+#[test]
 fn what_cannot_be_left_out_is_passed_over() {
     let limits = Limits { experiments: Some(2), seconds: None, ..limits() };
     let (mut night, effects) = two_kept(limits);
@@ -100,7 +140,10 @@ fn what_cannot_be_left_out_is_passed_over() {
     night.step(Event::Claimed);
     let effects = night.step(Event::Proposed(None));
     assert!(
-        matches!(effects.as_slice(), [Effect::Conclude { number: 1, .. }, Effect::ProposeWithout { of: 2, .. }]),
+        matches!(
+            effects.as_slice(),
+            [Effect::Conclude { number: 1, .. }, Effect::ProposeWithout { of: Without { kept: 2, .. }, .. }]
+        ),
         "{effects:?}"
     );
     night.step(proposed());

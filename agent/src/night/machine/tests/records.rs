@@ -4,20 +4,20 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::*;
 use crate::flow::Verdict;
-use crate::night::messages::{Launch, PastDecision, Settled, Standing, Unsettled};
+use crate::night::messages::{Launch, PastDecision, Settled, Standing, Unsettled, Without};
 
 /// What a driver writes down, as far as a night that goes on needs it.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Records {
     pub trials: Vec<PastTrial>,
     pub standings: HashMap<u32, Standing>,
-    pub without: HashMap<u32, Option<u32>>,
+    pub without: HashMap<u32, Option<Without>>,
     pub stories: HashMap<u32, BTreeMap<usize, String>>,
     pub verdicts: Vec<(u32, Verdict)>,
     pub kept: Vec<u32>,
     pub decisions: Vec<PastDecision>,
     pub ending: Option<Ending>,
-    pub tested_without: Vec<u32>,
+    pub tested_without: Vec<Without>,
     pub claims: usize,
     pub turn: u64,
 }
@@ -87,7 +87,8 @@ impl Records {
     /// What was concluded; nothing more is tried of a kept experiment that cannot be left out.
     pub fn concluded(&mut self, number: u32, words: &str) {
         if words.starts_with(crate::night::machine::CANNOT_LEAVE_OUT) {
-            self.tested_without.push(number);
+            let idea = words.split("idea ").nth(1).and_then(|rest| rest.split(' ').next()?.parse().ok());
+            self.tested_without.push(Without { kept: number, idea });
             return;
         }
         let trials = self.trials.iter().filter(|trial| trial.number == number).count();

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use super::records::Records;
 use super::*;
 use crate::flow::{Decision, Rejected, Verdict};
-use crate::night::messages::{Launch, Refusal};
+use crate::night::messages::{Launch, Refusal, Without};
 use crate::stats::claim::Claim;
 use crate::stats::early::LOOKS;
 
@@ -115,7 +115,8 @@ impl<'a> Played<'a> {
         let again: Vec<u32> =
             standing.proposal.iter().flat_map(crate::propose::tried_again).map(|id| id.number).collect();
         let effect = match (self.records.without[&number], again.is_empty()) {
-            (Some(of), _) => -self.fate.effect(of),
+            (Some(Without { kept, idea: None }), _) => -self.fate.effect(kept),
+            (Some(Without { kept, idea: Some(idea) }), _) => -self.fate.effect(kept) / f64::from(idea + 1),
             (None, true) => self.fate.effect(number),
             (None, false) => again.iter().map(|part| self.fate.effect(*part)).sum(),
         };
@@ -153,7 +154,7 @@ impl<'a> Played<'a> {
             }
             Effect::ProposeWithout { of, turn, .. } => {
                 self.records.turn = turn + 1;
-                let overlaps = self.fate.happens(4, &[3, u64::from(*of)]);
+                let overlaps = self.fate.happens(4, &[3, u64::from(of.kept), of.idea.map_or(0, u64::from)]);
                 Event::Proposed((!overlaps).then(|| Box::new(proposal(&format!("without-{of}")))))
             }
             Effect::Commit { number, parent, .. } => match self.fate.lot(&[4, u64::from(*number)]) % 9 {
