@@ -522,7 +522,7 @@ pub struct Decision {
 /// What a decision rests on, beyond its difference and interval. All differences are in bits per byte, negative is better.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Evidence {
-    /// Standard error of the difference over seeds and over held-out documents.
+    /// Standard error of the difference over seeds and over held-out documents; of the forecast, where there is one.
     pub standard_error: f64,
     /// Degrees of freedom of that standard error; infinite where the noise is taken for known.
     #[serde(with = "crate::figure")]
@@ -544,6 +544,10 @@ pub struct Evidence {
     pub near_miss: bool,
     /// What was seen and done after each trial, one line each, in words.
     pub story: Vec<String>,
+    /// The difference by which an experiment was stopped before any trial of it had finished. Its curve promised that and nobody vouches for
+    /// it: it counts for what effects are believed to be like, which would look better than they are without those that were stopped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forecast: Option<f64>,
 }
 
 /// What a trial is for.

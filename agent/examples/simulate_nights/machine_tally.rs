@@ -2,6 +2,7 @@
 
 use nocturne::flow::{Purpose, Verdict};
 use nocturne::night::messages::{Ending, Finding, Settled};
+use nocturne::propose::tried_again;
 use nocturne::stats::claim::Claim;
 
 use crate::machine_trial::Flight;
@@ -108,8 +109,11 @@ impl Tally {
             night.intervals += 1.0;
             night.covered += covers(interval);
         }
-        if let (Some(estimate), Some(evidence)) = (decision.difference, &decision.evidence) {
-            self.findings.push(Finding { estimate, standard_error: evidence.standard_error });
+        let tried_again = settled.proposal.as_ref().is_some_and(|proposal| !tried_again(proposal).is_empty());
+        if let Some(evidence) = decision.evidence.as_ref().filter(|_| !tried_again) {
+            let seen = decision.difference.or(evidence.forecast);
+            let found = |estimate| Finding { estimate, standard_error: evidence.standard_error };
+            self.findings.extend(seen.map(found));
         }
         if decision.verdict != Verdict::Kept {
             return;

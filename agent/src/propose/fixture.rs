@@ -99,5 +99,6 @@ pub fn evidence(expected: f64, probability: f64, near_miss: bool) -> Evidence {
         pair_sd: 0.001,
         near_miss,
         story: Vec::new(),
+        forecast: None,
     }
 }

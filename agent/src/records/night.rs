@@ -230,7 +230,8 @@ impl EarlierRun {
     }
 }
 
-/// What earlier nights can tell a night about true effects: a settled experiment's difference from its champion.
+/// What earlier nights can tell a night about true effects: a settled experiment's difference from its champion, or the one that was
+/// foreseen when it was stopped early.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EarlierEstimate {
     /// The experiment.

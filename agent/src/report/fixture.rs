@@ -102,6 +102,7 @@ pub fn weighed(verdict: Verdict, difference: f64, trials: u32, story: &[&str]) -
             pair_sd: 0.0012,
             near_miss: false,
             story: story.iter().map(|line| (*line).to_owned()).collect(),
+            forecast: None,
         })),
     }
 }

@@ -235,6 +235,7 @@ fn settle(known: &Known, weighed: &Weighed, verdict: Verdict, why: &str, story: 
             pair_sd: known.noise.pair_sd(),
             near_miss,
             story,
+            forecast: None,
         })),
     }))
 }

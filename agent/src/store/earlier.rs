@@ -16,9 +16,9 @@ use crate::verify::EVALUATOR;
 
 type Result<T> = std::result::Result<T, StoreError>;
 
-/// Proposers whose experiments measure something and are no ideas: a change taken back, and none at all. They tell nothing of what
-/// ideas usually do.
-const NO_IDEAS: [&str; 2] = [LEAVE_ONE_OUT, ProposerName::Identical.name()];
+/// Proposers whose experiments tell nothing of what a fresh idea usually does: a change taken back and none at all measure something, and
+/// what is tried again was picked for having been a near miss.
+const NOT_FRESH: [&str; 3] = [LEAVE_ONE_OUT, ProposerName::Identical.name(), ProposerName::Combine.name()];
 
 /// What a campaign says that changes figures, the budget aside: scale, data, threads.
 type Terms = (Scale, Data, usize);
@@ -111,7 +111,7 @@ pub(super) async fn runs(connection: &mut SqliteConnection, asked: &Asked<'_>) -
     Ok(runs)
 }
 
-/// Differences that a rule weighed.
+/// Differences that a rule weighed, or foresaw where it stopped an experiment before any trial had finished, of fresh ideas.
 pub(super) async fn estimates(connection: &mut SqliteConnection, asked: &Asked<'_>) -> Result<Vec<EarlierEstimate>> {
     let Asked { context, night, seconds, tokens, others } = asked;
     let this = night.as_str();
@@ -119,12 +119,13 @@ pub(super) async fn estimates(connection: &mut SqliteConnection, asked: &Asked<'
     for other in others {
         let id = other.id.as_str();
         let rows = sqlx::query!(
-            r#"SELECT number, proposer, family, difference AS "difference!: f64", evidence_json AS "evidence_json!: String"
+            r#"SELECT number, proposer, family, difference, evidence_json AS "evidence_json!: String"
                FROM experiments e
-               WHERE night = ?1 AND number > 0 AND difference IS NOT NULL AND evidence_json IS NOT NULL
+               WHERE night = ?1 AND number > 0 AND evidence_json IS NOT NULL
                      AND EXISTS (SELECT 1 FROM trials t WHERE t.night = e.night AND t.number = e.number
-                                 AND t.budget_seconds IS ?2 AND t.budget_tokens IS ?3 AND t.evaluator
-                                     = coalesce((SELECT max(o.evaluator) FROM trials o WHERE o.night = ?4), ?5))
+                                 AND t.budget_seconds IS ?2 AND t.budget_tokens IS ?3
+                                 AND (t.evaluator IS NULL AND e.difference IS NULL OR t.evaluator
+                                      = coalesce((SELECT max(o.evaluator) FROM trials o WHERE o.night = ?4), ?5)))
                ORDER BY number"#,
             id,
             seconds,
@@ -135,14 +136,15 @@ pub(super) async fn estimates(connection: &mut SqliteConnection, asked: &Asked<'
         .fetch_all(&mut *connection)
         .await
         .map_err(context.sql("read the settled experiments of earlier nights"))?;
-        for row in rows.into_iter().filter(|row| !NO_IDEAS.contains(&row.proposer.as_str())) {
+        for row in rows.into_iter().filter(|row| !NOT_FRESH.contains(&row.proposer.as_str())) {
             let decoder = Decoder::new(context, format!("experiment {id}/{}", row.number));
             let evidence: Evidence = decoder.json("evidence_json", &row.evidence_json)?;
+            let Some(difference) = row.difference.or(evidence.forecast) else { continue };
             estimates.push(EarlierEstimate {
                 id: ExperimentId { night: other.id.clone(), number: decoder.count("number", row.number)? },
                 proposer: row.proposer,
                 family: row.family,
-                difference: row.difference,
+                difference,
                 standard_error: evidence.standard_error,
             });
         }

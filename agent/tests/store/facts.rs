@@ -298,12 +298,22 @@ async fn earlier_nights_on_other_terms_and_what_is_no_idea_tell_nothing() {
     ];
     for night in &nights {
         store.begin_night(night).await.unwrap();
-        for (number, proposer) in (1..).zip(["playbook", "leave-one-out", "identical"]) {
+        for (number, proposer) in (1..).zip(["playbook", "leave-one-out", "identical", "combine", "tuner"]) {
             let id = experiment_id(night.id.as_str(), number);
             let mut proposal = proposal("one");
             proposal.author.proposer = proposer.to_owned();
             store.record_experiment(&id, &proposal, proposer, &commit(1)).await.unwrap();
             store.begin_trial(&id, 1, 1, seconds, "sha", Purpose::Search, 0).await.unwrap();
+            // One was stopped before anything was vouched for; what was foreseen of it counts.
+            if proposer == "tuner" {
+                let end = TrialEnd::StoppedEarly { message: "far behind".to_owned() };
+                store.end_trial(&id, 1, &trained(end, 1, seconds)).await.unwrap();
+                let mut decision = weighed(Verdict::Discarded);
+                (decision.difference, decision.interval) = (None, None);
+                decision.evidence.as_mut().unwrap().forecast = Some(0.006);
+                store.record_decision(&id, &decision).await.unwrap();
+                continue;
+            }
             store.end_trial(&id, 1, &trained(TrialEnd::Finished, 1, seconds)).await.unwrap();
             // One figure is of another evaluator.
             let mut figure = verified(2.0);
@@ -317,12 +327,14 @@ async fn earlier_nights_on_other_terms_and_what_is_no_idea_tell_nothing() {
     let newest = night_id("2026-03-07-gg");
     let runs = store.earlier_runs(&newest, seconds).await.unwrap();
     let runs: Vec<_> = runs.into_iter().map(|run| (run.night.to_string(), run.number)).collect();
-    let expected =
-        [("2026-03-01-aa", 1), ("2026-03-01-aa", 2), ("2026-03-01-aa", 3), ("2026-03-02-bb", 1), ("2026-03-02-bb", 2)];
+    let (one, other) = ("2026-03-01-aa", "2026-03-02-bb");
+    let expected = [(one, 1), (one, 2), (one, 3), (one, 4), (other, 1), (other, 2), (other, 4)];
     assert_eq!(runs, expected.map(|(night, number)| (night.to_owned(), number)));
     let found = store.earlier_estimates(&newest, seconds).await.unwrap();
-    let found: Vec<_> = found.into_iter().map(|found| found.id.to_string()).collect();
-    assert_eq!(found, ["2026-03-01-aa/1", "2026-03-02-bb/1"]);
+    let found: Vec<_> = found.into_iter().map(|found| (found.id.to_string(), found.difference)).collect();
+    let seen = weighed(Verdict::Inconclusive).difference.unwrap();
+    let expected = [(one, 1, seen), (one, 5, 0.006), (other, 1, seen), (other, 5, 0.006)];
+    assert_eq!(found, expected.map(|(night, number, difference)| (format!("{night}/{number}"), difference)));
 }
 
 #[tokio::test]

@@ -172,6 +172,7 @@ pub fn weighed(verdict: Verdict) -> Decision {
             pair_sd: 0.0009,
             near_miss: true,
             story: vec!["seed 0: 0.0008 lower\0".to_owned(), "again: 'it may be luck'".to_owned()],
+            forecast: None,
         })),
         ..decision(verdict)
     }

@@ -251,6 +251,7 @@ impl Machine {
             pair_sd: noise.pair_sd(),
             near_miss: contest.without.is_none() && posterior.probability > NEAR_MISS,
             story,
+            forecast: None,
         }));
         decision
     }
@@ -261,9 +262,13 @@ impl Machine {
         let words = format!("stopped early as hopeless: {message}");
         let trials = self.contest.as_ref().map_or(0, |contest| contest.trials());
         if trials == 0 {
-            self.settle_failed(Verdict::Discarded, words, effects);
+            let decision = Decision { trials: 1, ..stats::untested(Verdict::Discarded, words) };
+            // By what it showed against the champion's level, where that is known.
+            let shown = self.contest.as_ref().and_then(|contest| self.known().found(&[], contest.glimpse.as_ref()));
+            let forecast = shown.map(|(estimate, standard_error)| Finding { estimate, standard_error }).or(forecast);
+            let evidence = forecast.and_then(|forecast| self.promised(&decision.reason, forecast));
+            self.settle(Decision { evidence, ..decision }, Vec::new(), effects);
             if let Testing::Settling { finding, .. } = &mut self.testing {
-                // By what it showed against the champion's level, where that is known.
                 *finding = finding.or(forecast);
             }
             return;
@@ -273,6 +278,26 @@ impl Machine {
             evidence.near_miss = false;
         }
         self.settle(decision, Vec::new(), effects);
+    }
+
+    /// What stands behind stopping an experiment of which no trial has finished.
+    fn promised(&self, reason: &str, forecast: Finding) -> Option<Box<Evidence>> {
+        let contest = self.contest.as_ref().filter(|contest| contest.without.is_none())?;
+        let noise = &self.knowledge.noise;
+        let after = self.known().prior(&contest.parts).after(forecast.estimate, forecast.standard_error);
+        Some(Box::new(Evidence {
+            standard_error: forecast.standard_error,
+            degrees: f64::INFINITY,
+            probability: after.below(0.0),
+            expected: after.moments().0,
+            expected_interval: after.interval(0.95),
+            least_effect: self.rules.least_effect_of(contest.change.lines_added, contest.change.lines_removed),
+            run_sd: noise.run_sd(),
+            pair_sd: noise.pair_sd(),
+            near_miss: false,
+            story: contest.story.iter().cloned().chain([reason.to_owned()]).collect(),
+            forecast: Some(forecast.estimate),
+        }))
     }
 
     /// A trial of the experiment failed: that settles it, however others went.

@@ -317,6 +317,7 @@ pub(super) fn judge(rules: &Rules, noise: &Noise, without: Without, contest: &Co
             pair_sd: noise.pair_sd(),
             near_miss: false,
             story,
+            forecast: None,
         })),
         ..untested(verdict, reason)
     }))
