@@ -97,6 +97,16 @@ fn whatever_goes_wrong_a_night_comes_to_its_end() {
 }
 
 #[test]
+fn with_time_left_the_morning_leaves_out_what_was_kept() {
+    let few = Troubles { experiments: Some(25), ..Troubles::default() };
+    let found = hold(MIXED, 4, |world| machine::night(world, &Rules::default(), &mut Memory::default(), &few)).unwrap();
+    for night in found {
+        assert!(night.keeps < 2.0 || night.left_out_time >= 2.0 * night.keeps.min(4.0), "{night:?}");
+        assert!(night.claims > 0.0 || night.keeps < 2.0, "{night:?}");
+    }
+}
+
+#[test]
 fn nights_of_a_campaign_learn_from_those_before() {
     let (rules, none) = (Rules::default(), Troubles::default());
     let mut memory = Memory::default();

@@ -16,7 +16,7 @@ use nocturne::propose::LEAVE_ONE_OUT;
 use nocturne::stats::Rules;
 use nocturne::stats::noise::Observation;
 
-use crate::machine_ideas::{Desk, added};
+use crate::machine_ideas::{Desk, ideas_of};
 use crate::machine_tally::{Experiment, Tally};
 use crate::machine_trial::{Flight, SECONDS, STEPS};
 use crate::machine_troubles::{Fate, Kind, Troubles};
@@ -67,7 +67,8 @@ struct Driver<'a> {
 pub fn night(world: &mut World, rules: &Rules, memory: &mut Memory, troubles: &Troubles) -> Result<Night, String> {
     let number = world.night;
     let start = commit_id(0)?;
-    let limits = Limits { experiments: None, seconds: Some(BUDGET * SECONDS), expected_trial_seconds: SECONDS };
+    let limits =
+        Limits { experiments: troubles.experiments, seconds: Some(BUDGET * SECONDS), expected_trial_seconds: SECONDS };
     let begun = Start {
         findings: memory.findings.clone(),
         observations: memory.observations.clone(),
@@ -136,6 +137,7 @@ impl Driver<'_> {
         match &self.ending {
             Some(Ending::Deadline) => Ok(()),
             Some(Ending::Stopped) if stopped && self.troubles.stopped.is_some() => Ok(()),
+            Some(Ending::ExperimentsDone) if self.troubles.experiments.is_some() => Ok(()),
             Some(Ending::MachineFaults(_)) if self.troubles.faults > 0.0 => Ok(()),
             other => Err(format!("it ended after {:.2} trial times: {other:?}", self.now / SECONDS)),
         }
@@ -165,9 +167,18 @@ impl Driver<'_> {
                 Event::Proposed(self.desk.propose(champion, &ideas, turn)?.map(Box::new))
             }
             Effect::Repair { .. } => Event::Proposed(None),
-            // A combination's ideas are not told apart here: what is left out by itself is passed over.
             Effect::ProposeWithout { of, .. } => {
-                Event::Proposed(of.idea.is_none().then(|| Box::new(Desk::without(of.kept))))
+                let kept =
+                    self.experiments.get(&of.kept).ok_or_else(|| format!("there is no experiment {}", of.kept))?;
+                let out = match of.idea {
+                    None => kept.ideas.as_slice(),
+                    Some(idea) => kept
+                        .ideas
+                        .get((idea as usize).wrapping_sub(1)..)
+                        .and_then(|rest| rest.get(..1))
+                        .unwrap_or_default(),
+                };
+                Event::Proposed((!out.is_empty()).then(|| Box::new(Desk::without(out))))
             }
             Effect::Commit { proposal, parent, .. } => self.commit(&proposal, parent)?,
             Effect::Build { number, candidate } => Event::Built { number, result: self.build(&candidate)? },
@@ -214,12 +225,10 @@ impl Driver<'_> {
 
     fn commit(&mut self, proposal: &Proposal, parent: CommitId) -> Result<Event, String> {
         let mut ideas = self.ideas(&parent)?.to_vec();
+        let more: Vec<usize> = ideas_of(proposal).collect();
         if proposal.author.proposer == LEAVE_ONE_OUT {
-            let of: u32 = proposal.key.parse().map_err(|_| format!("nothing is called {:?}", proposal.key))?;
-            let left_out = self.experiments.get(&of).ok_or_else(|| format!("there is no experiment {of}"))?;
-            ideas.retain(|idea| !left_out.ideas.contains(idea));
+            ideas.retain(|idea| !more.contains(idea));
         } else {
-            let more: Vec<usize> = added(proposal).collect();
             if more.iter().any(|idea| ideas.contains(idea)) {
                 return Ok(Event::Refused(Refusal::DoesNotApply("the champion has it already".to_owned())));
             }

@@ -25,8 +25,13 @@ fn text_of(ideas: &[usize]) -> String {
     sorted.iter().map(usize::to_string).collect::<Vec<_>>().join(" ")
 }
 
-/// The ideas that a proposal adds to its champion.
-pub fn added(proposal: &Proposal) -> impl Iterator<Item = usize> + '_ {
+/// The edit that stands for an idea.
+fn edit(idea: usize) -> Edit {
+    Edit { path: CODE.to_owned(), search: String::new(), replace: idea.to_string() }
+}
+
+/// The ideas that a proposal adds to its champion, or takes from it.
+pub fn ideas_of(proposal: &Proposal) -> impl Iterator<Item = usize> + '_ {
     proposal.edits.iter().filter_map(|edit| edit.replace.parse().ok())
 }
 
@@ -56,9 +61,8 @@ impl Proposer for Fresh {
     }
 
     fn propose(&mut self, _: &Brief) -> Result<Option<Proposal>, ProposeError> {
-        let idea = (self.last.fetch_add(1, Ordering::Relaxed) + 1).to_string();
-        let edit = Edit { path: CODE.to_owned(), search: String::new(), replace: idea.clone() };
-        Ok(Some(proposal(self.name, idea, "fresh", vec![edit])))
+        let idea = self.last.fetch_add(1, Ordering::Relaxed) + 1;
+        Ok(Some(proposal(self.name, idea.to_string(), "fresh", vec![edit(idea)])))
     }
 
     fn repair(&mut self, _: &Brief, _: &Proposal, _: &Failure) -> Result<Option<Proposal>, ProposeError> {
@@ -78,7 +82,7 @@ impl Proposer for NearMisses {
         let champion: Vec<usize> = brief.champion_files.iter().flat_map(|file| numbers(&file.text)).collect();
         let fits = |proposal: &Proposal| {
             let mut all = champion.clone();
-            for idea in added(proposal) {
+            for idea in ideas_of(proposal) {
                 if all.contains(&idea) {
                     return false;
                 }
@@ -148,9 +152,9 @@ impl Desk {
         self.mix.propose(&self.brief).map_err(|error| error.to_string())
     }
 
-    /// The champion without what this experiment added.
-    pub fn without(of: u32) -> Proposal {
-        proposal(LEAVE_ONE_OUT, of.to_string(), LEAVE_ONE_OUT, Vec::new())
+    /// The champion without these of its ideas.
+    pub fn without(ideas: &[usize]) -> Proposal {
+        proposal(LEAVE_ONE_OUT, text_of(ideas), LEAVE_ONE_OUT, ideas.iter().map(|idea| edit(*idea)).collect())
     }
 
     /// Whether this code was an experiment before.

@@ -18,6 +18,8 @@ pub struct Troubles {
     pub slower: f64,
     /// The person stops the night at a random time: after the trial in flight, or at once.
     pub stopped: Option<AtOnce>,
+    /// The person wants so many experiments and no more: the time that is left is the morning's.
+    pub experiments: Option<u32>,
 }
 
 /// Whether a person who stops a night waits for the trial in flight.
