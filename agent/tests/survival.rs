@@ -1,6 +1,8 @@
 //! Nights that are killed, interrupted and resumed.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that fails may panic")]
 
+#[path = "survival/enlist.rs"]
+mod enlist;
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -6,50 +6,67 @@ use super::context::Context;
 use super::messages::{Attempt, Launch, Refusal, Setback};
 use super::perform::{Fault, blocking, fault, now};
 use crate::flow::{CommitId, ExperimentId, Proposal};
-use crate::records::{ArtifactRecord, AttemptKind, AttemptOutcome, AttemptRecord, CandidateRecord, baseline_proposal};
+use crate::records::{
+    ArtifactRecord, AttemptKind, AttemptOutcome, AttemptRecord, CandidateRecord, ExperimentRecord, ExperimentState,
+    baseline_proposal,
+};
 use crate::repo;
 
-/// Writes down who is about to be tested: row, then branch. A row without its branch is mended when the night is resumed.
+/// Writes down who is about to be tested: all of its row at once, then its branch. A row without its branch is mended when the night is
+/// resumed.
 pub(super) async fn enlist(context: &Arc<Context>, launch: &Launch) -> Result<(), Fault> {
     let id = context.id(launch.number);
-    let store = &context.store;
     let recording = fault("cannot record the experiment");
-    let (digest, lines_added, lines_removed) = match context.patch(&launch.candidate.commit) {
-        Some(facts) => (facts.digest, facts.lines_added, facts.lines_removed),
-        // The night's start, or a resumed experiment, whose row is there already.
-        None => (launch.candidate.commit.as_str().to_owned(), 0, 0),
-    };
-    let known = store.experiment(&id).await.map_err(|error| recording(&error))?;
-    if known.is_none() {
-        let proposal = launch.proposal.clone().unwrap_or_else(baseline_proposal);
-        store
-            .record_experiment(&id, &proposal, &digest, &launch.candidate.parent)
-            .await
-            .map_err(|error| recording(&error))?;
-        record_attempts(context, &id, &launch.attempts, launch.artifact.build_seconds).await?;
-    }
-    if known.as_ref().is_none_or(|known| known.candidate.is_none()) {
-        let proposal = launch.proposal.clone().unwrap_or_else(baseline_proposal);
-        let branch = branch_name(context, launch.number, &proposal);
-        let candidate = CandidateRecord {
-            commit: launch.candidate.commit.clone(),
-            parent: launch.candidate.parent.clone(),
-            branch,
-            lines_added,
-            lines_removed,
-        };
-        store.record_candidate(&id, &candidate).await.map_err(|error| recording(&error))?;
-    }
+    let known = context.store.experiment(&id).await.map_err(|error| recording(&error))?;
     let artifact =
         ArtifactRecord { sha256: launch.artifact.sha256.clone(), build_seconds: launch.artifact.build_seconds };
-    if known.is_none_or(|known| known.artifact.is_none()) {
-        store.record_artifact(&id, &artifact).await.map_err(|error| recording(&error))?;
+    match known {
+        None => {
+            let experiment = row(context, id, launch, artifact);
+            context.store.enlist(&experiment).await.map_err(|error| recording(&error))?;
+        }
+        // A resumed experiment, or the night's start once more.
+        Some(known) => {
+            if known.candidate.is_none() {
+                let candidate = row(context, id.clone(), launch, artifact.clone()).candidate;
+                let Some(candidate) = candidate else { return Err(format!("experiment {id} has no commit")) };
+                context.store.record_candidate(&id, &candidate).await.map_err(|error| recording(&error))?;
+            }
+            if known.artifact.is_none() {
+                context.store.record_artifact(&id, &artifact).await.map_err(|error| recording(&error))?;
+            }
+        }
     }
     if launch.number > 0 {
         let title = launch.proposal.as_ref().map_or("", |proposal| proposal.title.as_str());
         create_branch(context, launch.number, title, launch.candidate.commit.clone()).await?;
     }
     Ok(())
+}
+
+fn row(context: &Context, id: ExperimentId, launch: &Launch, artifact: ArtifactRecord) -> ExperimentRecord {
+    let commit = &launch.candidate.commit;
+    let (digest, lines_added, lines_removed) = match context.patch(commit) {
+        Some(facts) => (facts.digest, facts.lines_added, facts.lines_removed),
+        // The night's start.
+        None => (commit.as_str().to_owned(), 0, 0),
+    };
+    let proposal = launch.proposal.clone().unwrap_or_else(baseline_proposal);
+    let branch = branch_name(context, launch.number, &proposal);
+    let parent = launch.candidate.parent.clone();
+    ExperimentRecord {
+        id,
+        patch_digest: digest,
+        champion: parent.clone(),
+        state: ExperimentState::Built,
+        candidate: Some(CandidateRecord { commit: commit.clone(), parent, branch, lines_added, lines_removed }),
+        attempts: attempts(context, &launch.attempts, artifact.build_seconds),
+        artifact: Some(artifact),
+        decision: None,
+        proposed_at: now(),
+        decided_at: None,
+        proposal,
+    }
 }
 
 /// The branch of an experiment; the night's start has the champion's.
@@ -80,14 +97,17 @@ pub(super) async fn create_branch(
     .await
 }
 
+/// Writes down what happened on the way to an experiment that was never tested.
+pub(super) async fn record_attempts(context: &Arc<Context>, id: &ExperimentId, made: &[Attempt]) -> Result<(), Fault> {
+    for record in attempts(context, made, 0.0) {
+        context.store.record_attempt(id, &record).await.map_err(|error| fault("cannot record the attempts")(&error))?;
+    }
+    Ok(())
+}
+
 /// `build_seconds` is the time of the build that succeeded.
-pub(super) async fn record_attempts(
-    context: &Arc<Context>,
-    id: &ExperimentId,
-    attempts: &[Attempt],
-    build_seconds: f64,
-) -> Result<(), Fault> {
-    for (ordinal, attempt) in (1..).zip(attempts) {
+fn attempts(context: &Context, made: &[Attempt], build_seconds: f64) -> Vec<AttemptRecord> {
+    let record = |(ordinal, attempt): (u32, &Attempt)| {
         let (kind, outcome, evidence, seconds) = match &attempt.setback {
             None => (AttemptKind::Build, AttemptOutcome::Succeeded, String::new(), build_seconds),
             Some(Setback::Refused(Refusal::DoesNotApply(why) | Refusal::Policy(why) | Refusal::Duplicate(why))) => {
@@ -98,7 +118,7 @@ pub(super) async fn record_attempts(
             }
         };
         let commit = attempt.candidate.as_ref().map(|candidate| candidate.commit.clone());
-        let record = AttemptRecord {
+        AttemptRecord {
             ordinal,
             kind,
             edits: attempt.proposal.edits.clone(),
@@ -108,8 +128,7 @@ pub(super) async fn record_attempts(
             evidence,
             seconds,
             at: now(),
-        };
-        context.store.record_attempt(id, &record).await.map_err(|error| fault("cannot record the attempts")(&error))?;
-    }
-    Ok(())
+        }
+    };
+    (1..).zip(made).map(record).collect()
 }

@@ -24,7 +24,7 @@ pub(super) async fn settle(context: Arc<Context>, settled: Settled, champion: Co
         let facts = settled.candidate.as_ref().and_then(|candidate| context.patch(&candidate.commit));
         let digest = facts.as_ref().map_or_else(|| unapplied_digest(proposal), |facts| facts.digest.clone());
         store.record_experiment(&id, proposal, &digest, &parent).await.map_err(|error| recording(&error))?;
-        record_attempts(&context, &id, &settled.attempts, 0.0).await?;
+        record_attempts(&context, &id, &settled.attempts).await?;
         if let (Some(candidate), Some(facts)) = (&settled.candidate, facts) {
             let record = CandidateRecord {
                 commit: candidate.commit.clone(),

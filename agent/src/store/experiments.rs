@@ -55,6 +55,29 @@ impl Store {
         self.mirror_experiment(experiment).await
     }
 
+    /// Records an experiment that is about to be tested, its attempts, commit and executable with it: a crash leaves all of it or nothing.
+    /// One that is there already is not changed, and must be of the same proposal and commit.
+    pub async fn enlist(&self, experiment: &ExperimentRecord) -> Result<()> {
+        let _turn = self.turn.lock().await;
+        let mut transaction = self.begin().await?;
+        let id = &experiment.id;
+        match select::experiments(&mut transaction, &self.context, &id.night, Some(id.number)).await?.pop() {
+            None => {
+                put::experiment(&mut transaction, &self.context, experiment).await?;
+                for attempt in &experiment.attempts {
+                    put::attempt(&mut transaction, &self.context, id, attempt).await?;
+                }
+            }
+            Some(same) if same.proposal == experiment.proposal && same.candidate == experiment.candidate => {}
+            Some(recorded) => {
+                return Err(self.context.contradiction(format!("experiment {id}"), &recorded, experiment));
+            }
+        }
+        let experiment = select::experiment(&mut transaction, &self.context, id).await?;
+        self.commit(transaction).await?;
+        self.mirror_experiment(experiment).await
+    }
+
     /// Replaces the proposal of an experiment that has not been trained, after a repair or because the champion moved. Its
     /// candidate and executable are those of the old edits and are forgotten; its attempts stay.
     pub async fn revise_experiment(
