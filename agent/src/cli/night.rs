@@ -249,6 +249,8 @@ pub(super) fn night_json(records: &NightRecords) -> Value {
                 "runs": records.runs(experiment.id.number).len(),
                 "level": records.level(experiment.id.number),
                 "standard_error": records.standard_error(experiment.id.number),
+                "predicted": experiment.proposal.predicted_effect,
+                "confidence": experiment.proposal.confidence,
                 "difference": decision.and_then(|decision| decision.difference),
                 "interval": decision.and_then(|decision| decision.interval),
                 "expected": evidence.map(|evidence| evidence.expected),

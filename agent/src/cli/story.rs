@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::flow::{Evidence, Purpose};
 use crate::records::ExperimentRecord;
-use crate::report::{Account, ExperimentAccount, TrialAccount};
+use crate::report::{Account, ExperimentAccount, Foretold, TrialAccount};
 use crate::terminal::{clean, fit};
 
 /// Columns of a line of a story that are shown: it may quote what a trainer said.
@@ -200,11 +200,27 @@ pub(super) fn night_text(account: &Account) -> String {
         };
         sections.push(text);
     }
-    if !account.calibration.is_empty() {
+    if account.foretold.iter().any(|one| one.predicted.is_some() || one.confidence.is_some()) {
         let lines = account.calibration.iter().map(|of| format!("\n  {}", clean(&of.words)));
-        sections.push(format!("Predictions, against what was found:{}", lines.collect::<String>()));
+        let each = account.foretold.iter().map(|one| format!("\n  {}", foretold(one)));
+        sections.push(format!("Predictions, against what was found:{}", lines.chain(each).collect::<String>()));
     }
     sections.iter().map(|section| format!("\n{section}\n")).collect()
+}
+
+/// `  3  tuner: -0.00200 predicted, an improvement with 40 %; -0.00110 measured, -0.00080 to be expected, an improvement with 71 %`.
+fn foretold(one: &Foretold) -> String {
+    let sure = |share: Option<f64>| share.map(|share| format!(", an improvement with {}", percent(share)));
+    let predicted = one.predicted.map_or("nothing".to_owned(), |effect| format!("{effect:+.5}"));
+    let measured = one.measured.map_or("not measured".to_owned(), |effect| format!("{effect:+.5} measured"));
+    let expected = one.expected.map(|effect| format!(", {effect:+.5} to be expected")).unwrap_or_default();
+    format!(
+        "{:>3}  {}: {predicted} predicted{}; {measured}{expected}{}",
+        one.number,
+        clean(&one.proposer),
+        sure(one.confidence).unwrap_or_default(),
+        sure(one.probability).unwrap_or_default()
+    )
 }
 
 fn interval(interval: Option<(f64, f64)>) -> String {

@@ -108,3 +108,38 @@ pub enum ProposeError {
         problem: String,
     },
 }
+
+#[cfg(test)]
+mod tests {
+    use super::fixture::{baseline, brief, past, remember};
+    use super::*;
+    use crate::flow::{Edit, Verdict};
+
+    /// Predict, then test: what a proposer says before is held against what is found.
+    #[test]
+    fn every_proposer_says_what_it_expects_and_how_sure_it_is() {
+        let proposers: Vec<(Box<dyn Proposer>, usize)> =
+            vec![(Box::new(Playbook::load().unwrap()), 20), (Box::new(Tuner), 20), (Box::new(Identical), 5)];
+        let mut said: Vec<Proposal> = Vec::new();
+        for (mut proposer, many) in proposers {
+            let mut brief = brief(baseline());
+            for turn in 0..many {
+                brief.turn = turn as u64;
+                let proposal = proposer.propose(&brief).unwrap().unwrap();
+                said.push(proposal.clone());
+                let verdict = if turn % 2 == 0 { Verdict::Inconclusive } else { Verdict::Discarded };
+                remember(&mut brief, proposal, Some(verdict), Some(0.001));
+            }
+        }
+        let mut kept = past("playbook", "rates", Some(Verdict::Kept), -0.006, Some(-0.004));
+        let path = format!("{CANDIDATE_FOLDER}/recipe.rs");
+        kept.proposal.edits = vec![Edit { path: path.clone(), search: "two".to_owned(), replace: "2".to_owned() }];
+        let file = |text: &str| vec![crate::flow::SourceFile { path: path.clone(), text: text.to_owned() }];
+        said.push(ablation(&kept, &file("one\ntwo\n"), &file("one\n2\n")).unwrap());
+        for proposal in said {
+            let told = (proposal.predicted_effect, proposal.confidence);
+            let fit = matches!(told, (Some(effect), Some(sure)) if effect.is_finite() && (0.0..=1.0).contains(&sure));
+            assert!(fit, "{} by {}: {told:?}", proposal.key, proposal.author.proposer);
+        }
+    }
+}

@@ -10,7 +10,7 @@ use super::{NightRecords, PartLooks, ReportError, ledger};
 use crate::campaign::{Campaign, CampaignName};
 use crate::flow::{CommitId, NightId, Purpose, Trained, TrialEnd, Verdict};
 use crate::propose::ablation::WITHOUT;
-use crate::records::{ClaimRecord, EarlierRun, LookRecord, TrialRecord, WithdrawalRecord};
+use crate::records::{ClaimRecord, EarlierRun, ExperimentRecord, LookRecord, TrialRecord, WithdrawalRecord};
 use crate::stats::Rules;
 use crate::stats::calibration::{Calibration, Prediction, calibration};
 use crate::stats::early::{Early, FalseStops};
@@ -41,6 +41,27 @@ pub struct Account {
     pub early: Option<EarlyStops>,
     /// How good each proposer was at predicting.
     pub calibration: Vec<Calibration>,
+    /// What was predicted of each settled experiment, beside what was found.
+    pub foretold: Vec<Foretold>,
+}
+
+/// What was predicted of an experiment before it was tested, and found. Effects are in bits per byte, negative is better.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Foretold {
+    /// Which.
+    pub number: u32,
+    /// Who predicted.
+    pub proposer: String,
+    /// The effect that was predicted.
+    pub predicted: Option<f64>,
+    /// How probable an improvement was said to be.
+    pub confidence: Option<f64>,
+    /// The difference that was measured; `None` where it was not.
+    pub measured: Option<f64>,
+    /// The difference to be expected when it is measured again.
+    pub expected: Option<f64>,
+    /// How probable an improvement is after all that was seen.
+    pub probability: Option<f64>,
 }
 
 /// The noise of runs, in bits per byte.
@@ -146,6 +167,7 @@ impl Account {
             looks: ledger::looks(&records.night.id, ledger),
             early: early(records),
             calibration: calibration(&predictions(records)),
+            foretold: records.experiments.iter().filter_map(foretold).collect(),
         }
     }
 }
@@ -263,6 +285,21 @@ fn left(trained: &Trained) -> f64 {
         Budget::Tokens(_) => 0.0,
     };
     seconds.max(0.0)
+}
+
+fn foretold(experiment: &ExperimentRecord) -> Option<Foretold> {
+    let decision = experiment.decision.as_ref().filter(|_| experiment.id.number > 0)?;
+    // In the morning, a probability is not what is asked for.
+    let evidence = decision.evidence.as_deref().filter(|_| !leaves_one_out(experiment));
+    Some(Foretold {
+        number: experiment.id.number,
+        proposer: experiment.proposal.author.proposer.clone(),
+        predicted: experiment.proposal.predicted_effect,
+        confidence: experiment.proposal.confidence,
+        measured: decision.difference,
+        expected: evidence.map(|evidence| evidence.expected),
+        probability: evidence.map(|evidence| evidence.probability),
+    })
 }
 
 /// What was predicted of settled experiments, and found. Experiments that leave one out are no ideas.

@@ -21,7 +21,7 @@ use crate::records::{
 use crate::repo::RepoError;
 use crate::store::{Reader, StoreError};
 
-pub use account::{Account, ChampionStep, EarlyStops, LeftOut, NoiseAccount};
+pub use account::{Account, ChampionStep, EarlyStops, Foretold, LeftOut, NoiseAccount};
 pub use experiment::{ExperimentAccount, TrialAccount};
 pub use files::write;
 pub use ledger::PartLooks;
