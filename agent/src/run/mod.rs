@@ -11,6 +11,7 @@
 
 mod checkpoint;
 mod curve;
+mod error;
 mod pace;
 pub mod process;
 pub mod shared;

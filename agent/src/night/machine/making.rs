@@ -305,11 +305,11 @@ impl Machine {
     }
 
     /// What the testing lane waits for the executable of, if that has this number.
-    fn rebuilding(&self, number: u32) -> Option<super::testing::Role> {
+    fn rebuilding(&self, number: u32) -> Option<super::trial::Role> {
         let Testing::Rebuilding(role) = self.testing else { return None };
         let waits_for = match role {
-            super::testing::Role::Candidate => self.contest.as_ref().map(|contest| contest.number),
-            super::testing::Role::Morning(super::testing::Side::Start) => Some(0),
+            super::trial::Role::Candidate => self.contest.as_ref().map(|contest| contest.number),
+            super::trial::Role::Morning(super::trial::Side::Start) => Some(0),
             _ => Some(self.champion.number),
         };
         (waits_for == Some(number)).then_some(role)

@@ -11,8 +11,8 @@
 //! that is gone on with plans what it would have planned. The parts:
 //!
 //! - `making` from proposals to executables;
-//! - `testing` one trial, from its beginning to what came of it;
-//! - `contest` an experiment's trials, one after the other, until it is settled;
+//! - `testing` one trial (`trial`), from its beginning to what came of it;
+//! - `contest` an experiment's trials, one after the other, until it is settled, and `settling` how that is done;
 //! - `reign` the champion's own runs: under the seeds that candidates need, and again, to watch for drift;
 //! - `morning` what follows when the search has ended: the claim, then the champion without each kept experiment;
 //! - `knowledge` what the night has learnt of noise, effects, curves and durations;
@@ -25,7 +25,9 @@ mod morning;
 mod reign;
 mod replay;
 mod restore;
+mod settling;
 mod testing;
+mod trial;
 
 #[cfg(test)]
 mod tests;
@@ -38,8 +40,9 @@ pub(in crate::night) use making::CANNOT_LEAVE_OUT;
 use making::Making;
 use morning::Morning;
 use reign::Reign;
-pub(in crate::night) use testing::failure;
-use testing::{Executable, Testing, Trial};
+use testing::Testing;
+pub(in crate::night) use trial::failure;
+use trial::{Executable, Trial};
 
 use super::messages::{Champion, Effect, Ending, Event, Limits};
 use crate::flow::NightId;

@@ -7,7 +7,8 @@ use std::collections::{HashMap, VecDeque};
 
 use super::contest::Contest;
 use super::making::Making;
-use super::testing::{Role, Side, Testing, Trial};
+use super::testing::Testing;
+use super::trial::{Role, Side, Trial};
 use super::{Machine, Phase};
 use crate::flow::{Decision, Evidence, Verdict};
 use crate::night::messages::{Effect, Ending, Measured, Without};

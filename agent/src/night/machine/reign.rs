@@ -1,7 +1,8 @@
 //! The champion's own runs: under the seeds that candidates are to be compared under, and one of them again now and then, to see
 //! whether the machine is still the same. When it is not, a new *era* begins, whose runs are not compared with older ones.
 
-use super::testing::{Role, Testing, Trial};
+use super::testing::Testing;
+use super::trial::{Role, Trial};
 use super::{Machine, Phase};
 use crate::night::messages::{Effect, Ending, Measured, Settled};
 use crate::stats;

@@ -9,7 +9,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::contest::Contest;
-use super::testing::{Executable, Role, Side, Testing, Trial};
+use super::testing::Testing;
+use super::trial::{Executable, Role, Side, Trial};
 use super::{LeftOver, Machine, Phase};
 use crate::flow::{Artifact, Candidate, Proposal, Purpose, Verdict};
 use crate::night::messages::{Came, Effect, Ending, Launch, Lines, PastDecision, PastTrial, Unsettled, Without};
