@@ -88,6 +88,10 @@ impl Trials {
     pub fn of(effects: &[EffectRecord]) -> Self {
         let mut trials = Self::default();
         for effect in effects {
+            // One that never began leaves its number to the next.
+            if let Some(of) = named(&effect.key).filter(|_| effect.kind == "train") {
+                trials.0.remove(&of);
+            }
             let numbers = (effect.payload["number"].as_u64(), effect.payload["trial"].as_u64());
             let fault = effect.outcome.as_ref().filter(|outcome| outcome["event"] == TRIAL_FAULT);
             if let (Some(outcome), Some(of)) = (fault, named(&effect.key)) {
@@ -180,7 +184,13 @@ mod tests {
             outcome: Some(json!({ "event": TRIAL_FAULT, "why": "the device is gone" })),
             ..effect(4, "0.4/evaluate/3/2", "evaluate", json!({ "purpose": "search" }))
         };
+        let never_began = EffectRecord {
+            outcome: Some(json!({ "event": TRIAL_FAULT, "why": "its executable is gone" })),
+            ..effect(1, "0.0/train/3/1", "train", json!({ "seed": 2 }))
+        };
         let told = Trials::of(&[
+            never_began,
+            effect(1, "0.1/train/3/1", "train", json!({ "seed": 2 })),
             look(1, 0, 0.1),
             look(1, 2, -0.3),
             look(2, 1, 0.25),
