@@ -166,6 +166,41 @@ fn a_night_leaves_branches_notes_records_plots_and_nothing_else() {
     }
 }
 
+/// Under a budget in seconds a build beside a trial would take its steps; the campaign trains on all cores, so that they take turns.
+#[test]
+fn no_candidate_is_built_while_a_trial_trains() {
+    /// Times are on record in milliseconds.
+    const ROUNDING: f64 = 0.002;
+    let fixture = Fixture::new();
+    let night = fixture.json(&["night", "experiments/pretend", "--json"]);
+    let name = night["night"].as_str().unwrap();
+    let seconds = |at: jiff::Timestamp| at.as_millisecond() as f64 / 1e3;
+    let (mut builds, mut trials) = (Vec::new(), Vec::new());
+    for folder in fs::read_dir(fixture.root().join(".nocturne/nights").join(name)).unwrap() {
+        let folder = folder.unwrap().path();
+        let Ok(text) = fs::read_to_string(folder.join("experiment.json")) else { continue };
+        let experiment: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let executable = folder.join("trainer");
+        if let (Some(build), Ok(facts)) =
+            (experiment["experiment"]["artifact"]["build_seconds"].as_f64(), fs::metadata(executable))
+        {
+            let end = seconds(jiff::Timestamp::try_from(facts.modified().unwrap()).unwrap());
+            builds.push((end - build, end));
+        }
+        for trial in fs::read_dir(&folder).unwrap() {
+            let Ok(text) = fs::read_to_string(trial.unwrap().path().join("trial.json")) else { continue };
+            let trial: serde_json::Value = serde_json::from_str(&text).unwrap();
+            let at = |key: &str| seconds(trial["trial"][key].as_str().unwrap().parse().unwrap());
+            trials.push((at("started_at"), at("ended_at")));
+        }
+    }
+    assert!(builds.len() >= 3 && trials.len() > 3, "{builds:?} {trials:?}");
+    for (began, ended) in &builds {
+        let beside = trials.iter().find(|(from, to)| from + ROUNDING < *ended && began + ROUNDING < *to);
+        assert_eq!(beside, None, "beside the build from {began} to {ended}");
+    }
+}
+
 #[test]
 fn bad_experiments_are_recorded_with_their_evidence_and_the_night_goes_on() {
     // What every experiment of the night does, and what must be said of it.

@@ -172,6 +172,9 @@ pub async fn where_it_was(context: &Arc<Context>) -> Result<Start, Fault> {
     }
     settle::retreat(context).await?;
     let champion = last_kept.map_or(0, |(number, _)| number);
+    let builds = experiments.iter().filter(|experiment| experiment.id.number > 0);
+    let builds = builds.filter_map(|experiment| Some(experiment.artifact.as_ref()?.build_seconds));
+    start.longest_build = builds.fold(0.0, f64::max);
     start.trials = past_trials(context, &trials, &effects, champion, &start).await?;
     earlier::take_over(context, &mut start).await?;
     Ok(start)

@@ -23,6 +23,9 @@ pub const MOST_TRIAL_SECONDS: f64 = 24.0 * 3600.0;
 /// Least time between two reports of progress: nobody sees more, and a flood of steps must not become a flood of whatever listens.
 const REPORT_EVERY: Duration = Duration::from_millis(50);
 
+/// A trial may begin this much later than planned: what it is expected to take is an upper bound.
+const LATE: Duration = Duration::from_secs(2);
+
 /// What [`Effect::Train`](super::messages::Effect) asks for.
 #[derive(Debug, Clone)]
 pub(super) struct Asked {
@@ -51,6 +54,7 @@ pub(super) async fn run_trial(
     early: EarlySignal,
     progress: UnboundedSender<TestProgress>,
 ) -> Result<Event, Fault> {
+    let asked_at = Instant::now();
     check_disk(&context)?;
     // Nobody listening is no reason to stop.
     let say = |heard: TestProgress| drop(progress.send(heard));
@@ -74,6 +78,13 @@ pub(super) async fn run_trial(
         Err(instead) => return Ok(instead),
     };
     let Some(_turn) = context.cores.take(&mut stop).await else { return Ok(Event::Stop { at_once: true }) };
+    // A build may have had its turn for longer than anybody thought.
+    if wait.is_some_and(|most| asked_at.elapsed() > most + LATE) {
+        let seconds = asked_at.elapsed().as_secs_f64();
+        return Ok(Event::NotBegun(format!(
+            "a build took so long ({seconds:.0} s) that a trial would not end in time"
+        )));
+    }
     let begun = context.store.begin_trial(&id, trial, seed, budget, &sha256, purpose, era).await;
     begun.map_err(|error| recording(&error))?;
     let mut looks = match purpose {

@@ -19,6 +19,9 @@ pub(super) struct Knowledge {
     pub early: Early,
     /// Seconds of the longest trial that was vouched for.
     pub longest_trial: Option<f64>,
+    /// Seconds of the longest build of an experiment that was tested. One that came to nothing says nothing of the next: code that keeps
+    /// the compiler busy must not end the night early.
+    pub longest_build: f64,
     observations: Vec<Observation>,
     /// Runs of this night per commit and era: one alone says nothing of noise.
     runs_of: HashMap<(u64, u64), u32>,
@@ -51,6 +54,7 @@ impl Knowledge {
             belief,
             early,
             longest_trial: None,
+            longest_build: start.longest_build,
             observations: start.observations.clone(),
             runs_of: HashMap::new(),
             level: RefCell::new(None),

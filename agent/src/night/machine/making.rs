@@ -94,7 +94,10 @@ impl Machine {
         // The next proposal is made in the knowledge of the experiment in hand, which is on record from its first trial on.
         let unknown = self.contest.as_ref().is_some_and(|contest| !contest.begun);
         let wanted = self.limits.experiments.is_none_or(|most| self.settled + in_hand < most);
-        if !self.baseline_settled || unknown || !wanted {
+        // What could not be tested in time would only keep the compiler, and on a full machine the next trial, busy.
+        let in_flight = u32::from(!matches!(self.testing, Testing::Idle));
+        let in_time = self.time_for(1 + in_flight, now);
+        if !self.baseline_settled || unknown || !wanted || !in_time {
             return;
         }
         if self.fruitless >= FRUITLESS_PROPOSALS_BEFORE_RESTING {

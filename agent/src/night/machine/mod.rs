@@ -262,9 +262,18 @@ impl Machine {
         self.knowledge.longest_trial.unwrap_or(self.limits.expected_trial_seconds)
     }
 
+    /// Seconds that so many trials are expected to take at most. In the search the first may have to wait for a build that is under way.
+    fn seconds_for(&self, trials: u32) -> f64 {
+        let build = match self.phase {
+            Phase::Search => self.knowledge.longest_build,
+            Phase::Morning(_) => 0.0,
+        };
+        f64::from(trials) * self.expected_seconds() + build
+    }
+
     /// Whether so many trials are expected to end before the time that the night, or its search, has.
     fn time_for(&self, trials: u32, now: f64) -> bool {
-        let end = now + f64::from(trials) * self.expected_seconds();
+        let end = now + self.seconds_for(trials);
         self.limits.seconds.is_none_or(|most| end <= most - self.reserve(most))
     }
 
@@ -273,8 +282,21 @@ impl Machine {
     pub fn may_wait(&self, now: f64) -> Option<f64> {
         let most = self.limits.seconds?;
         // Nothing else can be done before the night's start is measured.
-        let end = if self.baseline_settled { most - self.reserve(most) - self.expected_seconds() } else { most };
+        let end = if self.baseline_settled {
+            most - self.reserve(most) - self.seconds_for(self.trials_that_hang_together())
+        } else {
+            most
+        };
         Some((end - now).max(0.0))
+    }
+
+    /// How many trials tell something only if all of them end in time, beginning with the one in flight: both of a morning's pair, for
+    /// sealed text that half a pair has looked at is spent for nothing.
+    fn trials_that_hang_together(&self) -> u32 {
+        match (&self.testing, &self.phase) {
+            (Testing::Training(trial), Phase::Morning(morning)) => 1 + morning.still_to_pair(trial.role, trial.seed),
+            _ => 1,
+        }
     }
 
     fn limit_reached(&self, now: f64) -> Option<Ending> {

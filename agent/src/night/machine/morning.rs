@@ -102,6 +102,16 @@ impl Morning {
         None
     }
 
+    /// Trials beside this one that its pair still needs.
+    pub fn still_to_pair(&self, role: Role, seed: u32) -> u32 {
+        let other = match role {
+            Role::Morning(Side::Start) => Side::Champion,
+            Role::Morning(Side::Champion) => Side::Start,
+            Role::Candidate | Role::Champion | Role::DriftWatch => return 0,
+        };
+        u32::from(!self.has(other, seed) && !self.failed(other, seed))
+    }
+
     /// Fresh seeds under which the champion failed and the start, as far as is known, did not.
     fn against(&self) -> Vec<u32> {
         let alone = |(side, seed): &&(Side, u32)| *side == Side::Champion && !self.failed(Side::Start, *seed);

@@ -84,6 +84,8 @@ impl Machine {
         }
         if let (Role::Candidate, Some(contest)) = (role, &mut self.contest) {
             contest.begun = true;
+            let build = &mut self.knowledge.longest_build;
+            *build = build.max(trial.launch.artifact.build_seconds);
         }
         effects.push(Effect::Train { launch, trial: trial.ordinal, seed, purpose: trial.purpose(), era: self.era });
         self.testing = Testing::Training(trial);

@@ -146,6 +146,8 @@ pub struct Start {
     pub looks: Vec<PastLook>,
     /// What the morning has tested the champion without, or found that it cannot be tested without.
     pub tested_without: Vec<Without>,
+    /// Seconds of the longest build of an experiment so far.
+    pub longest_build: f64,
     /// Why the search has ended, where that is on record.
     pub ending: Option<Ending>,
     /// Whether the morning's claim is recorded.
@@ -178,6 +180,7 @@ impl Start {
             observations: Vec::new(),
             looks: Vec::new(),
             tested_without: Vec::new(),
+            longest_build: 0.0,
             ending: None,
             claimed: false,
             lot,

@@ -41,9 +41,9 @@ fn a_night_waits_for_its_machine_as_long_as_it_has_time_and_then_ends_as_it_woul
     night.measure_start(2.0);
     let effects = night.make(1);
     assert_eq!(trains(&effects), [(1, 0)]);
-    // 21.5 seconds a trial, and two pairs in the morning.
+    // 21.5 seconds a trial, one of a build that may have its turn first, and two pairs in the morning.
     let wait = night.machine.may_wait(400.0).unwrap();
-    assert!((wait - (1_000.0 - 5.0 * 21.5 - 400.0)).abs() < 1e-9, "{wait}");
+    assert!((wait - (1_000.0 - 5.0 * 21.5 - 1.0 - 400.0)).abs() < 1e-9, "{wait}");
     night.now = 400.0 + wait;
     let effects = night.step(Event::NotBegun("others use the GPU".to_owned()));
     assert_eq!(settled(&effects).map(|settled| settled.decision.verdict), Some(Verdict::Inconclusive), "{effects:?}");

@@ -156,10 +156,11 @@ fn what_cannot_be_left_out_is_passed_over() {
 
 #[test]
 fn time_for_the_morning_is_kept_free_from_the_beginning_on() {
-    // 21.5 seconds a trial, whatever the clock says: three pairs take 129, and the last trial of the search begins before 249.5.
+    // 21.5 seconds a trial, whatever the clock says: three pairs take 129, a build 1, and the last trial of the search begins
+    // before 248.5.
     let limits = Limits { experiments: None, seconds: Some(400.0), expected_trial_seconds: 2.0 };
     let (mut night, _) = two_kept(limits);
-    night.now = 248.0;
+    night.now = 247.0;
     assert!(night.step(Event::Tick).is_empty());
     let effects = night.step(Event::Tick);
     assert_eq!(train(&effects), Some((0, 16, Purpose::Morning)), "{effects:?}");
@@ -176,6 +177,35 @@ fn time_for_the_morning_is_kept_free_from_the_beginning_on() {
     night.now = 248.0;
     assert!(night.step(Event::Tick).is_empty());
     assert_eq!(night.step(Event::Tick), [Effect::Finish(Ending::Deadline)]);
+}
+
+#[test]
+fn a_trial_of_the_morning_waits_only_while_its_partner_fits_too() {
+    // 21.5 seconds a trial; 20 trials would fit, and the claim wants three pairs.
+    let limits = Limits { experiments: Some(2), seconds: Some(430.0), expected_trial_seconds: 2.0 };
+    let (mut night, effects) = two_kept(limits);
+    assert_eq!(train(&effects), Some((0, 16, Purpose::Morning)), "{effects:?}");
+    let wait = night.machine.may_wait(300.0).unwrap();
+    assert!((wait - (430.0 - 2.0 * 21.5 - 300.0)).abs() < 1e-9, "{wait}");
+    let effects = night.trial(2.0);
+    assert_eq!(train(&effects), Some((2, 16, Purpose::Morning)), "{effects:?}");
+    let wait = night.machine.may_wait(300.0).unwrap();
+    assert!((wait - (430.0 - 21.5 - 300.0)).abs() < 1e-9, "the second of a pair needs no other: {wait}");
+}
+
+#[test]
+fn nothing_is_made_that_could_not_be_tested_in_time() {
+    // 21.5 seconds a trial and 1 a build; nothing is left to the morning.
+    let limits = Limits { experiments: None, seconds: Some(400.0), expected_trial_seconds: 2.0 };
+    for (now, proposes) in [(356.5, false), (350.0, true)] {
+        let mut night = Script::new(limits, Rules { morning_pairs: 0, ..rules() });
+        night.measure_start(2.0);
+        night.now = now;
+        let effects = night.make(1);
+        assert!(train(&effects).is_some(), "{effects:?}");
+        let proposed = effects.iter().any(|effect| matches!(effect, Effect::Propose { .. }));
+        assert_eq!(proposed, proposes, "at {now}: {effects:?}");
+    }
 }
 
 fn claim(effects: &[Effect]) -> &crate::stats::claim::Claim {

@@ -20,6 +20,7 @@ pub(super) struct Records {
     pub tested_without: Vec<Without>,
     pub claims: usize,
     pub turn: u64,
+    pub longest_build: f64,
 }
 
 impl Records {
@@ -30,6 +31,9 @@ impl Records {
     pub fn begun(&mut self, launch: &Launch, ordinal: u32, seed: u32, purpose: Purpose, era: u32) {
         let Launch { number, proposal, candidate, lines, artifact, without, .. } = launch.clone();
         self.without.insert(number, without);
+        if number > 0 {
+            self.longest_build = self.longest_build.max(artifact.build_seconds);
+        }
         self.standings.insert(number, Standing { number, proposal, candidate, lines, artifact: Some(artifact) });
         self.trials.push(PastTrial { purpose, era, seconds: None, ..past(number, ordinal, seed, Came::Nothing) });
     }
@@ -123,6 +127,7 @@ impl Records {
             turn: self.turn,
             settled: self.verdicts.iter().filter(|(number, _)| *number > 0 && !of_the_morning(number)).count() as u32,
             tested_without: self.tested_without.clone(),
+            longest_build: self.longest_build,
             ending: self.ending.clone(),
             claimed: self.claims > 0,
             ..start
