@@ -27,8 +27,14 @@ use nocturne::stats::Rules;
 use tally::{Night, mean, ratio};
 use world::{BUDGET, Effects, Spec, World};
 
-const MIXED: Spec =
-    Spec { effects: Effects::Mixed, run_sd: 0.0015, correlation: 0.5, heavy_tails: false, interaction: 0.0 };
+const MIXED: Spec = Spec {
+    effects: Effects::Mixed,
+    run_sd: 0.0015,
+    correlation: 0.5,
+    heavy_tails: false,
+    interaction: 0.0,
+    unequal: false,
+};
 
 /// Nights, or why one of them hung or ended for no reason.
 type Held<T> = Result<T, String>;

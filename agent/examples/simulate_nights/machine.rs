@@ -327,7 +327,7 @@ impl Driver<'_> {
         } else {
             self.runs.insert((launch.number, seed, era), measured);
             let group = u64::from(launch.number);
-            self.observations.push((era, Observation { group, night: 0, seed, val_bpb }));
+            self.observations.push((era, Observation { group, against: None, night: 0, seed, val_bpb }));
             Arc::new([])
         };
         Ok(Event::Evaluated(Ok(Measured { verified, documents })))

@@ -66,7 +66,7 @@ fn toml_of(lines: &[&str]) -> Result<Rules, String> {
 }
 
 fn mixed(run_sd: f64, correlation: f64) -> Spec {
-    Spec { effects: Effects::Mixed, run_sd, correlation, heavy_tails: false, interaction: 0.0 }
+    Spec { effects: Effects::Mixed, run_sd, correlation, heavy_tails: false, interaction: 0.0, unequal: false }
 }
 
 fn all(nights: u64, rules: &Rules) -> Result<(), String> {
@@ -95,6 +95,7 @@ fn worlds() -> Vec<(String, Spec)> {
             let name = format!("... interactions {interaction}, corr. {correlation}");
             worlds.push((name, Spec { interaction, ..usual }));
         }
+        worlds.push((format!("... unequal pairs, corr. {correlation}"), Spec { unequal: true, ..usual }));
     }
     worlds
 }
@@ -195,13 +196,14 @@ fn honesty(worlds: &[(String, Spec)], found: &[Vec<Night>]) {
 fn tried(nights: u64, rules: &Rules) -> Result<(), String> {
     println!("What was tried, sd 0.0015\n");
     let cells = [
-        ("corr. 0", 0.0, 0.0),
-        ("corr. 0, interactions 0.3", 0.0, 0.3),
-        ("corr. 0.5", 0.5, 0.0),
-        ("corr. 0.9", 0.9, 0.0),
+        ("corr. 0", mixed(0.0015, 0.0)),
+        ("corr. 0, interactions 0.3", Spec { interaction: 0.3, ..mixed(0.0015, 0.0) }),
+        ("corr. 0, unequal pairs", Spec { unequal: true, ..mixed(0.0015, 0.0) }),
+        ("corr. 0.5", mixed(0.0015, 0.5)),
+        ("corr. 0.9", mixed(0.0015, 0.9)),
     ];
     let mut head = vec!["rule"];
-    for (name, _, _) in cells {
+    for (name, _) in cells {
         head.extend([name, "not real, %"]);
     }
     let mut table = Table::new(&head);
@@ -213,6 +215,7 @@ fn tried(nights: u64, rules: &Rules) -> Result<(), String> {
     };
     let policies: Vec<(&str, Policy<'_>)> = vec![
         (RULE, with(&|_| {})),
+        ("... all ideas' pairs alike", with(&|rules| rules.own_spread = false)),
         ("... without combinations", with(&|rules| rules.combine = false)),
         ("... without early stops", with(&|rules| rules.early_stop = false)),
         ("... without watch and morning", with(&|rules| (rules.drift_every, rules.morning_pairs) = (0, 0))),
@@ -224,8 +227,8 @@ fn tried(nights: u64, rules: &Rules) -> Result<(), String> {
     ];
     for (name, policy) in &policies {
         let mut row = vec![(*name).to_owned()];
-        for (_, correlation, interaction) in cells {
-            let found = hold(Spec { interaction, ..mixed(0.0015, correlation) }, nights, policy)?;
+        for (_, spec) in cells {
+            let found = hold(spec, nights, policy)?;
             row.extend([table::gain(&found), table::not_real(&found)]);
         }
         table.row(row);

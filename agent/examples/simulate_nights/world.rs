@@ -29,7 +29,13 @@ pub struct Spec {
     pub heavy_tails: bool,
     /// Size of the interaction of two ideas, as a share of the geometric mean of their effects; its sign is random.
     pub interaction: f64,
+    /// Half of the ideas leave training nearly as it was, so that a run repeats what its champion's had of its own; where not, all ideas
+    /// draw it anew.
+    pub unequal: bool,
 }
+
+/// sd of a paired difference of a calm idea, over that of the others.
+const CALM: f64 = 0.15;
 
 /// How far the difference of two curves at each look of [`nocturne::stats::early::LOOKS`] is from the difference in the end, in sds of
 /// a paired difference.
@@ -113,28 +119,48 @@ impl World {
 
     /// Trains a commit under a seed.
     pub fn run(&mut self, ideas: &[usize], seed: u32) -> Measured {
-        let Spec { run_sd, correlation, heavy_tails, .. } = self.spec;
+        let Spec { run_sd, correlation, heavy_tails, unequal, .. } = self.spec;
         while self.seeds.len() <= seed as usize {
             let mut draw = Draw::new(&[self.night, 3, self.seeds.len() as u64]);
             self.seeds.push(draw.noise(heavy_tails) * run_sd * correlation.sqrt());
         }
         let mut commit = ideas.to_vec();
         commit.sort_unstable();
-        let mut words = vec![self.night, 4, u64::from(seed)];
-        words.extend(commit.iter().map(|&idea| idea as u64));
-        let mut draw = Draw::new(&words);
         let own_sd = run_sd * (1.0 - correlation).sqrt();
-        let val_bpb = START + self.truth(&commit) + self.seeds[seed as usize] + own_sd * draw.noise(heavy_tails);
+        let luck = if unequal { self.handed_down(&commit, seed) } else { self.luck(seed, &commit) };
+        let val_bpb = START + self.truth(&commit) + self.seeds[seed as usize] + own_sd * luck[0];
         // From the last look back, so that later looks are closer to the end and each contains what the next one has.
         let mut looks = [0.0; 5];
         let mut error = 0.0;
         let mut size = 0.0_f64;
-        for (look, share) in looks.iter_mut().zip(CURVE_ERROR).rev() {
-            error += (share * share - size * size).sqrt() * own_sd * draw.normal();
+        for ((look, share), luck) in looks.iter_mut().zip(CURVE_ERROR).rev().zip(&luck[1..]) {
+            error += (share * share - size * size).sqrt() * own_sd * luck;
             size = share;
             *look = val_bpb + error;
         }
         Measured { val_bpb, looks }
+    }
+
+    /// What a commit draws by itself under a seed: its figure's part, then its curve's at each look from the last back. All of sd 1.
+    fn luck(&self, seed: u32, commit: &[usize]) -> [f64; 6] {
+        let mut words = vec![self.night, 4, u64::from(seed)];
+        words.extend(commit.iter().map(|&idea| idea as u64));
+        let mut draw = Draw::new(&words);
+        std::array::from_fn(|k| if k == 0 { draw.noise(self.spec.heavy_tails) } else { draw.normal() })
+    }
+
+    /// The same where calm ideas hand down what was drawn before them, and the others draw anew.
+    fn handed_down(&self, commit: &[usize], seed: u32) -> [f64; 6] {
+        // The difference of two runs that correlate by r has the variance 2 (1 - r).
+        let kept = 1.0 - CALM * CALM;
+        commit.iter().fold(self.luck(seed, &[]), |before, &idea| {
+            let anew = self.luck(seed, &[idea]);
+            if hash(&[self.night, 5, idea as u64]) & 1 == 0 {
+                std::array::from_fn(|k| kept * before[k] + (1.0 - kept * kept).sqrt() * anew[k])
+            } else {
+                anew
+            }
+        })
     }
 }
 

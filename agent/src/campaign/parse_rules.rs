@@ -40,6 +40,7 @@ pub(super) fn read_rules(reader: &mut Reader, top: &Section<'_>, old: OldRules) 
     let early_spare = reader.share(&rules, "early_spare", (0.0, true), 1.0);
     let early_stop = reader.flag(&rules, "early_stop");
     let combine = reader.flag(&rules, "combine");
+    let own_spread = reader.flag(&rules, "own_spread");
     let mut bits = |key: &str, or_nothing, usual: f64| {
         let found = reader.number(&rules, key, (0.0, or_nothing), 1.0, "bits per byte");
         found.map_or(usual, |(number, _)| number)
@@ -54,6 +55,7 @@ pub(super) fn read_rules(reader: &mut Reader, top: &Section<'_>, old: OldRules) 
         least_effect_per_line: bits("least_effect_per_line", true, usual.least_effect_per_line),
         margin: bits("margin", true, usual.margin),
         combine: combine.unwrap_or(usual.combine),
+        own_spread: own_spread.unwrap_or(usual.own_spread),
         drift_every,
         early_stop: early_stop.unwrap_or(usual.early_stop),
         early_spare: early_spare.map_or(usual.early_spare, |(share, _)| share),

@@ -51,6 +51,7 @@ pub(super) const LAYOUT: &[(&str, &[&str])] = &[
             "drift_every",
             "early_stop",
             "combine",
+            "own_spread",
             "early_spare",
             "morning_pairs",
             "expected_run_sd",

@@ -228,6 +228,7 @@ expected_run_sd = 0.02
         least_effect_per_line: 0.001,
         margin: 0.002,
         combine: true,
+        own_spread: true,
         drift_every: 0,
         early_stop: false,
         early_spare: 1.0,

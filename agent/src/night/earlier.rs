@@ -57,7 +57,7 @@ fn observations(runs: &[EarlierRun]) -> Vec<Observation> {
         .map(|run| {
             let next = EARLIER_NIGHTS + numbered.len() as u64;
             let night = *numbered.entry((&run.night, run.era)).or_insert(next);
-            Observation { group: run.number.into(), night, seed: run.seed, val_bpb: run.val_bpb }
+            Observation { group: run.number.into(), against: None, night, seed: run.seed, val_bpb: run.val_bpb }
         })
         .collect()
 }

@@ -222,6 +222,7 @@ impl EarlierRun {
         runs.iter()
             .map(|run| Observation {
                 group: u64::from(run.number),
+                against: None,
                 night: first + place(run),
                 seed: run.seed,
                 val_bpb: run.val_bpb,

@@ -179,6 +179,7 @@ fn noise(records: &NightRecords, earlier: &[EarlierRun]) -> Option<NoiseAccount>
         // An era is to the noise what a night is: the machine changed, and with it what the runs of one seed share.
         Some(Observation {
             group: u64::from(trial.experiment.number),
+            against: None,
             night: u64::from(trial.era),
             seed: records.seed_index(trial)?,
             val_bpb: trial.val_bpb()?,

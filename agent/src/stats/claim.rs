@@ -37,7 +37,8 @@ const ONE_PAIR: f64 = 2.0;
 /// A claim does not hold where one side has per-document figures and the other has none, for the part of the error that is the text's
 /// is then unknown; where neither has any, the words say that it is left out ([`claim_on_text`] does not let such a claim hold either).
 pub fn claim(start: &[Run], champion: &[Run], noise: &Noise) -> Option<Claim> {
-    let mut difference = difference(champion, start, noise)?;
+    // Champion and start are a night apart: how single ideas scatter says nothing of them.
+    let mut difference = difference(champion, start, &noise.pooled())?;
     let era = newest_era(start)?;
     let known = documents(champion, start, era);
     let text = difference.document_error.powi(2);
@@ -111,6 +112,7 @@ mod tests {
 
     use super::*;
     use crate::flow::DocumentLoss;
+    use crate::stats::spread::Spread;
     use crate::stats::testing::Lots;
 
     fn noise(pair_sd: f64, degrees: f64) -> Noise {
@@ -118,6 +120,7 @@ mod tests {
         Noise {
             seed_variance: 1e-6,
             rest_variance,
+            spread: Spread::alike(),
             run_degrees: degrees,
             pair_degrees: degrees,
             runs: 20,

@@ -9,7 +9,7 @@ use super::Run;
 use super::belief::Belief;
 use super::difference::{Difference, difference};
 use super::distributions::widening;
-use super::mixture::Mixture;
+use super::mixture::{Mixture, Seen};
 use super::noise::Noise;
 use super::race::{Change, LEAST_TRIALS, RULE, SEARCH_SEEDS, Simpler, Step, simpler};
 use super::reference::{Glimpse, Level, Reference};
@@ -38,6 +38,12 @@ pub const NEAR_MISS: f64 = 0.2;
 
 /// From this probability on an experiment goes on alone; below it waits for another near miss to be tried with.
 const ALONE: f64 = 0.6;
+
+/// Waiting for others pays where a second trial tells little: where the error of a pair is above this share of a typical effect.
+const TELLING: f64 = 0.4;
+
+/// ... and once that is known with this many degrees of freedom: before, a second trial at once teaches how much runs differ.
+const KNOWN: f64 = 8.0;
 
 /// Each part of a kept combination is at least this probable to be worth having.
 const PASSENGER: f64 = 0.3;
@@ -80,6 +86,13 @@ impl<'a> Known<'a> {
         Known { rules, belief, noise, reference, level, widen }
     }
 
+    /// Whether an idea of which one trial does not tell enough waits for others, instead of having another trial at once.
+    fn combines(&self) -> bool {
+        self.rules.combine
+            && self.noise.pair_degrees > KNOWN
+            && self.noise.pair_sd() > TELLING * self.belief.typical_effect()
+    }
+
     /// What is believed of an experiment before its first run: of a fresh idea, or of its parts' sum.
     pub fn prior(&self, parts: &[Mixture]) -> Mixture {
         match parts {
@@ -88,37 +101,51 @@ impl<'a> Known<'a> {
         }
     }
 
-    /// The difference from the champion's level, its error widened for what is not known of the noise. This is what
-    /// [`Belief::learn`] learns from. `None` before champion and candidate have run.
+    /// The difference from the champion's level, by each account of how the candidate's pairs scatter, errors widened for what is not
+    /// known of the noise and by what the held-out documents leave open. Empty before champion and candidate have run.
+    fn seen(&self, candidate: &[Run], glimpse: Option<&Glimpse>, document_error: f64) -> Vec<Seen> {
+        let mut seen = self.level.as_ref().map(|level| level.difference(candidate, glimpse)).unwrap_or_default();
+        for account in &mut seen {
+            account.error = (account.error * self.widen).hypot(document_error);
+        }
+        seen
+    }
+
+    /// The same over all accounts. This is what [`Belief::learn`] learns from. `None` before champion and candidate have run.
     pub fn found(&self, candidate: &[Run], glimpse: Option<&Glimpse>) -> Option<(f64, f64)> {
-        let (estimate, error) = self.level.as_ref()?.difference(candidate, glimpse)?;
-        Some((estimate, error * self.widen))
+        Seen::overall(&self.seen(candidate, glimpse, 0.0))
     }
 
     /// What is believed of each part of an experiment after its runs; of a fresh idea (`parts` empty) there is one.
     pub fn after(&self, parts: &[Mixture], candidate: &[Run], glimpse: Option<&Glimpse>) -> Vec<Mixture> {
-        let Some((estimate, error)) = self.found(candidate, glimpse) else {
+        self.each(parts, &self.seen(candidate, glimpse, 0.0))
+    }
+
+    fn each(&self, parts: &[Mixture], seen: &[Seen]) -> Vec<Mixture> {
+        if seen.is_empty() {
             return if parts.is_empty() { vec![self.belief.fresh()] } else { parts.to_vec() };
-        };
+        }
         if parts.len() < 2 {
-            return vec![self.prior(parts).after(estimate, error)];
+            return vec![self.prior(parts).after(seen)];
         }
         (0..parts.len())
             .map(|i| {
                 let others: Vec<Mixture> =
                     parts.iter().enumerate().filter(|(j, _)| *j != i).map(|(_, part)| part.clone()).collect();
-                parts[i].given_sum(&self.prior(&others), estimate, error)
+                parts[i].given_sum(&self.prior(&others), seen)
             })
             .collect()
     }
 
     fn weigh(&self, change: &Change, parts: &[Mixture], candidate: &[Run]) -> Option<Weighed> {
-        let (estimate, error) = self.found(candidate, None)?;
         let found = difference(candidate, self.reference.champion(), self.noise)?;
-        let error = error.hypot(found.document_error);
+        let seen = self.seen(candidate, None, found.document_error);
+        if seen.is_empty() {
+            return None;
+        }
         let least = self.rules.least_effect_of(change.lines_added, change.lines_removed);
-        let after = self.prior(parts).after(estimate, error);
-        let each = self.after(parts, candidate, None);
+        let after = self.prior(parts).after(&seen);
+        let each = self.each(parts, &seen);
         let share = least / each.len() as f64;
         Some(Weighed {
             found,
@@ -174,7 +201,7 @@ pub fn next(known: &Known, change: &Change, parts: &[Mixture], candidate: &[Run]
     if !room {
         return settle(known, &weighed, Verdict::Inconclusive, "left open, it has had its trials", story);
     }
-    if known.rules.combine && parts.is_empty() && trials == 1 && weighed.worth < ALONE {
+    if known.combines() && parts.is_empty() && trials == 1 && weighed.worth < ALONE {
         return settle(
             known,
             &weighed,
@@ -268,6 +295,31 @@ pub fn champion_first(known: &Known, candidate: &[Run]) -> Option<u32> {
     (0.5 * pair > alone).then_some(fresh)
 }
 
+/// The seed under which the champion is to be run to see whether the machine is still the same, where a fresh seed shows that as well as
+/// one that it has had: where its run is expected to within the sd of a paired difference, by which a repetition is judged. Such a
+/// run tells of the champion's level too, a repetition of nothing else. `None`: a repetition is sharper.
+pub fn fresh_watch(known: &Known) -> Option<u32> {
+    let level = known.level.as_ref()?;
+    let champion = known.reference.champion();
+    let fresh = (0..SEARCH_SEEDS).find(|seed| !champion.iter().any(|run| run.seed == *seed))?;
+    (level.expected(fresh).1 <= known.noise.pair_sd()).then_some(fresh)
+}
+
+/// Why a run of the champion under a seed that it had not had shows that the machine may have changed; `None`: it does not. By chance it
+/// does less than once in ten thousand times where runs are normal.
+pub fn unexpected(known: &Known, seed: u32, val_bpb: f64) -> Option<String> {
+    let (expected, sd) = known.level.as_ref()?.expected(seed);
+    let (difference, bound) = (val_bpb - expected, FAR_OFF * sd * known.widen);
+    (difference.abs() > bound).then(|| {
+        format!(
+            "{difference:+.5} bits per byte from the {expected:.5} that all other runs let expect, beyond {bound:.5}"
+        )
+    })
+}
+
+/// A run of the champion is off when it differs by more than so many standard deviations from what it should be.
+const FAR_OFF: f64 = 4.0;
+
 /// Whether a trial may be ended because its experiment is hopeless by what its curve promises, in words. What only removes lines need
 /// be no gain: it is hopeless when it is hardly no worse than the campaign's margin.
 pub fn hopeless(
@@ -277,8 +329,9 @@ pub fn hopeless(
     candidate: &[Run],
     glimpse: &Glimpse,
 ) -> Option<String> {
-    let (estimate, error) = known.found(candidate, Some(glimpse))?;
-    let after = known.prior(parts).after(estimate, error);
+    let seen = known.seen(candidate, Some(glimpse), 0.0);
+    let (estimate, _) = Seen::overall(&seen)?;
+    let after = known.prior(parts).after(&seen);
     let least = known.rules.least_effect_of(change.lines_added, change.lines_removed);
     let (bar, what) = if change.simplifies() {
         (

@@ -2,7 +2,8 @@
 //!
 //! Under the model of [`super::noise`] a seed that both ran under gives a pair of correlated values, a seed of one alone a single value.
 //! Generalised least squares (Aitken, 1936) over both means weighs them exactly; the champion's runs under other seeds therefore help
-//! in two ways, directly and by telling how far off its run under the shared seed was. The held-out text is a sample too: the part of
+//! in two ways, directly and by telling how far off its run under the shared seed was. How sharp pairs are is moderated by how the
+//! candidate's own scatter ([`super::spread`]). The held-out text is a sample too: the part of
 //! it is the paired ratio estimator over documents (Cochran, Sampling Techniques, chapter 6), robust to documents of any length.
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::Run;
 use super::distributions::student_quantile;
 use super::noise::Noise;
+use super::spread::Scatter;
 use crate::flow::DocumentLoss;
 
 /// Candidate less champion, bits per byte; negative is better.
@@ -73,14 +75,18 @@ impl Information {
     fn determinant(&self) -> f64 {
         self.candidate * self.champion - self.shared * self.shared
     }
+
+    /// Variance of the difference of the two means over seeds.
+    fn variance(&self, noise: &Noise) -> f64 {
+        let run = noise.seed_variance + noise.rest_variance;
+        run * (self.candidate + self.champion + 2.0 * self.shared) / self.determinant()
+    }
 }
 
 impl Layout {
     /// Variance of the difference of the two means over seeds.
     pub(super) fn variance(self, noise: &Noise) -> f64 {
-        let information = Information::of(self, noise.correlation());
-        let run = noise.seed_variance + noise.rest_variance;
-        run * (information.candidate + information.champion + 2.0 * information.shared) / information.determinant()
+        Information::of(self, noise.correlation()).variance(noise)
     }
 }
 
@@ -109,11 +115,11 @@ pub fn difference(candidate: &[Run], champion: &[Run], noise: &Noise) -> Option<
     let paired = ours.keys().filter(|seed| theirs.contains_key(seed)).count() as u32;
     let (candidate_runs, champion_runs) = (ours.len() as u32, theirs.len() as u32);
     let layout = Layout { paired, candidate_only: candidate_runs - paired, champion_only: champion_runs - paired };
-    let information = Information::of(layout, noise.correlation());
+    let pairs: Vec<f64> = ours.iter().filter_map(|(seed, value)| Some(value - theirs.get(seed)?)).collect();
 
     // Scores, about a common origin for the sake of rounding.
     let origin = theirs.values().sum::<f64>() / f64::from(champion_runs);
-    let score = |own: &BTreeMap<u32, f64>, other: &BTreeMap<u32, f64>| -> f64 {
+    let score = |information: &Information, own: &BTreeMap<u32, f64>, other: &BTreeMap<u32, f64>| -> f64 {
         own.iter()
             .map(|(seed, value)| match other.get(seed) {
                 Some(partner) => information.own * (value - origin) + information.partner * (partner - origin),
@@ -121,12 +127,26 @@ pub fn difference(candidate: &[Run], champion: &[Run], noise: &Noise) -> Option<
             })
             .sum()
     };
-    let (a, b) = (score(&ours, &theirs), score(&theirs, &ours));
-    let determinant = information.determinant();
-    let estimate = ((information.champion + information.shared) * a - (information.candidate + information.shared) * b)
-        / determinant;
-
-    let seeds = layout.variance(noise);
+    // Per ratio that the candidate's pairs may have: its probability, the estimate and the variance over seeds.
+    let told: Vec<(f64, f64, f64)> = noise
+        .spread
+        .ratios(Scatter::of(&pairs).as_ref(), noise.pair_sd().powi(2))
+        .map(|(ratio, weight)| {
+            // Pairs that are calmer are more alike; wilder ones are noisier runs.
+            let correlation = 1.0 - ratio.min(1.0) * (1.0 - noise.correlation());
+            let information = Information::of(layout, correlation);
+            let (a, b) = (score(&information, &ours, &theirs), score(&information, &theirs, &ours));
+            let (candidate, champion) =
+                (information.candidate + information.shared, information.champion + information.shared);
+            let estimate = (champion * a - candidate * b) / information.determinant();
+            (weight, estimate, ratio.max(1.0) * information.variance(noise))
+        })
+        .collect();
+    let total: f64 = told.iter().map(|(weight, _, _)| weight).sum();
+    let estimate = told.iter().map(|(weight, estimate, _)| weight * estimate).sum::<f64>() / total;
+    let seeds =
+        told.iter().map(|(weight, found, variance)| weight * (variance + (found - estimate).powi(2))).sum::<f64>()
+            / total;
     // What is lost must not make a difference look surer.
     let documents = match documents(candidate, champion, era) {
         Documents::Both => document_variance(candidate, champion, era),
@@ -217,12 +237,14 @@ fn same_documents(some: &[DocumentLoss], others: &[DocumentLoss]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stats::spread::Spread;
 
     fn noise(run_sd: f64, correlation: f64) -> Noise {
         let run = run_sd * run_sd;
         Noise {
             seed_variance: correlation * run,
             rest_variance: (1.0 - correlation) * run,
+            spread: Spread::alike(),
             run_degrees: 1e6,
             pair_degrees: 1e6,
             runs: 0,
@@ -268,6 +290,26 @@ mod tests {
         assert!((found.estimate + 0.01).abs() < 1e-12, "{found:?}");
         assert_eq!((found.candidate_runs, found.champion_runs, found.paired), (3, 3, 3));
         assert!(found.interval.0 < found.estimate && found.estimate < found.interval.1);
+    }
+
+    #[test]
+    fn pairs_that_agree_are_trusted_more_and_those_that_do_not_less() {
+        let scatters = [1e-9, 1e-9, 1e-9, 1e-6, 2e-6, 1e-6].map(|squares| Scatter { squares, degrees: 2.0 });
+        let pooled = noise(0.001, 0.5);
+        let noise = Noise { spread: Spread::learn(&scatters, 1e-6), ..pooled };
+        let champion = runs(&[(0, 1.002), (1, 1.0), (2, 0.998)]);
+        let error = |noise: &Noise, differences: [f64; 3]| {
+            let candidate: Vec<Run> = champion
+                .iter()
+                .zip(differences)
+                .map(|(run, difference)| Run { val_bpb: run.val_bpb + difference, ..run.clone() })
+                .collect();
+            difference(&candidate, &champion, noise).unwrap().standard_error
+        };
+        let (calm, wild) = ([0.0, 0.000_02, -0.000_02], [0.003, -0.002, 0.004]);
+        assert!((error(&pooled, calm) - error(&pooled, wild)).abs() < 1e-12);
+        assert!(error(&noise, calm) < 0.3 * error(&pooled, calm), "{}", error(&noise, calm));
+        assert!(error(&noise, wild) > 1.05 * error(&pooled, wild), "{}", error(&noise, wild));
     }
 
     #[test]

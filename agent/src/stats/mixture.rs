@@ -1,7 +1,8 @@
 //! Mixtures of normal distributions: what may be true of an effect, before and after something was seen of it.
 //!
-//! All of it is exact arithmetic on normal distributions (Gelman et al., Bayesian Data Analysis, chapters 2 and 22), but for
-//! [`Mixture::given_sum`], which gives each part one normal distribution with the exact mean and variance.
+//! All of it is exact arithmetic on normal distributions (Gelman et al., Bayesian Data Analysis, chapters 2 and 22), but that each part
+//! stays one normal distribution, with the exact mean and variance, where several accounts of what was seen, or of the other effect in
+//! a sum, make it a mixture itself.
 
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +18,32 @@ pub struct Part {
     pub mean: f64,
     /// Bits per byte.
     pub sd: f64,
+}
+
+/// What was seen of an effect where one of several accounts of how it was seen is right.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Seen {
+    /// Probability of this account, in proportion.
+    pub weight: f64,
+    /// Bits per byte.
+    pub estimate: f64,
+    /// Its normal standard error by this account.
+    pub error: f64,
+}
+
+impl Seen {
+    /// One account for certain.
+    pub fn surely(estimate: f64, error: f64) -> [Seen; 1] {
+        [Seen { weight: 1.0, estimate, error }]
+    }
+
+    /// Mean and sd of what was seen, over all accounts.
+    pub fn overall(seen: &[Seen]) -> Option<(f64, f64)> {
+        let total: f64 = seen.iter().map(|seen| seen.weight).sum();
+        let mean = seen.iter().map(|seen| seen.weight * seen.estimate).sum::<f64>() / total;
+        let square = |seen: &Seen| seen.weight * (seen.error.powi(2) + (seen.estimate - mean).powi(2));
+        (total > 0.0).then(|| (mean, (seen.iter().map(square).sum::<f64>() / total).sqrt()))
+    }
 }
 
 /// A distribution of true effects; the weights add up to 1.
@@ -41,14 +68,19 @@ impl Mixture {
         Self { parts }
     }
 
-    /// What is believed after an estimate with this (normal) standard error.
-    pub fn after(&self, estimate: f64, standard_error: f64) -> Mixture {
-        let noise = standard_error * standard_error;
-        let logs: Vec<f64> = self.parts.iter().map(|part| log_likelihood(part, estimate, noise)).collect();
-        Mixture::new(weighed(&logs).zip(&self.parts).map(|(weight, part)| {
-            let share = pull(part.sd * part.sd, noise);
-            Part { weight, mean: part.mean + share * (estimate - part.mean), sd: standard_error * share.sqrt() }
-        }))
+    /// What is believed after something was seen. Each part stays one normal distribution, with the exact mean and variance over all
+    /// accounts.
+    pub fn after(&self, seen: &[Seen]) -> Mixture {
+        let accounts: Vec<(&Seen, &Part)> =
+            seen.iter().flat_map(|seen| self.parts.iter().map(move |part| (seen, part))).collect();
+        let logs: Vec<f64> = accounts.iter().map(|(seen, part)| log_likelihood(part, seen)).collect();
+        let mut sums = vec![Sums::default(); self.parts.len()];
+        for (k, (weight, (seen, part))) in weighed(&logs).zip(&accounts).enumerate() {
+            let share = pull(part.sd * part.sd, seen.error * seen.error);
+            let mean = part.mean + share * (seen.estimate - part.mean);
+            sums[k % self.parts.len()].add(weight, mean, seen.error * seen.error * share);
+        }
+        Mixture::new(sums.iter().filter_map(Sums::part))
     }
 
     /// The sum of two independent effects.
@@ -62,32 +94,29 @@ impl Mixture {
         }))
     }
 
-    /// What is believed of this effect after an estimate of its sum with an independent one.
-    pub fn given_sum(&self, other: &Mixture, estimate: f64, standard_error: f64) -> Mixture {
-        let noise = standard_error * standard_error;
-        let pairs: Vec<(usize, &Part)> =
-            (0..self.parts.len()).flat_map(|i| other.parts.iter().map(move |part| (i, part))).collect();
-        let logs: Vec<f64> = pairs
+    /// What is believed of this effect after something was seen of its sum with an independent one.
+    pub fn given_sum(&self, other: &Mixture, seen: &[Seen]) -> Mixture {
+        let accounts: Vec<(usize, &Part, &Seen)> = seen
             .iter()
-            .map(|&(i, b)| {
+            .flat_map(|seen| other.parts.iter().map(move |part| (part, seen)))
+            .flat_map(|(part, seen)| (0..self.parts.len()).map(move |i| (i, part, seen)))
+            .collect();
+        let logs: Vec<f64> = accounts
+            .iter()
+            .map(|&(i, b, seen)| {
                 let a = &self.parts[i];
                 let sum = Part { weight: a.weight * b.weight, mean: a.mean + b.mean, sd: a.sd.hypot(b.sd) };
-                log_likelihood(&sum, estimate, noise)
+                log_likelihood(&sum, seen)
             })
             .collect();
-        // Per part of this effect: weight, mean and mean square.
-        let mut sums = vec![(0.0, 0.0, 0.0); self.parts.len()];
-        for (weight, &(i, b)) in weighed(&logs).zip(&pairs) {
+        let mut sums = vec![Sums::default(); self.parts.len()];
+        for (weight, &(i, b, seen)) in weighed(&logs).zip(&accounts) {
             let a = &self.parts[i];
-            let share = pull(a.sd * a.sd, b.sd * b.sd + noise);
-            let mean = a.mean + share * (estimate - a.mean - b.mean);
-            let square = mean * mean + a.sd * a.sd * (1.0 - share);
-            sums[i] = (sums[i].0 + weight, sums[i].1 + weight * mean, sums[i].2 + weight * square);
+            let share = pull(a.sd * a.sd, b.sd * b.sd + seen.error * seen.error);
+            let mean = a.mean + share * (seen.estimate - a.mean - b.mean);
+            sums[i].add(weight, mean, a.sd * a.sd * (1.0 - share));
         }
-        Mixture::new(sums.into_iter().filter(|sum| sum.0 > 0.0).map(|(weight, mean, square)| {
-            let mean = mean / weight;
-            Part { weight, mean, sd: (square / weight - mean * mean).max(0.0).sqrt() }
-        }))
+        Mixture::new(sums.iter().filter_map(Sums::part))
     }
 
     /// Probability of an effect below `x`, `x` itself not counted.
@@ -146,9 +175,38 @@ fn pull(variance: f64, noise: f64) -> f64 {
     if variance > 0.0 { variance / (variance + noise) } else { 0.0 }
 }
 
-fn log_likelihood(part: &Part, estimate: f64, noise: f64) -> f64 {
-    let spread = (part.sd * part.sd + noise).max(f64::MIN_POSITIVE);
-    part.weight.max(1e-300).ln() - 0.5 * spread.ln() - 0.5 * (estimate - part.mean).powi(2) / spread
+fn log_likelihood(part: &Part, seen: &Seen) -> f64 {
+    let spread = (part.sd * part.sd + seen.error * seen.error).max(f64::MIN_POSITIVE);
+    let weight = (part.weight * seen.weight).max(1e-300);
+    weight.ln() - 0.5 * spread.ln() - 0.5 * (seen.estimate - part.mean).powi(2) / spread
+}
+
+/// Weighted sums about the first mean, by which nearly equal means lose no digits.
+#[derive(Debug, Clone, Copy, Default)]
+struct Sums {
+    weight: f64,
+    origin: f64,
+    mean: f64,
+    square: f64,
+}
+
+impl Sums {
+    fn add(&mut self, weight: f64, mean: f64, variance: f64) {
+        if self.weight == 0.0 {
+            self.origin = mean;
+        }
+        let away = mean - self.origin;
+        self.weight += weight;
+        self.mean += weight * away;
+        self.square += weight * (away * away + variance);
+    }
+
+    /// The normal distribution with these moments.
+    fn part(&self) -> Option<Part> {
+        let away = self.mean / self.weight;
+        let variance = (self.square / self.weight - away * away).max(0.0);
+        (self.weight > 0.0).then(|| Part { weight: self.weight, mean: self.origin + away, sd: variance.sqrt() })
+    }
 }
 
 /// Weights of which only the logarithms are known, up to a factor.
@@ -168,7 +226,7 @@ mod tests {
     #[test]
     fn an_estimate_moves_weight_to_the_part_that_expects_it() {
         let prior = two((0.5, 0.0, 0.0), (0.5, -3.0, 0.5));
-        let after = prior.after(-3.0, 1.0);
+        let after = prior.after(&Seen::surely(-3.0, 1.0));
         // Likelihood ratio of the two by hand: exp(4.5) against 1 / sqrt(1.25).
         let odds = (4.5_f64).exp() / 1.25_f64.sqrt();
         assert!((after.below(-0.5) - odds / (1.0 + odds)).abs() < 1e-4, "{}", after.below(-0.5));
@@ -183,9 +241,28 @@ mod tests {
         assert!((sum.moments().0 + 3.0).abs() < 1e-9 && (sum.below(-4.5) - 0.25).abs() < 1e-3);
         // Both, one, none of the two: seen at -6, -3 and 0.
         for (estimate, low, high) in [(-6.0, 0.95, 1.0), (-3.0, 0.45, 0.55), (0.0, 0.0, 0.05)] {
-            let gain = miss.given_sum(&miss, estimate, 0.8).below(-0.5);
+            let gain = miss.given_sum(&miss, &Seen::surely(estimate, 0.8)).below(-0.5);
             assert!((low..=high).contains(&gain), "{estimate}: {gain}");
         }
+    }
+
+    #[test]
+    fn an_account_by_which_what_was_seen_is_likely_counts_more() {
+        let prior = two((0.5, 0.0, 0.0), (0.5, -3.0, 0.5));
+        let sharp = Seen { weight: 0.5, estimate: 0.0, error: 0.01 };
+        let blurred = Seen { weight: 0.5, estimate: -1.4, error: 1.0 };
+        let apart = [prior.after(&[sharp]), prior.after(&[blurred])].map(|after| after.below(-0.5));
+        let both = prior.after(&[sharp, blurred]).below(-0.5);
+        assert!(apart[0] < 1e-6 && apart[1] > 0.3 && both < 0.1 * apart[1], "{apart:?} {both}");
+        // Two accounts that say the same are one.
+        let one = prior.after(&Seen::surely(-2.0, 0.7));
+        let same = prior.after(&[0.2, 0.8].map(|weight| Seen { weight, estimate: -2.0, error: 0.7 }));
+        assert!(
+            (one.below(-1.0) - same.below(-1.0)).abs() < 1e-12 && (one.moments().1 - same.moments().1).abs() < 1e-12
+        );
+        let (mean, sd) = Seen::overall(&[sharp, blurred]).unwrap();
+        assert!((mean + 0.7).abs() < 1e-12 && (sd * sd - (0.5 * 1.0001 + 0.49)).abs() < 1e-9, "{mean} {sd}");
+        assert_eq!(Seen::overall(&[]), None);
     }
 
     #[test]

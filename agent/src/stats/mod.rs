@@ -1,6 +1,6 @@
 //! Decisions, as pure functions: numbers in, [`Decision`] out. No IO, no clock, no randomness.
 //!
-//! From runs to verdicts: [`noise`] says how much runs differ anyway, [`difference`] by how much two commits differ, [`reference`] what
+//! From runs to verdicts: [`noise`] says how much runs differ anyway, [`spread`] how unequally ideas scatter, [`difference`] by how much two commits differ, [`reference`] what
 //! the champion would measure by all that the night has run, [`belief`] and [`mixture`] what true effects are like, [`decide`] what to
 //! do after each trial, in the words of [`race`], [`early`] (with [`curve`]) how a trial will end by its loss curve, [`claim`] what may
 //! be said in the morning, [`calibration`] how good proposers' predictions were. All figures are in bits per byte and negative
@@ -19,6 +19,7 @@ pub mod noise;
 pub mod race;
 pub mod reference;
 pub mod rules;
+pub mod spread;
 #[cfg(test)]
 mod testing;
 

@@ -13,12 +13,16 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::rules::Rules;
+use super::spread::{Scatter, Spread};
 
 /// One run, as far as noise is concerned.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Observation {
     /// The commit, within its night (and era).
     pub group: u64,
+    /// The commit of the same night that it was compared with, its champion, where that is known.
+    #[serde(default)]
+    pub against: Option<u64>,
     /// The night; seeds of different nights are different seeds.
     pub night: u64,
     /// The seed's index in the night's list.
@@ -34,6 +38,8 @@ pub struct Noise {
     pub seed_variance: f64,
     /// Variance of the rest.
     pub rest_variance: f64,
+    /// How unequally ideas scatter about that.
+    pub spread: Spread,
     /// Degrees of freedom of the variance of one run.
     pub run_degrees: f64,
     /// Degrees of freedom of the variance of a paired difference.
@@ -112,12 +118,18 @@ impl Noise {
         Noise {
             seed_variance: (run - rest).max(0.0),
             rest_variance: rest,
+            spread: if rules.own_spread { Spread::learn(&scatters(observations), 2.0 * rest) } else { Spread::alike() },
             run_degrees: degrees_of(&|_, variance| variance.ln()),
             pair_degrees: degrees_of(&|r, variance| ((1.0 - r) * variance).ln()),
             runs: runs as u32,
             commits: commits as u32,
             contrasts: contrasts as u32,
         }
+    }
+
+    /// The same, all ideas being taken to scatter alike.
+    pub fn pooled(&self) -> Noise {
+        Noise { spread: Spread::alike(), ..*self }
     }
 
     /// sd of one run, bits per byte.
@@ -148,6 +160,24 @@ fn log_prior(i: usize) -> f64 {
 
 /// A commit's runs: seed and bits per byte.
 type Commit = Vec<(u32, f64)>;
+
+/// How the pairs of each commit with its champion scatter, under the seeds that both ran under.
+fn scatters(observations: &[Observation]) -> Vec<Scatter> {
+    let mut runs: BTreeMap<(u64, u64), BTreeMap<u32, f64>> = BTreeMap::new();
+    let mut champions: BTreeMap<(u64, u64), u64> = BTreeMap::new();
+    for seen in observations.iter().filter(|seen| seen.val_bpb.is_finite()) {
+        runs.entry((seen.night, seen.group)).or_default().entry(seen.seed).or_insert(seen.val_bpb);
+        if let Some(champion) = seen.against.filter(|champion| *champion != seen.group) {
+            champions.insert((seen.night, seen.group), champion);
+        }
+    }
+    let of = |(&(night, group), champion): (&(u64, u64), &u64)| {
+        let (ours, theirs) = (runs.get(&(night, group))?, runs.get(&(night, *champion))?);
+        let pairs: Vec<f64> = ours.iter().filter_map(|(seed, value)| Some(value - theirs.get(seed)?)).collect();
+        Scatter::of(&pairs)
+    };
+    champions.iter().filter_map(of).collect()
+}
 
 /// Commits with two or more seeds, by night, in a fixed order.
 fn nights(observations: &[Observation]) -> Vec<Vec<Commit>> {
@@ -275,7 +305,7 @@ mod tests {
             for seed in 0..seeds {
                 let rest = run_sd * (1.0 - correlation).sqrt() * lots.normal();
                 let val_bpb = 1.0 + 0.01 * group as f64 + shared[seed as usize] + rest;
-                all.push(Observation { group, night: 1, seed, val_bpb });
+                all.push(Observation { group, against: None, night: 1, seed, val_bpb });
             }
         }
         all
@@ -307,8 +337,8 @@ mod tests {
         let rules = Rules::default();
         let mut all = observed(0.0015, 0.5, 8, 6, 3);
         let before = Noise::estimate(&all, &rules);
-        all.push(Observation { group: 100, night: 1, seed: 0, val_bpb: 9.0 });
-        all.push(Observation { group: 3, night: 1, seed: 12, val_bpb: f64::NAN });
+        all.push(Observation { group: 100, against: None, night: 1, seed: 0, val_bpb: 9.0 });
+        all.push(Observation { group: 3, against: None, night: 1, seed: 12, val_bpb: f64::NAN });
         assert_eq!(Noise::estimate(&all, &rules), before);
     }
 
@@ -322,13 +352,34 @@ mod tests {
         assert!(after < 2.0 * before, "{after} after {before}");
     }
 
+    #[test]
+    fn an_idea_is_held_against_its_own_champion() {
+        let mut lots = Lots::new(9);
+        let champion: Vec<f64> = (0..6).map(|_| 0.01 * lots.normal()).collect();
+        let mut calm = Vec::new();
+        for group in 0..12 {
+            for seed in 0..3 {
+                let luck = champion[seed as usize] + 0.0002 * lots.normal();
+                let val_bpb = 1.0 + 0.001 * group as f64 + luck;
+                calm.push(Observation { group, against: Some(0), night: 1, seed, val_bpb });
+            }
+        }
+        // The same runs, of ideas whose champion is not known or is another.
+        let of = |against: Option<u64>| -> Spread {
+            let all: Vec<Observation> = calm.iter().map(|seen| Observation { against, ..*seen }).collect();
+            let scatters = scatters(&all);
+            Spread::learn(&scatters, 2.0 * 0.01_f64.powi(2))
+        };
+        assert!(of(Some(0)).wild() < 0.6 && of(None).wild() > 0.9 && of(Some(77)) == of(None), "{:?}", of(Some(0)));
+    }
+
     proptest::proptest! {
         #[test]
         fn any_figures_give_a_noise_that_can_be_used(
             figures in proptest::collection::vec((0_u64..4, 0_u64..3, 0_u32..5, -1e3..1e3_f64), 0..40)
         ) {
             let all: Vec<Observation> = figures.into_iter()
-                .map(|(group, night, seed, val_bpb)| Observation { group, night, seed, val_bpb }).collect();
+                .map(|(group, night, seed, val_bpb)| Observation { group, against: (group > 0).then_some(0), night, seed, val_bpb }).collect();
             let noise = Noise::estimate(&all, &Rules::default());
             proptest::prop_assert!(noise.run_sd() > 0.0 && noise.run_sd().is_finite());
             proptest::prop_assert!((0.0..=1.0).contains(&noise.correlation()));

@@ -9,12 +9,19 @@
 //! updated run by run (Kalman, 1960); the effect's distribution, a mixture, enters as the normal one that has the right posterior
 //! moments (assumed-density filtering, as in Minka, Expectation propagation, 2001). Everything is computed anew from the runs, because what
 //! is known of noise and effects changes with each of them.
+//!
+//! Ideas scatter unequally ([`super::spread`]): where the pairs of one have a smaller variance than is usual, `ratio` times it, its `e` is
+//! in part its champion's, `1 - ratio` times that one's run under the same seed; where they have a larger one, its own `e` is larger.
+//! How likely its runs are by each ratio, whatever the effect (restricted likelihood), says which it is, and all are accounted for.
+
+use std::collections::BTreeMap;
 
 use super::Run;
 use super::difference::newest_era;
-use super::mixture::Mixture;
+use super::mixture::{Mixture, Seen};
 use super::noise::Noise;
 use super::race::SEARCH_SEEDS;
+use super::spread::Spread;
 
 /// What a trial that was stopped early showed of how it would have ended.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -109,7 +116,10 @@ impl Reference {
         let mut level = Level::new(origin, noise);
         for entry in &self.entries {
             match entry {
-                Entry::Champion(run) => level.observe(&Point::of(run), false),
+                Entry::Champion(run) => {
+                    level.observe(&Point::of(run), false, 1.0);
+                    level.partners.insert(run.seed, run.val_bpb);
+                }
                 Entry::Settled(settled) => {
                     let points = points(&settled.runs, settled.glimpse.as_ref(), era);
                     level.settle(&points, settled.prior.as_ref().unwrap_or(fresh), settled.kept);
@@ -148,11 +158,33 @@ pub struct Level {
     mean: [f64; SIZE],
     covariance: [[f64; SIZE]; SIZE],
     rest: f64,
+    spread: Spread,
+    /// The champion's own runs, by seed.
+    partners: BTreeMap<u32, f64>,
+}
+
+/// What a run is a measure of, where the pairs of its idea have `ratio` times the usual variance: `value` is what is left of it once
+/// the champion's share is taken out, `share` the share of level and seed that is left too, `own` the variance of its own.
+struct Residue {
+    value: f64,
+    share: f64,
+    own: f64,
 }
 
 const SIZE: usize = 2 + SEARCH_SEEDS as usize;
 const LEVEL: usize = 0;
 const EFFECT: usize = 1;
+
+/// What was seen by one ratio.
+struct Compared {
+    estimate: f64,
+    error: f64,
+    /// Restricted: whatever the difference.
+    log_likelihood: f64,
+}
+
+/// Accounts by less than this share of the best one's weight are left out.
+const NEGLIGIBLE: f64 = 1e-3;
 
 /// Nothing is known of the first level: its sd in sds of a run.
 const UNKNOWN: f64 = 1e3;
@@ -164,29 +196,50 @@ impl Level {
         for (i, row) in covariance.iter_mut().enumerate().skip(2) {
             row[i] = noise.seed_variance;
         }
-        Level { origin, mean: [0.0; SIZE], covariance, rest: noise.rest_variance }
+        Level {
+            origin,
+            mean: [0.0; SIZE],
+            covariance,
+            rest: noise.rest_variance,
+            spread: noise.spread,
+            partners: BTreeMap::new(),
+        }
     }
 
     fn seed(seed: u32) -> usize {
         2 + (seed % SEARCH_SEEDS) as usize
     }
 
-    /// Covariance of everything with what a run under this seed measures.
-    fn gains(&self, seed: u32, with_effect: bool) -> [f64; SIZE] {
+    /// A run without what it has of its champion's run under the same seed.
+    fn residue(&self, point: &Point, ratio: f64) -> Residue {
+        let (value, theirs) = (point.value - self.origin, self.partners.get(&point.seed));
+        match theirs.filter(|_| ratio < 1.0) {
+            Some(theirs) => {
+                let taken = 1.0 - ratio;
+                let own = self.rest * (1.0 - taken * taken) + point.extra;
+                Residue { value: value - taken * (theirs - self.origin), share: ratio, own }
+            }
+            None => Residue { value, share: 1.0, own: self.rest * (2.0 * ratio.max(1.0) - 1.0) + point.extra },
+        }
+    }
+
+    /// Covariance of everything with what such a run measures.
+    fn gains(&self, seed: u32, share: f64, with_effect: bool) -> [f64; SIZE] {
         let i = Self::seed(seed);
         std::array::from_fn(|k| {
             let row = &self.covariance[k];
-            row[LEVEL] + row[i] + if with_effect { row[EFFECT] } else { 0.0 }
+            share * (row[LEVEL] + row[i]) + if with_effect { row[EFFECT] } else { 0.0 }
         })
     }
 
-    fn observe(&mut self, point: &Point, with_effect: bool) {
+    fn observe(&mut self, point: &Point, with_effect: bool, ratio: f64) {
         let i = Self::seed(point.seed);
-        let gains = self.gains(point.seed, with_effect);
+        let Residue { value, share, own } = self.residue(point, ratio);
+        let gains = self.gains(point.seed, share, with_effect);
         let effect = |values: &[f64; SIZE]| if with_effect { values[EFFECT] } else { 0.0 };
-        let expected = self.origin + self.mean[LEVEL] + self.mean[i] + effect(&self.mean);
-        let variance = gains[LEVEL] + gains[i] + effect(&gains) + self.rest + point.extra;
-        let surprise = (point.value - expected) / variance.max(f64::MIN_POSITIVE);
+        let expected = share * (self.mean[LEVEL] + self.mean[i]) + effect(&self.mean);
+        let variance = share * (gains[LEVEL] + gains[i]) + effect(&gains) + own;
+        let surprise = (value - expected) / variance.max(f64::MIN_POSITIVE);
         for (mean, gain) in self.mean.iter_mut().zip(&gains) {
             *mean += gain * surprise;
         }
@@ -197,17 +250,30 @@ impl Level {
         }
     }
 
-    /// Takes in what a settled experiment told; one that was kept moves the level by its effect.
+    /// Takes in what a settled experiment told; one that was kept moves the level by its effect, and its runs are the champion's.
     fn settle(&mut self, points: &[Point], prior: &Mixture, kept: bool) {
-        let Some((estimate, error)) = self.compare(points) else { return };
-        let (mean, variance) = prior.after(estimate, error).moments();
-        // The normal prior of the effect that gives these moments.
-        let seen = 1.0 / (error * error).max(f64::MIN_POSITIVE);
-        let precision = 1.0 / variance.max(f64::MIN_POSITIVE) - seen;
-        let (mean, variance) = if precision > 1e-3 * seen {
-            ((mean / variance - estimate * seen) / precision, 1.0 / precision)
+        self.take_in(points, prior, kept);
+        if kept {
+            self.partners = points.iter().map(|point| (point.seed, point.value)).collect();
+        }
+    }
+
+    fn take_in(&mut self, points: &[Point], prior: &Mixture, kept: bool) {
+        let accounts = self.accounts(points);
+        let Some(&(ratio, Seen { estimate, error, .. })) =
+            accounts.iter().max_by(|a, b| a.1.weight.total_cmp(&b.1.weight))
+        else {
+            return;
+        };
+        let seen: Vec<Seen> = accounts.iter().map(|(_, seen)| *seen).collect();
+        let (mean, variance) = prior.after(&seen).moments();
+        // The normal prior of the effect that gives these moments by the most probable account.
+        let told = 1.0 / (error * error).max(f64::MIN_POSITIVE);
+        let precision = 1.0 / variance.max(f64::MIN_POSITIVE) - told;
+        let (mean, variance) = if precision > 1e-3 * told {
+            ((mean / variance - estimate * told) / precision, 1.0 / precision)
         } else if kept {
-            (estimate, 1e3 / seen)
+            (estimate, 1e3 / told)
         } else {
             // It may be anything: it tells nothing of the level.
             return;
@@ -215,7 +281,7 @@ impl Level {
         self.mean[EFFECT] = mean;
         self.covariance[EFFECT][EFFECT] = variance;
         for point in points {
-            self.observe(point, true);
+            self.observe(point, true, ratio);
         }
         if kept {
             self.mean[LEVEL] += self.mean[EFFECT];
@@ -235,46 +301,68 @@ impl Level {
         }
     }
 
-    /// A candidate's difference from the level: best linear unbiased estimate and its standard error, by generalised least squares.
-    /// `None` without any run.
-    pub fn difference(&self, runs: &[Run], glimpse: Option<&Glimpse>) -> Option<(f64, f64)> {
-        let era = newest_era(runs).max(glimpse.map(|glimpse| glimpse.era))?;
-        self.compare(&points(runs, glimpse, era))
+    /// A candidate's difference from the level, by each ratio that its pairs may have: best linear unbiased estimate and its standard
+    /// error, by generalised least squares. Empty without any run.
+    pub fn difference(&self, runs: &[Run], glimpse: Option<&Glimpse>) -> Vec<Seen> {
+        let Some(era) = newest_era(runs).max(glimpse.map(|glimpse| glimpse.era)) else { return Vec::new() };
+        self.accounts(&points(runs, glimpse, era)).into_iter().map(|(_, seen)| seen).collect()
     }
 
-    fn compare(&self, points: &[Point]) -> Option<(f64, f64)> {
+    /// Ratios and what was seen by each.
+    fn accounts(&self, points: &[Point]) -> Vec<(f64, Seen)> {
+        let found: Vec<(f64, f64, Compared)> = self
+            .spread
+            .ratios(None, 1.0)
+            .filter_map(|(ratio, weight)| {
+                let compared = self.compare(points, ratio)?;
+                Some((ratio, weight.ln() + compared.log_likelihood, compared))
+            })
+            .collect();
+        let most = found.iter().map(|(_, log, _)| *log).fold(f64::NEG_INFINITY, f64::max);
+        found
+            .into_iter()
+            .map(|(ratio, log, Compared { estimate, error, .. })| {
+                (ratio, Seen { weight: (log - most).exp(), estimate, error })
+            })
+            .filter(|(_, seen)| seen.weight > NEGLIGIBLE)
+            .collect()
+    }
+
+    fn compare(&self, points: &[Point], ratio: f64) -> Option<Compared> {
         let count = points.len();
         if count == 0 {
             return None;
         }
-        // Cholesky factor of the covariance of the points about the level, and the solution for a vector of ones.
+        let parts: Vec<Residue> = points.iter().map(|point| self.residue(point, ratio)).collect();
+        // Cholesky factor of the covariance of the points about the level; ones and residuals, solved for on the way.
         let mut factor = vec![0.0; count * count];
-        let mut solved = vec![0.0; count];
+        let (mut ones, mut residuals) = (vec![0.0; count], vec![0.0; count]);
+        let mut log_determinant = 0.0;
         for a in 0..count {
-            let gains = self.gains(points[a].seed, false);
+            let seed = Self::seed(points[a].seed);
+            let gains = self.gains(points[a].seed, parts[a].share, false);
             for b in 0..=a {
-                let own = if a == b { self.rest + points[a].extra } else { 0.0 };
+                let own = if a == b { parts[a].own } else { 0.0 };
                 let inner: f64 = (0..b).map(|k| factor[a * count + k] * factor[b * count + k]).sum();
-                let value = gains[LEVEL] + gains[Self::seed(points[b].seed)] + own - inner;
+                let shared = parts[b].share * (gains[LEVEL] + gains[Self::seed(points[b].seed)]);
+                let value = shared + own - inner;
                 factor[a * count + b] =
                     if a == b { value.max(f64::MIN_POSITIVE).sqrt() } else { value / factor[b * count + b] };
             }
-            let inner: f64 = (0..a).map(|k| factor[a * count + k] * solved[k]).sum();
-            solved[a] = (1.0 - inner) / factor[a * count + a];
+            let residual = parts[a].value - parts[a].share * (self.mean[LEVEL] + self.mean[seed]);
+            let solve = |solved: &[f64], value: f64| {
+                let inner: f64 = (0..a).map(|k| factor[a * count + k] * solved[k]).sum();
+                (value - inner) / factor[a * count + a]
+            };
+            (ones[a], residuals[a]) = (solve(&ones, 1.0), solve(&residuals, residual));
+            log_determinant += 2.0 * factor[a * count + a].ln();
         }
-        for a in (0..count).rev() {
-            let inner: f64 = (a + 1..count).map(|k| factor[k * count + a] * solved[k]).sum();
-            solved[a] = (solved[a] - inner) / factor[a * count + a];
-        }
-        let information: f64 = solved.iter().sum();
-        let sum: f64 = points
-            .iter()
-            .zip(&solved)
-            .map(|(point, weight)| {
-                weight * (point.value - self.origin - self.mean[LEVEL] - self.mean[Self::seed(point.seed)])
-            })
-            .sum();
-        (information > 0.0).then(|| (sum / information, (1.0 / information).sqrt()))
+        let dot = |a: &[f64], b: &[f64]| -> f64 { a.iter().zip(b).map(|(a, b)| a * b).sum() };
+        let information = dot(&ones, &ones);
+        let estimate = dot(&ones, &residuals) / information;
+        let squares = dot(&residuals, &residuals) - information * estimate * estimate;
+        let log_likelihood = -0.5 * (log_determinant + information.ln() + squares.max(0.0));
+        (information > 0.0).then(|| Compared { estimate, error: (1.0 / information).sqrt(), log_likelihood })
     }
 
     /// Standard error of a candidate's difference, had it runs under these seeds and the champion one more under each of `more`.
@@ -282,9 +370,16 @@ impl Level {
         let at = |&seed: &u32| Point { seed, value: self.origin, extra: 0.0 };
         let mut then = self.clone();
         for seed in more {
-            then.observe(&at(seed), false);
+            then.observe(&at(seed), false, 1.0);
         }
-        then.compare(&seeds.iter().map(at).collect::<Vec<_>>()).map(|(_, error)| error)
+        then.compare(&seeds.iter().map(at).collect::<Vec<_>>(), 1.0).map(|compared| compared.error)
+    }
+
+    /// What the champion is expected to measure under this seed, and the sd about that, bits per byte.
+    pub fn expected(&self, seed: u32) -> (f64, f64) {
+        let gains = self.gains(seed, 1.0, false);
+        let i = Self::seed(seed);
+        (self.origin + self.mean[LEVEL] + self.mean[i], (gains[LEVEL] + gains[i] + self.rest).max(0.0).sqrt())
     }
 
     /// Variance of a run about its seed's part, (bits per byte)^2: the least that a difference from a known level can have.

@@ -33,10 +33,12 @@ pub struct Rules {
     pub least_effect_per_line: f64,
     /// A change that only removes lines is kept when it is, with 95 % confidence, no worse than this. Default 0.001.
     pub margin: f64,
-    /// Whether a promising experiment waits after its first trial for another near miss to be tried together with. Default true; to be
-    /// false where no proposer combines near misses.
+    /// Whether a promising experiment waits after its first trial for another near miss to be tried together with, where a second trial of
+    /// its own would tell little. Default true; to be false where no proposer combines near misses.
     pub combine: bool,
-    /// Trials between two repetitions of the champion that watch for drift; 0: never. Default 12.
+    /// Whether an idea's own pairs have a say in how sharp they are; false: all ideas are taken to scatter alike. Default true.
+    pub own_spread: bool,
+    /// Trials without a run of the champion after which one watches for drift; 0: never. Default 12.
     pub drift_every: u32,
     /// Whether hopeless trials are stopped early. Default true.
     pub early_stop: bool,
@@ -60,6 +62,7 @@ impl Default for Rules {
             least_effect_per_line: 0.000_005,
             margin: 0.001,
             combine: true,
+            own_spread: true,
             drift_every: 12,
             early_stop: true,
             early_spare: 0.1,

@@ -112,6 +112,11 @@ impl Machine {
         if let Some(why) = why_not {
             return self.break_off(why, effects);
         }
+        // A run of the champion that the first trial needed may have made it due to be watched: before that trial, as after a restart.
+        let fresh = self.contest.as_ref().is_some_and(|contest| !contest.begun && contest.without.is_none());
+        if fresh && self.watch_champion(effects) {
+            return;
+        }
         let Some(contest) = &self.contest else { return };
         if contest.without.is_some() {
             return self.go_on_without(effects);
@@ -178,7 +183,7 @@ impl Machine {
     /// A trial of the experiment was vouched for.
     pub(super) fn candidate_ran(&mut self, trial: Trial, measured: Measured) {
         let (number, seed, val_bpb) = (trial.launch.number, trial.seed, measured.verified.val_bpb);
-        self.knowledge.ran(&self.rules, number, self.era, seed, val_bpb);
+        self.knowledge.ran(&self.rules, (number, self.champion.number), self.era, seed, val_bpb);
         let Some(contest) = &mut self.contest else { return };
         contest.runs.push(Run { seed, val_bpb, era: self.era, documents: measured.documents });
         contest.steps.push(trial.steps);

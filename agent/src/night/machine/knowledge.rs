@@ -78,10 +78,10 @@ impl Knowledge {
         Known::at(rules, &self.belief, &self.noise, reference, level)
     }
 
-    /// Learns from a run of this night.
-    pub fn ran(&mut self, rules: &Rules, number: u32, era: u32, seed: u32, val_bpb: f64) {
-        let (group, night) = (u64::from(number), u64::from(era));
-        self.observations.push(Observation { group, night, seed, val_bpb });
+    /// Learns from a run of this night, of an experiment while `champion` was what it was compared with.
+    pub fn ran(&mut self, rules: &Rules, (number, champion): (u32, u32), era: u32, seed: u32, val_bpb: f64) {
+        let (group, night, against) = (u64::from(number), u64::from(era), Some(u64::from(champion)));
+        self.observations.push(Observation { group, against, night, seed, val_bpb });
         let runs = self.runs_of.entry((group, night)).or_default();
         *runs += 1;
         if *runs > 1 {

@@ -85,7 +85,7 @@ pub struct Machine {
     searched: BTreeSet<u32>,
     /// Stretches of the night between which the machine changed.
     era: u32,
-    /// Trials since the champion last repeated one of its seeds; one that was stopped early counts by the part that ran.
+    /// Trials since the champion last ran; one that was stopped early counts by the part that ran.
     since_drift_watch: f64,
     knowledge: Knowledge,
     /// What everything that ran in this era tells of the champion's level.

@@ -7,7 +7,7 @@ use super::{Machine, Phase};
 use crate::night::messages::{Effect, Ending, Measured, Settled};
 use crate::stats;
 use crate::stats::Run;
-use crate::stats::noise::Noise;
+use crate::stats::decide;
 use crate::stats::race::SEARCH_SEEDS;
 
 /// Trials of the champion in a row that may fail before it is no measure any more.
@@ -34,6 +34,9 @@ pub(super) struct Reign {
     pub failures: u32,
     /// How often it was repeated.
     pub repetitions: usize,
+    /// Where its last run was so far from what all others let expect that it is to be repeated next: the sd of a pair before that run,
+    /// which makes the noise look larger than it is if the machine has changed.
+    pub doubted: Option<f64>,
 }
 
 impl Reign {
@@ -81,16 +84,19 @@ pub(super) fn unmasked(number: u32, seed: u32, words: &str) -> Ending {
 }
 
 /// Why a repetition under one seed shows that the machine has changed; `None`: it does not. Values in bits per byte.
-fn drift(first: (f64, u64), again: (f64, u64), noise: &Noise) -> Option<String> {
-    let (difference, bound) = (again.0 - first.0, FAR_OFF * noise.pair_sd());
-    let (steps_first, steps_again) = (first.1 as f64, again.1 as f64);
+fn drift(first: (f64, u64), again: (f64, u64), pair_sd: f64) -> Option<String> {
+    let (difference, bound) = (again.0 - first.0, FAR_OFF * pair_sd);
     if difference.abs() > bound {
-        Some(format!("{difference:+.5} bits per byte from what it had been, beyond {bound:.5}"))
-    } else if steps_again.min(steps_first) < LEAST_SHARE_OF_STEPS * steps_again.max(steps_first) {
-        Some(format!("{} steps of training in the time in which it had done {}", again.1, first.1))
-    } else {
-        None
+        return Some(format!("{difference:+.5} bits per byte from what it had been, beyond {bound:.5}"));
     }
+    slower(first.1, again.1)
+}
+
+/// Whether the same commit did so many steps more or fewer that the machine is another.
+fn slower(first: u64, again: u64) -> Option<String> {
+    let (least, most) = (first.min(again) as f64, first.max(again) as f64);
+    (least < LEAST_SHARE_OF_STEPS * most)
+        .then(|| format!("{again} steps of training in the time in which it had done {first}"))
 }
 
 impl Machine {
@@ -130,7 +136,17 @@ impl Machine {
             self.try_out(Role::Champion, seed, effects);
             return true;
         }
-        let due = self.rules.drift_every > 0 && self.since_drift_watch >= f64::from(self.rules.drift_every);
+        let due = self.rules.drift_every > 0
+            && (self.since_drift_watch >= f64::from(self.rules.drift_every) || self.reign.doubted.is_some());
+        // Where a run under a fresh seed shows as well whether the machine is the same, it tells of the champion too. What looks off
+        // is repeated: that alone begins an era.
+        if due
+            && self.reign.doubted.is_none()
+            && let Some(seed) = decide::fresh_watch(&self.known()).filter(|seed| !self.reign.fails_under(*seed))
+        {
+            self.try_out(Role::Champion, seed, effects);
+            return true;
+        }
         if due && let Some(seed) = self.reign.seed_to_repeat() {
             self.try_out(Role::DriftWatch, seed, effects);
             return true;
@@ -141,7 +157,10 @@ impl Machine {
     /// The champion was measured under a seed that it had not had.
     pub(super) fn champion_ran(&mut self, trial: &Trial, measured: Measured, effects: &mut Vec<Effect>) {
         let (seed, val_bpb) = (trial.seed, measured.verified.val_bpb);
-        self.knowledge.ran(&self.rules, self.champion.number, self.era, seed, val_bpb);
+        let own = (self.champion.number, self.champion.number);
+        self.doubt(seed, (val_bpb, trial.steps), effects);
+        self.since_drift_watch = 0.0;
+        self.knowledge.ran(&self.rules, own, self.era, seed, val_bpb);
         let run = Run { seed, val_bpb, era: self.era, documents: measured.documents };
         self.reference.champion_ran(run.clone());
         self.reign.runs.push(run);
@@ -153,15 +172,33 @@ impl Machine {
         }
     }
 
+    /// Whether a run under a fresh seed is so far from what is expected that the machine may have changed. While the night's start is
+    /// measured too little is known for that.
+    fn doubt(&mut self, seed: u32, (val_bpb, steps): (f64, u64), effects: &mut Vec<Effect>) {
+        let started = self.champion.number > 0 || self.reign.runs.len() >= self.rules.champion_seeds as usize;
+        if !started || self.rules.drift_every == 0 || self.reign.runs.is_empty() {
+            return;
+        }
+        let first = self.reign.steps.first().copied().unwrap_or(steps);
+        let why = decide::unexpected(&self.known(), seed, val_bpb).or_else(|| slower(first, steps));
+        let Some(why) = why else { return };
+        self.reign.doubted = Some(self.knowledge.noise.pair_sd());
+        effects.push(Effect::Warn {
+            text: format!("the champion, run under another seed, came out with {why}; it repeats a seed that it has had, to see whether the machine has changed"),
+        });
+    }
+
     /// The champion has repeated a seed. The repetition itself is no run: what training does anew under one seed is not what it
     /// would do under another.
     pub(super) fn watch_drift(&mut self, seed: u32, val_bpb: f64, steps: u64, effects: &mut Vec<Effect>) {
         self.since_drift_watch = 0.0;
+        let pair_sd = self.knowledge.noise.pair_sd();
+        let pair_sd = self.reign.doubted.take().map_or(pair_sd, |before| before.min(pair_sd));
         self.reign.failures = 0;
         self.reign.repetitions += 1;
         let Some(at) = self.reign.runs.iter().position(|run| run.seed == seed) else { return };
         let first = (self.reign.runs[at].val_bpb, self.reign.steps.get(at).copied().unwrap_or(steps));
-        let Some(why) = drift(first, (val_bpb, steps), &self.knowledge.noise) else { return };
+        let Some(why) = drift(first, (val_bpb, steps), pair_sd) else { return };
         let why = format!("the champion, run again under a seed that it had had, came out with {why}");
         self.begin_era(&why, effects);
     }
@@ -218,6 +255,7 @@ impl Machine {
         let number = self.champion.number;
         if trial.role == Role::DriftWatch {
             self.since_drift_watch = 0.0;
+            self.reign.doubted = None;
         }
         self.reign.failed.push(trial.seed);
         self.reign.failures += 1;
@@ -238,6 +276,7 @@ impl Machine {
 mod tests {
     use super::*;
     use crate::stats::Rules;
+    use crate::stats::noise::Noise;
 
     #[test]
     fn only_what_noise_does_not_explain_is_drift() {
@@ -254,7 +293,7 @@ mod tests {
             // A trainer that counts no steps.
             ((1.0, 0), (1.0, 0), false),
         ] {
-            assert_eq!(drift(first, again, &noise).is_some(), drifted, "{first:?} {again:?}");
+            assert_eq!(drift(first, again, noise.pair_sd()).is_some(), drifted, "{first:?} {again:?}");
         }
     }
 }

@@ -244,6 +244,8 @@ impl Machine {
         self.combined.insert(contest.number, u32::try_from(ideas).unwrap_or(u32::MAX));
         self.knowledge.early.new_reference(&contest.looks);
         self.reign = Reign::new(contest.runs, contest.steps);
+        // All of its runs are new.
+        self.since_drift_watch = 0.0;
         self.crowned = Some(contest.executable);
         self.fruitless = 0;
     }

@@ -1,5 +1,6 @@
 use super::*;
 use crate::stats::mixture::Part;
+use crate::stats::spread::Spread;
 
 const SD: f64 = 0.0015;
 
@@ -12,6 +13,7 @@ fn noise(correlation: f64) -> Noise {
     Noise {
         seed_variance: correlation * SD * SD,
         rest_variance: (1.0 - correlation) * SD * SD,
+        spread: Spread::alike(),
         run_degrees: 200.0,
         pair_degrees: 200.0,
         ..Noise::expected(&Rules::default())
@@ -58,6 +60,23 @@ fn a_fresh_idea_is_kept_on_two_trials_dropped_on_one_or_waits() {
         let known = Known::new(rules, &belief, &noise, &reference);
         let step = next(&known, &Change::default(), &[], &runs(differences), &[]);
         assert_eq!(says(&step), expected, "{differences:?}: {step:?}");
+    }
+}
+
+#[test]
+fn what_a_second_trial_tells_waits_for_no_other() {
+    let rules = Rules::default();
+    let belief = Belief::new(&rules);
+    for (correlation, pair_degrees, difference, expected) in [
+        (0.0, 200.0, -0.003, "near miss"),
+        // How much runs differ is hardly known yet: another pair tells that too.
+        (0.0, 5.0, -0.003, "again"),
+        (0.95, 200.0, -0.0009, "again"),
+    ] {
+        let (noise, reference) = (Noise { pair_degrees, ..noise(correlation) }, champion(6));
+        let known = Known::new(&rules, &belief, &noise, &reference);
+        let step = next(&known, &Change::default(), &[], &runs(&[difference]), &[]);
+        assert_eq!(says(&step), expected, "{correlation}: {step:?}");
     }
 }
 

@@ -297,7 +297,7 @@ fn a_champion_that_breaks_a_rule_under_another_seed_ends_the_night_without_a_cla
 
     // In the search, when it repeats a seed; the start, which breaks a rule, is no measure either.
     let (mut night, _) = two_kept(Limits { experiments: Some(9), ..limits });
-    night.machine.rules.drift_every = 1;
+    (night.machine.rules.drift_every, night.machine.since_drift_watch) = (1, 1.0);
     assert_eq!(train(&night.step(Event::Tick)).map(|(number, ..)| number), Some(2));
     night.step(trained(TrialEnd::Finished));
     assert!(unmasked(&night.step(rejected())));

@@ -140,14 +140,14 @@ fn a_machine_that_changes_begins_an_era_and_the_night_goes_on() {
 
 #[test]
 fn what_is_stopped_early_counts_for_the_watch_by_the_part_that_ran() {
-    let rules = Rules { drift_every: 2, ..rules() };
+    let rules = Rules { drift_every: 1, ..rules() };
     let mut night = Script::new(Limits { experiments: None, ..limits() }, rules);
     night.measure_start(2.0);
     night.make(1);
     night.make(2);
     // Some seconds short of a trial, which is evaluated too.
     night.step(trained(TrialEnd::StoppedEarly { message: "far behind".to_owned() }));
-    assert_eq!(trains(&night.step(Event::Settled { number: 1 })), [(2, 0)], "two whole trials have not gone by");
+    assert_eq!(trains(&night.step(Event::Settled { number: 1 })), [(2, 0)], "no whole trial has gone by");
     night.make(3);
     night.trial(2.5);
     assert_eq!(trains(&night.step(Event::Settled { number: 2 })), [(0, 0)]);

@@ -91,16 +91,19 @@ fn a_start_that_was_measured_and_not_recorded_is_recorded() {
 
 #[test]
 fn a_champion_whose_executable_is_gone_is_built_before_its_next_trial() {
+    let decision = crate::stats::untested(Verdict::Discarded, "worse".to_owned());
+    let dropped = PastDecision { standing: standing(2, None), without: None, decision, after: 4 };
     let start = Start {
-        decisions: kept(),
+        decisions: [kept(), vec![dropped]].concat(),
         trials: vec![
             past(0, 1, 0, Came::Verified(measured(2.0))),
             past(1, 1, 0, Came::Verified(measured(1.9))),
             past(1, 2, 1, Came::Nothing),
+            past(2, 1, 0, Came::Verified(measured(2.5))),
         ],
         unsettled: None,
-        next_number: 2,
-        settled: 1,
+        next_number: 3,
+        settled: 2,
         ..cut_off(1, None, Came::Nothing)
     };
     let rules = Rules { drift_every: 1, ..rules() };

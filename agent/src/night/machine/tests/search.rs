@@ -85,7 +85,7 @@ fn no_run_of_a_new_champion_is_spent_on_what_is_known() {
 #[test]
 fn the_champion_is_repeated_now_and_then_and_a_change_begins_an_era() {
     for (again, steps, drifted) in [(2.0, 1, false), (2.5, 1, true), (2.0, 100, true)] {
-        let rules = Rules { drift_every: 2, ..rules() };
+        let rules = Rules { drift_every: 1, ..rules() };
         let mut night = Script::new(Limits { experiments: None, ..limits() }, rules);
         night.measure_start(2.0);
         let effects = night.make(1);
@@ -93,7 +93,7 @@ fn the_champion_is_repeated_now_and_then_and_a_change_begins_an_era() {
         night.make(2);
         night.trial(2.5);
         let effects = night.step(Event::Settled { number: 1 });
-        assert_eq!(trains(&effects), [(0, 0)], "two trials have gone by");
+        assert_eq!(trains(&effects), [(0, 0)], "a trial has gone by since the champion ran");
         night.step(trained_with(TrialEnd::Finished, steps));
         let effects = night.step(evaluated(again));
         let warned = effects.iter().any(|effect| matches!(effect, Effect::Warn { .. }));
@@ -106,6 +106,29 @@ fn the_champion_is_repeated_now_and_then_and_a_change_begins_an_era() {
         // After a change the champion is measured anew before a candidate is.
         assert_eq!((launch.number, *seed, *era), if drifted { (0, 0, 1) } else { (2, 0, 0) });
         assert!(drifted || night.machine.reign.runs.len() == 1, "a repetition is no run");
+    }
+}
+
+#[test]
+fn a_run_of_the_champion_that_nothing_lets_expect_is_repeated_next() {
+    for (found, doubted) in [(2.0005, false), (2.5, true)] {
+        let rules = Rules { drift_every: 12, ..rules() };
+        let mut night = Script::new(Limits { experiments: None, ..limits() }, rules);
+        night.measure_start(2.0);
+        night.make(1);
+        let effects = night.trial(1.99);
+        assert_eq!(trains(&effects), [(0, 1)], "a fresh pair tells most");
+        let mut effects = night.trial(found);
+        let warned = effects.iter().any(|effect| matches!(effect, Effect::Warn { .. }));
+        assert_eq!((warned, night.machine.reign.doubted.is_some()), (doubted, doubted), "{found}");
+        // What has begun goes on first.
+        while settled(&effects).is_none() {
+            effects = night.trial(found + 0.1);
+        }
+        night.make(2);
+        let effects = night.step(Event::Settled { number: 1 });
+        let next = if doubted { (0, 0) } else { (2, 1) };
+        assert_eq!(trains(&effects).first(), Some(&next), "{found}: {effects:?}");
     }
 }
 
