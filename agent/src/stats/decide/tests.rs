@@ -71,7 +71,7 @@ fn what_a_second_trial_tells_waits_for_no_other() {
         (0.0, 200.0, -0.003, "near miss"),
         // How much runs differ is hardly known yet: another pair tells that too.
         (0.0, 5.0, -0.003, "again"),
-        (0.95, 200.0, -0.0009, "again"),
+        (0.95, 200.0, -0.0012, "again"),
     ] {
         let (noise, reference) = (Noise { pair_degrees, ..noise(correlation) }, champion(6));
         let known = Known::new(&rules, &belief, &noise, &reference);
