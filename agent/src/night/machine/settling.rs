@@ -14,7 +14,7 @@ use crate::night::messages::{Attempt, Champion, Effect, Finding, Launch, Setback
 use crate::propose;
 use crate::stats;
 use crate::stats::difference::difference;
-use crate::stats::mixture::Mixture;
+use crate::stats::mixture::{Mixture, Seen};
 use crate::stats::race;
 
 /// Left undecided, but this probable to be an improvement: worth another look later.
@@ -103,7 +103,7 @@ impl Machine {
     fn promised(&self, reason: &str, forecast: Finding) -> Option<Box<Evidence>> {
         let contest = self.contest.as_ref().filter(|contest| contest.without.is_none())?;
         let noise = &self.knowledge.noise;
-        let after = self.known().prior(&contest.parts).after(forecast.estimate, forecast.standard_error);
+        let after = self.known().prior(&contest.parts).after(&Seen::surely(forecast.estimate, forecast.standard_error));
         Some(Box::new(Evidence {
             standard_error: forecast.standard_error,
             degrees: f64::INFINITY,
