@@ -336,8 +336,8 @@ fn fates() -> Vec<(&'static str, Fate)> {
         ),
         ("faults of the machine", Fate { salt: 3, spoilt: 4, ..calm.clone() }),
         ("trials that fail", Fate { salt: 4, failing: 6, cheating: 9, ..calm.clone() }),
-        ("a machine that drifts", Fate { salt: 5, drifts_after: 14, ..calm.clone() }),
-        ("heat that stays", Fate { salt: 8, changes_after: 11, spoilt: 6, ..calm.clone() }),
+        ("a machine that drifts", Fate { salt: 35, drifts_after: 8, ..calm.clone() }),
+        ("heat that stays", Fate { salt: 16, changes_after: 11, spoilt: 6, ..calm.clone() }),
         (
             "all of it",
             Fate { salt: 7, spoilt: 7, failing: 12, cheating: 20, drifts_after: 25, changes_after: 9, ..calm },
