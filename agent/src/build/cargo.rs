@@ -12,12 +12,13 @@ const MOST_ERRORS: usize = 3;
 /// How much of each, in characters.
 const MOST_CHARACTERS: usize = 4_000;
 
-/// `--frozen`: neither the network nor the lock file is touched by a build.
-pub(super) fn arguments(binaries: &[&str]) -> Vec<String> {
-    let mut arguments =
-        vec!["build", "--frozen", "--profile", PROFILE, "--package", "trainer", "--message-format", "json"];
-    arguments.extend(binaries.iter().flat_map(|binary| ["--bin", binary]));
-    arguments.into_iter().map(str::to_owned).collect()
+/// `--frozen`: neither the network nor the lock file is touched by a build. `jobs`: so many at once; `None`: as many as there are cores.
+pub(super) fn arguments(binaries: &[&str], jobs: Option<usize>) -> Vec<String> {
+    let fixed = ["build", "--frozen", "--profile", PROFILE, "--package", "trainer", "--message-format", "json"];
+    let mut arguments: Vec<String> = fixed.into_iter().map(str::to_owned).collect();
+    arguments.extend(binaries.iter().flat_map(|binary| ["--bin".to_owned(), (*binary).to_owned()]));
+    arguments.extend(jobs.map(|jobs| format!("--jobs={jobs}")));
+    arguments
 }
 
 /// What cargo has said so far.
@@ -99,6 +100,12 @@ mod tests {
 
     fn ended(code: i32, last_words: &str) -> Ended {
         Ended { code: Some(code), last_words: last_words.to_owned() }
+    }
+
+    #[test]
+    fn a_build_beside_a_trial_uses_the_cores_that_are_left() {
+        assert!(arguments(&["trainer"], Some(3)).contains(&"--jobs=3".to_owned()));
+        assert!(!arguments(&["trainer"], None).iter().any(|argument| argument.starts_with("--jobs")));
     }
 
     #[test]

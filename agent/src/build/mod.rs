@@ -163,10 +163,9 @@ impl Builder {
         for (name, folder) in [("CARGO_TARGET_DIR", &target), ("TMPDIR", &temporary), ("HOME", &temporary)] {
             environment.push((name.to_owned(), folder.to_string_lossy().into_owned()));
         }
-        environment.extend(order.beside.map(|cores| ("CARGO_BUILD_JOBS".to_owned(), cores.to_string())));
         let job = Job {
             program: self.cargo.clone(),
-            arguments: cargo::arguments(binaries),
+            arguments: cargo::arguments(binaries, order.beside),
             policy: Some(Policy::build(&self.surroundings, &source, &target)),
             environment,
             folder: source,

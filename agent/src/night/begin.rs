@@ -15,6 +15,7 @@ use crate::conditions::read::Reader;
 use crate::conditions::watch::Patience;
 use crate::conditions::{self, Conditions};
 use crate::flow::CommitId;
+use crate::hash::sha256_file;
 use crate::records::NightRecord;
 use crate::seeds::{self, Seeds};
 use crate::setup::{Environment, Surroundings};
@@ -136,7 +137,9 @@ pub(super) fn machine_facts(environment: &Environment, workbench: &Workbench) ->
     note("libtorch", environment.libtorch.as_ref().map(|libtorch| libtorch.version.clone()));
     let gpus: Vec<&str> = environment.gpus.iter().map(|gpu| gpu.name.as_str()).collect();
     note("gpus", (!gpus.is_empty()).then(|| gpus.join(", ")));
-    note("data", workbench.held_out.sha256().get(..16).map(str::to_owned));
+    // The manifest lists the hash of every file of the prepared data.
+    let data = sha256_file(&workbench.shards.join(data::files::MANIFEST)).ok();
+    note("data", data.and_then(|sha256| Some(sha256.get(..16)?.to_owned())));
     note("device", Some(workbench.setting.device.clone()));
     note("sandbox", Some(workbench.launcher.confinement().describe()));
     note(
