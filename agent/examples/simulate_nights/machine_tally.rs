@@ -111,7 +111,7 @@ impl Tally {
         }
         let tried_again = settled.proposal.as_ref().is_some_and(|proposal| !tried_again(proposal).is_empty());
         if let Some(evidence) = decision.evidence.as_ref().filter(|_| !tried_again) {
-            let seen = decision.difference.or(evidence.forecast);
+            let seen = decision.difference.or(evidence.harm_foreseen());
             let found = |estimate| Finding { estimate, standard_error: evidence.standard_error };
             self.findings.extend(seen.map(found));
         }

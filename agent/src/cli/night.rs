@@ -236,7 +236,7 @@ pub(super) fn night_json(records: &NightRecords) -> Value {
         .filter(|experiment| experiment.id.number > 0)
         .map(|experiment| {
             let decision = experiment.decision.as_ref();
-            let evidence = decision.and_then(|decision| decision.evidence.as_ref());
+            let evidence = decision.and_then(|decision| decision.evidence.as_ref()).filter(|found| found.vouched());
             json!({
                 "id": experiment.id.to_string(),
                 "number": experiment.id.number,

@@ -55,6 +55,11 @@ pub(super) fn experiment_text(experiment: &ExperimentRecord, account: &Experimen
 }
 
 fn evidence_lines(evidence: &Evidence, line: &mut impl FnMut(&str, String)) {
+    if let Some(forecast) = evidence.forecast {
+        let words = "by what its trainer said of its loss, which nobody vouches for; it was stopped by that";
+        line("forecast:", format!("{forecast:+.5} +/- {:.5} {words}", evidence.standard_error));
+        return line("worth it:", format!("from {:.5} on, for the lines that it adds", evidence.least_effect));
+    }
     let again = format!("{:+.5} when measured again{}", evidence.expected, interval(Some(evidence.expected_interval)));
     let sure = percent(evidence.probability);
     line("expected:", format!("{again}: corrected for having been picked; an improvement with {sure}"));
@@ -290,6 +295,15 @@ mod tests {
         assert!(view.warnings.iter().any(|warning| warning.contains(&words) && warning.contains("#0")));
         records.claim = None;
         assert!(night_text(&Account::of(&records, &[], &[])).contains(&format!("Taken back: {words}.")));
+    }
+
+    #[test]
+    fn a_forecast_is_called_one() {
+        let mut records = night();
+        records.experiments[3].decision = Some(crate::report::fixture::foreseen(0.006));
+        let told = experiment_text(&records.experiments[3], &records.account_of(3).unwrap());
+        assert!(told.contains("forecast:   +0.00600 +/- ") && told.contains("which nobody vouches for"), "{told}");
+        assert!(!told.contains("expected:") && !told.contains("picked"), "{told}");
     }
 
     /// As of a night under the rule `lower-is-kept/1`: one trial each, no evidence, no claim.

@@ -116,3 +116,17 @@ pub struct Evidence {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forecast: Option<f64>,
 }
+
+impl Evidence {
+    /// Whether figures that the evaluator vouched for stand behind this. Where none do, all that it says of the effect is a forecast from
+    /// what the trainer itself said of its loss, and is no finding.
+    pub fn vouched(&self) -> bool {
+        self.forecast.is_none()
+    }
+
+    /// What a forecast teaches of what effects are like, where there is one: the harm that it foresaw, or none. Never a gain, which
+    /// trainers could make look usual by what they say.
+    pub fn harm_foreseen(&self) -> Option<f64> {
+        self.forecast.map(|forecast| forecast.max(0.0))
+    }
+}

@@ -12,7 +12,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::LEAVE_ONE_OUT;
 use super::breadth::Breadth;
-use crate::flow::{Brief, PastExperiment, Verdict};
+use crate::flow::{Brief, Evidence, PastExperiment, Verdict};
 
 /// Chance that a turn goes to any arm, whatever is believed of it: so nothing starves that had bad luck, and arms whose worth
 /// changes with the champion are seen to change. Doubled and doubled again as the search broadens.
@@ -101,17 +101,22 @@ impl<'a> Record<'a> {
     }
 }
 
+/// What a past experiment's decision rests on, where that is more than its trainer's word.
+fn vouched(past: &PastExperiment) -> Option<&Evidence> {
+    past.evidence.as_deref().filter(|evidence| evidence.vouched())
+}
+
 /// The difference that is to be expected of a past experiment when it is measured again, where it was measured at all: corrected
 /// for having been picked (winner's curse) where its decision says so.
 pub(super) fn expected(past: &PastExperiment) -> Option<f64> {
-    let corrected = past.evidence.as_ref().map(|evidence| evidence.expected);
+    let corrected = vouched(past).map(|evidence| evidence.expected);
     corrected.or(past.difference).filter(|difference| difference.is_finite())
 }
 
 /// How probable it is that a past experiment was an improvement; `None` while it is being tested.
 pub(super) fn improved(past: &PastExperiment) -> Option<f64> {
     let verdict = past.verdict?;
-    let probability = past.evidence.as_ref().map(|evidence| evidence.probability);
+    let probability = vouched(past).map(|evidence| evidence.probability);
     let measured = matches!(verdict, Verdict::Kept | Verdict::Discarded | Verdict::Inconclusive);
     Some(match probability.filter(|p| measured && (0.0..=1.0).contains(p)) {
         Some(probability) => probability,
@@ -218,6 +223,15 @@ mod tests {
         let share = shares(&[good, hopeless], Breadth::Widest)[1];
         assert!((0.08..0.12).contains(&share), "{share}");
         assert!(ranked(&[], 0.002, Breadth::Usual, &mut ChaCha8Rng::seed_from_u64(1)).is_empty());
+    }
+
+    #[test]
+    fn what_a_curve_alone_foresaw_is_no_finding() {
+        let mut past = past("tuner", "x", Some(Verdict::Discarded), 0.0, Some(0.006));
+        past.difference = None;
+        assert_eq!((expected(&past), improved(&past)), (Some(0.006), Some(0.5)));
+        past.evidence.as_mut().unwrap().forecast = Some(0.008);
+        assert_eq!((expected(&past), improved(&past)), (None, Some(0.0)));
     }
 
     /// Verdict, difference, what is expected after correction, seconds; the gain and the time that they count for.

@@ -290,8 +290,8 @@ fn left(trained: &Trained) -> f64 {
 
 fn foretold(experiment: &ExperimentRecord) -> Option<Foretold> {
     let decision = experiment.decision.as_ref().filter(|_| experiment.id.number > 0)?;
-    // In the morning, a probability is not what is asked for.
-    let evidence = decision.evidence.as_deref().filter(|_| !leaves_one_out(experiment));
+    // In the morning, a probability is not what is asked for; and what a curve alone foresaw was not found.
+    let evidence = decision.evidence.as_deref().filter(|found| found.vouched() && !leaves_one_out(experiment));
     Some(Foretold {
         number: experiment.id.number,
         proposer: experiment.proposal.author.proposer.clone(),
@@ -308,7 +308,7 @@ fn predictions(records: &NightRecords) -> Vec<Prediction> {
     let ideas = records.experiments.iter().filter(|experiment| experiment.id.number > 0 && !leaves_one_out(experiment));
     ideas
         .filter_map(|experiment| {
-            let evidence = experiment.decision.as_ref()?.evidence.as_ref()?;
+            let evidence = experiment.decision.as_ref()?.evidence.as_ref().filter(|found| found.vouched())?;
             Some(Prediction {
                 proposer: experiment.proposal.author.proposer.clone(),
                 predicted: experiment.proposal.predicted_effect,
@@ -353,6 +353,22 @@ mod tests {
         let predictions: Vec<(&str, u32)> =
             account.calibration.iter().map(|of| (of.proposer.as_str(), of.predictions)).collect();
         assert_eq!(predictions, [("playbook", 3)]);
+    }
+
+    #[test]
+    fn what_a_curve_alone_foresaw_is_not_told_as_found() {
+        let mut records = fixture::night();
+        let before = Account::of(&records, &[], &[]);
+        records.experiments[3].decision = Some(fixture::foreseen(0.006));
+        let account = Account::of(&records, &[], &[]);
+        assert_eq!(account.calibration, before.calibration);
+        let told = account.foretold.iter().find(|one| one.number == 3).unwrap();
+        assert_eq!((told.measured, told.expected, told.probability), (None, None, None));
+        let experiment = records.account_of(3).unwrap();
+        assert_eq!((experiment.expected, experiment.probability, experiment.story.len()), (None, None, 1));
+        let view = records.view(&account, |_| String::new());
+        let stopped = view.experiments.iter().find(|experiment| experiment.number == 3).unwrap();
+        assert!(stopped.evidence.is_none() && stopped.stopped_early);
     }
 
     #[test]

@@ -67,6 +67,7 @@ impl NightRecords {
         let experiment = self.experiments.iter().find(|experiment| experiment.id.number == number)?;
         let decision = experiment.decision.as_ref();
         let evidence = decision.and_then(|decision| decision.evidence.as_deref());
+        let found = evidence.filter(|evidence| evidence.vouched());
         let champion = self.number_of(&experiment.champion);
         let trials = self.trials.iter().filter(|trial| trial.experiment.number == number);
         Some(ExperimentAccount {
@@ -78,8 +79,8 @@ impl NightRecords {
             confidence: experiment.proposal.confidence,
             difference: decision.and_then(|decision| decision.difference),
             interval: decision.and_then(|decision| decision.interval),
-            expected: evidence.map(|evidence| evidence.expected),
-            probability: evidence.map(|evidence| evidence.probability),
+            expected: found.map(|evidence| evidence.expected),
+            probability: found.map(|evidence| evidence.probability),
             story: match evidence {
                 Some(evidence) => evidence.story.clone(),
                 None => self.concluded.iter().filter(|(of, _)| *of == number).map(|(_, line)| line.clone()).collect(),

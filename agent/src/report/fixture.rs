@@ -119,6 +119,16 @@ fn trial(number: u32, ordinal: u32, seed: usize, val_bpb: f64) -> TrialRecord {
     trial
 }
 
+/// A decision to stop an experiment of which no trial had finished, by this forecast.
+pub fn foreseen(forecast: f64) -> Decision {
+    let mut decision = weighed(Verdict::Discarded, forecast, 1, &["by its curve it would end higher"]);
+    (decision.difference, decision.interval) = (None, None);
+    if let Some(evidence) = &mut decision.evidence {
+        evidence.forecast = Some(forecast);
+    }
+    decision
+}
+
 /// The start on three seeds; 1 kept after three trials, 2 dropped after one, 3 stopped early, 4 spared and dropped, 5 leaves 1 out;
 /// two morning pairs and a claim.
 pub fn night() -> NightRecords {

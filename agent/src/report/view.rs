@@ -174,7 +174,10 @@ impl NightRecords {
             standard_error: self.standard_error(number),
             difference: decision.and_then(|decision| decision.difference),
             interval: decision.and_then(|decision| decision.interval),
-            evidence: decision.and_then(|decision| decision.evidence.as_deref()).map(evidence),
+            evidence: decision
+                .and_then(|decision| decision.evidence.as_deref())
+                .filter(|evidence| evidence.vouched())
+                .map(evidence),
             trials: self
                 .account_of(number)
                 .map(|account| account.trials.iter().map(trial_view).collect())

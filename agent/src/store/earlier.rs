@@ -139,7 +139,7 @@ pub(super) async fn estimates(connection: &mut SqliteConnection, asked: &Asked<'
         for row in rows.into_iter().filter(|row| !NOT_FRESH.contains(&row.proposer.as_str())) {
             let decoder = Decoder::new(context, format!("experiment {id}/{}", row.number));
             let evidence: Evidence = decoder.json("evidence_json", &row.evidence_json)?;
-            let Some(difference) = row.difference.or(evidence.forecast) else { continue };
+            let Some(difference) = row.difference.or(evidence.harm_foreseen()) else { continue };
             estimates.push(EarlierEstimate {
                 id: ExperimentId { night: other.id.clone(), number: decoder.count("number", row.number)? },
                 proposer: row.proposer,

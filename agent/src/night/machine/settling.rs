@@ -86,9 +86,13 @@ impl Machine {
             let shown = self.contest.as_ref().and_then(|contest| self.known().found(&[], contest.glimpse.as_ref()));
             let forecast = shown.map(|(estimate, standard_error)| Finding { estimate, standard_error }).or(forecast);
             let evidence = forecast.and_then(|forecast| self.promised(&decision.reason, forecast));
+            let taught = evidence.as_ref().and_then(|evidence| {
+                let standard_error = evidence.standard_error;
+                evidence.harm_foreseen().map(|estimate| Finding { estimate, standard_error })
+            });
             self.settle(Decision { evidence, ..decision }, Vec::new(), effects);
             if let Testing::Settling { finding, .. } = &mut self.testing {
-                *finding = finding.or(forecast);
+                *finding = finding.or(taught);
             }
             return;
         }
@@ -159,10 +163,7 @@ impl Machine {
             Executable::Built(_) | Executable::Unbuilt(_) => attempts,
         };
         // What the morning leaves out was chosen for having been kept: it says nothing of what ideas are like.
-        let finding = (contest.without.is_none() && contest.parts.is_empty())
-            .then(|| self.known().found(&contest.runs, contest.glimpse.as_ref()))
-            .flatten()
-            .map(|(estimate, standard_error)| Finding { estimate, standard_error });
+        let finding = (contest.without.is_none() && contest.parts.is_empty()).then(|| self.finding(contest)).flatten();
         self.testing = Testing::Settling { number: contest.number, verdict: decision.verdict, finding };
         effects.push(Effect::Settle {
             settled: Box::new(Settled {
@@ -175,6 +176,17 @@ impl Machine {
                 without: contest.without,
             }),
         });
+    }
+
+    /// What an experiment teaches of what effects are like. What it showed before it was stopped is its trainer's word, which can make it
+    /// no better than what was vouched for, and than nothing where nothing was.
+    fn finding(&self, contest: &Contest) -> Option<Finding> {
+        let known = self.known();
+        let (mut estimate, standard_error) = known.found(&contest.runs, contest.glimpse.as_ref())?;
+        if contest.glimpse.is_some() {
+            estimate = estimate.max(known.found(&contest.runs, None).map_or(0.0, |(vouched, _)| vouched));
+        }
+        Some(Finding { estimate, standard_error })
     }
 
     /// What a settled experiment tells of the champion's level, and of the ideas in it.

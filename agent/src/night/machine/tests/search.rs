@@ -3,6 +3,8 @@
 use super::*;
 use crate::flow::{Rejected, Verdict};
 use crate::night::messages::PastLook;
+use crate::stats::Run;
+use crate::stats::reference::Glimpse;
 
 /// What experiment 1 is worth beside a start of 2.0.
 fn value(worth: f64) -> impl Fn(u32, u32, Purpose) -> f64 {
@@ -249,6 +251,24 @@ fn what_is_stopped_early_keeps_what_it_has_shown_and_teaches_what_was_to_be_expe
         assert!(expected.contains(&finding.estimate), "{finding:?}");
     }
 }
+/// What a trainer says of its loss can make its idea look bad, never make ideas look good.
+#[test]
+fn what_a_curve_alone_foresaw_teaches_no_gain() {
+    for (foreseen, ran, taught) in [(0.01, None, 0.01), (-0.01, None, 0.0), (-0.2, Some(2.1), 0.1)] {
+        let mut night = Script::from(limits(), rules(), start());
+        night.measure_start(2.0);
+        night.make(1);
+        let contest = night.machine.contest.as_mut().unwrap();
+        contest.glimpse = Some(Glimpse { seed: 1, val_bpb: 2.0 + foreseen, error: 0.0, era: 0 });
+        contest.runs.extend(ran.map(|val_bpb| Run { seed: 0, val_bpb, era: 0, documents: Arc::new([]) }));
+        night.machine.settle_hopeless("far behind", None, &mut Vec::new());
+        let crate::night::machine::Testing::Settling { finding: Some(finding), .. } = night.machine.testing else {
+            panic!("{:?}", night.machine.testing)
+        };
+        assert!((finding.estimate - taught).abs() < 0.002, "{foreseen}: {finding:?}");
+    }
+}
+
 
 #[test]
 fn what_curves_said_against_the_last_champion_is_forgotten_with_it() {
