@@ -111,7 +111,8 @@ pub(super) async fn runs(connection: &mut SqliteConnection, asked: &Asked<'_>) -
     Ok(runs)
 }
 
-/// Differences that a rule weighed, or foresaw where it stopped an experiment before any trial had finished, of fresh ideas.
+/// Differences that a rule weighed, or foresaw where it stopped an experiment before any trial had finished, of fresh ideas. What was
+/// foreseen was so by figures of the night's evaluator: of another one's it counts no more than those.
 pub(super) async fn estimates(connection: &mut SqliteConnection, asked: &Asked<'_>) -> Result<Vec<EarlierEstimate>> {
     let Asked { context, night, seconds, tokens, others } = asked;
     let this = night.as_str();
@@ -123,9 +124,11 @@ pub(super) async fn estimates(connection: &mut SqliteConnection, asked: &Asked<'
                FROM experiments e
                WHERE night = ?1 AND number > 0 AND evidence_json IS NOT NULL
                      AND EXISTS (SELECT 1 FROM trials t WHERE t.night = e.night AND t.number = e.number
-                                 AND t.budget_seconds IS ?2 AND t.budget_tokens IS ?3
-                                 AND (t.evaluator IS NULL AND e.difference IS NULL OR t.evaluator
-                                      = coalesce((SELECT max(o.evaluator) FROM trials o WHERE o.night = ?4), ?5)))
+                                 AND t.budget_seconds IS ?2 AND t.budget_tokens IS ?3)
+                     AND EXISTS (SELECT 1 FROM trials t WHERE t.night = e.night
+                                 AND (t.number = e.number OR e.difference IS NULL) AND t.evaluation = 'verified'
+                                 AND t.budget_seconds IS ?2 AND t.budget_tokens IS ?3 AND t.evaluator
+                                     = coalesce((SELECT max(o.evaluator) FROM trials o WHERE o.night = ?4), ?5))
                ORDER BY number"#,
             id,
             seconds,

@@ -290,6 +290,7 @@ async fn earlier_nights_on_other_terms_and_what_is_no_idea_tell_nothing() {
     let nights = [
         night("2026-03-01-aa", campaign(""), "2.11.0"),
         night("2026-03-02-bb", campaign("[rules]\nmost_trials = 3\n"), "2.11.0"),
+        night("2026-03-02-bc", campaign(""), "2.11.0"),
         night("2026-03-03-cc", campaign("[machine]\nthreads = 1\n"), "2.11.0"),
         night("2026-03-04-dd", campaign("").replace("cpu", "gpu"), "2.11.0"),
         night("2026-03-05-ee", campaign("") + "vocabulary = 512\n", "2.11.0"),
@@ -317,9 +318,9 @@ async fn earlier_nights_on_other_terms_and_what_is_no_idea_tell_nothing() {
                 continue;
             }
             store.end_trial(&id, 1, &trained(TrialEnd::Finished, 1, seconds)).await.unwrap();
-            // One figure is of another evaluator.
+            // One figure is of another evaluator, and all of one night, of which what was foreseen counts no more either.
             let mut figure = verified(2.0);
-            if night.id == night_id("2026-03-02-bb") && number == 3 {
+            if night.id == night_id("2026-03-02-bc") || night.id == night_id("2026-03-02-bb") && number == 3 {
                 figure.evaluator = "claim/0".to_owned();
             }
             store.record_evaluation(&id, 1, figure, None).await.unwrap();
