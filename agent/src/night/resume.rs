@@ -112,7 +112,10 @@ pub async fn where_it_was(context: &Arc<Context>) -> Result<Start, Fault> {
         let id = &experiment.id;
         let number = id.number;
         start.next_number = start.next_number.max(number + 1);
-        let without = without(experiment, &experiments);
+        let Ok(without) = without(experiment, &experiments) else {
+            leave(context, experiment).await?;
+            continue;
+        };
         let counted = u32::from(number > 0 && without.is_none());
         let of: Vec<&TrialRecord> = trials.iter().filter(|trial| trial.experiment == *id).collect();
         let Some(candidate) = candidate(experiment) else {
@@ -203,9 +206,22 @@ async fn end_cut_off_trials(context: &Context) -> Result<(), Fault> {
     Ok(())
 }
 
-/// What an experiment leaves out of the champion, if it is one of the morning's: a kept one, or an idea of a kept combination.
-fn without(experiment: &ExperimentRecord, all: &[ExperimentRecord]) -> Option<Without> {
-    let proposal = Some(&experiment.proposal).filter(|proposal| proposal.author.proposer == LEAVE_ONE_OUT)?;
+/// An experiment leaves something out of the champion, and its record does not tell what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Unreadable;
+
+/// What an experiment leaves out of the champion, if it is one of the morning's. One that is, and cannot be read, must not be taken for an
+/// ordinary one: that could be kept.
+fn without(experiment: &ExperimentRecord, all: &[ExperimentRecord]) -> Result<Option<Without>, Unreadable> {
+    if experiment.proposal.author.proposer != LEAVE_ONE_OUT {
+        return Ok(None);
+    }
+    left_out(experiment, all).map(Some).ok_or(Unreadable)
+}
+
+/// A kept one, or an idea of a kept combination.
+fn left_out(experiment: &ExperimentRecord, all: &[ExperimentRecord]) -> Option<Without> {
+    let proposal = &experiment.proposal;
     let Some((kept, idea)) = proposal.key.split_once(ablation::WITHOUT) else {
         return Some(proposal.key.parse::<ExperimentId>().ok()?.number.into());
     };
@@ -219,7 +235,7 @@ fn without(experiment: &ExperimentRecord, all: &[ExperimentRecord]) -> Option<Wi
 /// edits are recorded once in a night. What is being tested still is not among them.
 fn tested_without(experiments: &[ExperimentRecord], unsettled: Option<u32>) -> Vec<Without> {
     let settled = experiments.iter().filter(|experiment| Some(experiment.id.number) != unsettled);
-    settled.filter_map(|experiment| without(experiment, experiments)).collect()
+    settled.filter_map(|experiment| without(experiment, experiments).ok().flatten()).collect()
 }
 
 /// Gives an experiment that the crash left without a verdict one that says so.

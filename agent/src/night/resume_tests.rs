@@ -34,34 +34,55 @@ fn a_night_whose_machine_or_data_became_others_is_not_gone_on_with() {
     assert_eq!(same_machine(&facts(Some("cpu"), None, ""), &facts(Some("cpu"), Some("4f2a"), "")), Ok(()));
 }
 
+const NIGHT: &str = "2026-03-08-k4";
+
+/// One that leaves `of` out, or an idea of its own.
+fn experiment(number: u32, of: Option<&str>, committed: bool) -> ExperimentRecord {
+    let commit = |number: u32| format!("{number:040x}").parse().unwrap();
+    let mut proposal = baseline_proposal();
+    if let Some(of) = of {
+        proposal.author.proposer = LEAVE_ONE_OUT.to_owned();
+        proposal.key = of.to_owned();
+    }
+    let branch = String::new();
+    let candidate =
+        CandidateRecord { commit: commit(number), parent: commit(0), branch, lines_added: 0, lines_removed: 1 };
+    ExperimentRecord {
+        id: ExperimentId { night: NIGHT.parse().unwrap(), number },
+        proposal,
+        patch_digest: number.to_string(),
+        champion: commit(0),
+        state: ExperimentState::Proposed,
+        candidate: committed.then_some(candidate),
+        artifact: None,
+        attempts: Vec::new(),
+        decision: None,
+        proposed_at: jiff::Timestamp::UNIX_EPOCH,
+        decided_at: None,
+    }
+}
+
+/// As an ordinary experiment it could be kept.
+#[test]
+fn what_leaves_out_nothing_that_can_be_told_is_no_ordinary_experiment() {
+    let mut all = vec![experiment(1, None, true), experiment(2, None, true)];
+    all[1].proposal.key = "2026-03-08-k4/7+2026-03-08-k4/8".to_owned();
+    for (of, expected) in [
+        (None, Ok(None)),
+        (Some("2026-03-08-k4/1"), Ok(Some(Without::from(1)))),
+        (Some("the first one"), Err(Unreadable)),
+        (Some("2026-03-08-k4/2 without that"), Err(Unreadable)),
+        (Some("2026-03-08-k4/2 without 2026-03-08-k4/9"), Err(Unreadable)),
+        (Some("2026-03-08-k4/99 without 2026-03-08-k4/8"), Err(Unreadable)),
+    ] {
+        assert_eq!(without(&experiment(3, of, true), &all), expected, "{of:?}");
+    }
+}
+
 /// A crash between an experiment's row and its candidate leaves the row; proposing the same once more would break the night at
 /// every resume.
 #[test]
 fn a_change_whose_leaving_out_was_begun_is_not_left_out_again() {
-    let commit = |number: u32| format!("{number:040x}").parse().unwrap();
-    let experiment = |number: u32, of: Option<&str>, committed: bool| {
-        let mut proposal = baseline_proposal();
-        if let Some(of) = of {
-            proposal.author.proposer = LEAVE_ONE_OUT.to_owned();
-            proposal.key = of.to_owned();
-        }
-        let branch = String::new();
-        let candidate =
-            CandidateRecord { commit: commit(number), parent: commit(0), branch, lines_added: 0, lines_removed: 1 };
-        ExperimentRecord {
-            id: ExperimentId { night: "2026-03-08-k4".parse().unwrap(), number },
-            proposal,
-            patch_digest: number.to_string(),
-            champion: commit(0),
-            state: ExperimentState::Proposed,
-            candidate: committed.then_some(candidate),
-            artifact: None,
-            attempts: Vec::new(),
-            decision: None,
-            proposed_at: jiff::Timestamp::UNIX_EPOCH,
-            decided_at: None,
-        }
-    };
     let mut combined = experiment(2, None, true);
     combined.proposal.author.proposer = "combine".to_owned();
     combined.proposal.key = "2026-03-08-k4/7+2026-03-08-k4/8".to_owned();
