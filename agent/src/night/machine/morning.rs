@@ -150,7 +150,7 @@ impl Machine {
         if matches!(self.making, Making::Ready(_) | Making::Resting) {
             self.making = Making::Idle;
         }
-        self.begin_morning(ending);
+        self.begin_morning(ending, false);
         self.morning_next(now, effects);
     }
 

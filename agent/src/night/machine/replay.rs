@@ -22,6 +22,8 @@ pub(super) struct History {
     baseline_settled: bool,
     /// Why the search ended, once it has.
     ending: Ending,
+    /// Whether the morning's claim was made, or could not be: all that failed since failed after it.
+    claimed: bool,
 }
 
 impl History {
@@ -30,8 +32,9 @@ impl History {
         unsettled: Option<Unsettled>,
         baseline_settled: bool,
         ending: Ending,
+        claimed: bool,
     ) -> Self {
-        Self { decisions: decisions.into(), unsettled, baseline_settled, ending }
+        Self { decisions: decisions.into(), unsettled, baseline_settled, ending, claimed }
     }
 }
 
@@ -89,7 +92,7 @@ impl Machine {
         self.era = past.era;
         let Some(role) = self.role_of(past, history) else { return told };
         if matches!(role, Role::Morning(_)) {
-            self.begin_morning(history.ending.clone());
+            self.begin_morning(history.ending.clone(), history.claimed);
         }
         let ordinal = self.ordinals.entry(past.number).or_default();
         *ordinal = past.ordinal.max(*ordinal);
@@ -146,7 +149,7 @@ impl Machine {
             Some(Unsettled { standing, without, story: Vec::new() })
         })?;
         if unsettled.without.is_some() {
-            self.begin_morning(history.ending.clone());
+            self.begin_morning(history.ending.clone(), history.claimed);
         }
         let contest = Contest::resumed(unsettled);
         self.contest = Some(Box::new(self.with_parts(contest)));

@@ -60,13 +60,13 @@ impl Machine {
             finished: false,
             rules,
         };
-        let morning = start.claimed
-            || start.ending.is_some()
-            || start.trials.iter().any(|trial| trial.purpose == Purpose::Morning)
-            || start.unsettled.as_ref().is_some_and(|unsettled| unsettled.without.is_some())
-            || !start.tested_without.is_empty();
+        let in_hand = start.unsettled.as_ref().and_then(|unsettled| unsettled.without);
+        let claimed = start.claimed || in_hand.is_some() || !start.tested_without.is_empty();
+        let morning =
+            claimed || start.ending.is_some() || start.trials.iter().any(|trial| trial.purpose == Purpose::Morning);
         let ending = start.ending.unwrap_or_else(|| machine.ending_before_the_morning(start.settled));
-        let mut history = History::new(start.decisions, start.unsettled, start.baseline_settled, ending.clone());
+        let mut history =
+            History::new(start.decisions, start.unsettled, start.baseline_settled, ending.clone(), claimed);
         let told = machine.replay(&start.trials, &mut history);
         machine.settled = start.settled;
         // The making lane begins anew: what it had in hand was on no record.
@@ -76,9 +76,9 @@ impl Machine {
             machine.contest = Some(Box::new(machine.with_parts(contest)));
         }
         if morning {
-            machine.begin_morning(ending);
+            machine.begin_morning(ending, claimed);
         }
-        machine.resume_morning(start.claimed, &start.tested_without);
+        machine.resume_morning(in_hand, &start.tested_without);
         if machine.left_over.is_none() && !told.is_empty() {
             machine.left_over = Some(LeftOver::Told(told));
         }
@@ -96,18 +96,18 @@ impl Machine {
         }
     }
 
-    /// Sealed text is spent once in a night: a morning that has begun goes on, whatever time there is now.
-    pub(super) fn begin_morning(&mut self, ending: Ending) {
+    /// Sealed text is spent once in a night: a morning that has begun goes on, whatever time there is now. `claimed`: its claim is on record
+    /// already, or could not be made, in an earlier part of the night.
+    pub(super) fn begin_morning(&mut self, ending: Ending, claimed: bool) {
         if matches!(self.phase, Phase::Search) && self.champion.number > 0 {
-            self.phase = Phase::Morning(Box::new(Morning::new(ending, &self.kept, &self.combined)));
+            let morning = Morning { claimed, ..Morning::new(ending, &self.kept, &self.combined) };
+            self.phase = Phase::Morning(Box::new(morning));
         }
     }
 
-    /// The morning's state besides its trials.
-    fn resume_morning(&mut self, claimed: bool, tested_without: &[Without]) {
-        let in_hand = self.contest.as_ref().and_then(|contest| contest.without);
+    /// What has been left out, or is being tested, is not left out again.
+    fn resume_morning(&mut self, in_hand: Option<Without>, tested_without: &[Without]) {
         let Phase::Morning(morning) = &mut self.phase else { return };
-        morning.claimed = claimed || in_hand.is_some() || !tested_without.is_empty();
         morning.to_leave_out.retain(|one| Some(*one) != in_hand && !tested_without.contains(one));
     }
 

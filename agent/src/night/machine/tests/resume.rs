@@ -156,6 +156,15 @@ fn a_morning_that_had_begun_goes_on_whatever_time_there_is_now() {
     cheat.trials.push(PastTrial { purpose: Purpose::Morning, ..past(1, 3, 17, came) });
     let effects = Script::from(limits, rules.clone(), cheat).step(Event::Begin);
     assert!(matches!(ending(&effects), Some(Ending::ChampionInvalid(_))), "{effects:?}");
+    // One that is found out after the claim takes it back, also where the night was cut off just then.
+    for (claimed, words) in [(true, "its claim is withdrawn"), (false, "ends without a claim")] {
+        let mut cheat = Start { claimed, ..begun.clone() };
+        let came = Came::Failed { verdict: Verdict::Invalid, words: "it looked ahead".to_owned() };
+        cheat.trials.push(past(1, 3, 5, came));
+        let effects = Script::from(limits, rules.clone(), cheat).step(Event::Begin);
+        let warned = |effect: &Effect| matches!(effect, Effect::Warn { text } if text.contains(words));
+        assert!(effects.iter().any(warned), "{claimed}: {effects:?}");
+    }
     // Once that is on record there is nothing left: one kept experiment has been compared with the start.
     let mut night = Script::from(limits, rules, Start { claimed: true, ..begun });
     assert!(ending(&night.step(Event::Begin)).is_some());
