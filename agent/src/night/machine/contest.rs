@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::Machine;
 use super::trial::{Executable, Role, Trial};
-use crate::flow::{Decision, Verdict};
+use crate::flow::Decision;
 use crate::night::messages::{Effect, Launch, Lines, Measured, Unsettled, Without};
 use crate::stats::Run;
 use crate::stats::decide;
@@ -36,8 +36,6 @@ pub(super) struct Contest {
     pub looks: Vec<(usize, f64, f64)>,
     /// What its trial showed before it was stopped early.
     pub glimpse: Option<Glimpse>,
-    /// Whether its last trial would have been stopped early and was left to finish.
-    pub spared: bool,
     /// Whether the rule has seen the last run.
     pub judged: bool,
     /// Whether it has had a trial; it is on record then.
@@ -69,7 +67,6 @@ impl Contest {
             parts: Vec::new(),
             looks: Vec::new(),
             glimpse: None,
-            spared: false,
             runs: Vec::new(),
             steps: Vec::new(),
             faults: 0,
@@ -160,16 +157,6 @@ impl Machine {
         };
         let contest = self.contest.as_mut()?;
         contest.judged = true;
-        if std::mem::take(&mut contest.spared) {
-            let worth = match &step {
-                Step::Again { .. } => true,
-                Step::Settle(decision) => {
-                    decision.verdict == Verdict::Kept
-                        || decision.evidence.as_ref().is_some_and(|evidence| evidence.near_miss)
-                }
-            };
-            self.knowledge.early.count_spared(worth);
-        }
         match step {
             Step::Settle(decision) => Some(*decision),
             Step::Again { words } => {
@@ -188,7 +175,6 @@ impl Machine {
         contest.runs.push(Run { seed, val_bpb, era: self.era, documents: measured.documents });
         contest.steps.push(trial.steps);
         contest.judged = false;
-        contest.spared = trial.spared;
         let Some(champion) = self.reign.runs.iter().find(|run| run.seed == seed) else { return };
         let found = val_bpb - champion.val_bpb;
         for (look, curve_difference) in trial.looks {

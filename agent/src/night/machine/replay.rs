@@ -12,7 +12,7 @@ use super::contest::Contest;
 use super::testing::Testing;
 use super::trial::{Executable, Role, Side, Trial};
 use super::{LeftOver, Machine, Phase};
-use crate::flow::{Artifact, Candidate, Proposal, Purpose, Verdict};
+use crate::flow::{Artifact, Candidate, Proposal, Purpose};
 use crate::night::messages::{Came, Effect, Ending, Launch, Lines, PastDecision, PastTrial, Unsettled, Without};
 
 /// What the records say besides the trials.
@@ -101,10 +101,6 @@ impl Machine {
         }
         if let (Role::Candidate, Some(contest)) = (role, &mut self.contest) {
             contest.begun = true;
-            // Another trial follows: it was worth going on with.
-            if std::mem::take(&mut contest.spared) {
-                self.knowledge.early.count_spared(true);
-            }
         }
         self.testing = Testing::Training(self.past_trial(past, role));
         for (look, curve_difference) in &past.looks {
@@ -189,12 +185,10 @@ impl Machine {
     /// never had a trial taught nothing.
     fn replay_decision(&mut self, past: PastDecision) -> bool {
         let number = past.standing.number;
-        let Some(contest) = self.contest.as_mut().filter(|contest| contest.number == number) else { return false };
-        let verdict = past.decision.verdict;
-        if std::mem::take(&mut contest.spared) {
-            let near_miss = past.decision.evidence.as_ref().is_some_and(|evidence| evidence.near_miss);
-            self.knowledge.early.count_spared(verdict == Verdict::Kept || near_miss);
+        if self.contest.as_ref().is_none_or(|contest| contest.number != number) {
+            return false;
         }
+        let verdict = past.decision.verdict;
         if !matches!(self.testing, Testing::Settling { .. }) {
             self.settle(past.decision, Vec::new(), &mut Vec::new());
         }
