@@ -69,6 +69,41 @@ pub(super) fn ending(effects: &[EffectRecord]) -> Option<Ending> {
     }
 }
 
+/// In which order trials began and experiments were decided. The journal counts, and no clock that goes back disturbs that.
+#[derive(Debug, Default)]
+pub(super) struct Order {
+    trials: HashMap<(u32, u32), u32>,
+    settled: HashMap<u32, u32>,
+}
+
+impl Order {
+    pub fn of(effects: &[EffectRecord]) -> Self {
+        let mut order = Self::default();
+        for effect in effects {
+            match (effect.kind.as_str(), named(&effect.key)) {
+                // Of those under one number the last is the one that is on record.
+                ("train", Some(of)) => drop(order.trials.insert(of, effect.ordinal)),
+                ("settle", _) => {
+                    let number = effect.key.rsplit('/').next().and_then(|number| number.parse().ok());
+                    order.settled.extend(number.map(|number: u32| (number, effect.ordinal)));
+                }
+                _ => {}
+            }
+        }
+        order
+    }
+
+    /// When a trial began; `None` where the journal has no word of it.
+    pub fn trial(&self, number: u32, ordinal: u32) -> Option<u32> {
+        self.trials.get(&(number, ordinal)).copied()
+    }
+
+    /// When an experiment was decided on; `None` where the journal has no word of it.
+    pub fn settled(&self, number: u32) -> Option<u32> {
+        self.settled.get(&number).copied()
+    }
+}
+
 /// What the journal says of single trials.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Trials(HashMap<(u32, u32), OfTrial>);

@@ -103,6 +103,7 @@ pub async fn where_it_was(context: &Arc<Context>) -> Result<Start, Fault> {
     end_cut_off_trials(context).await?;
     let trials = store.night_trials(night).await.map_err(reading)?;
 
+    let order = journal::Order::of(&effects);
     let mut start = new_start(context);
     start.turn = journal::next_turn(&effects);
     start.claimed = store.claim(night).await.map_err(reading)?.is_some();
@@ -147,7 +148,7 @@ pub async fn where_it_was(context: &Arc<Context>) -> Result<Start, Fault> {
                 }
                 start.settled += counted;
                 settle::annotate(context, id).await?;
-                let after = trials.iter().filter(|trial| began_before(trial, experiment)).count();
+                let after = trials.iter().filter(|trial| began_before(trial, experiment, &order)).count();
                 start.decisions.push(PastDecision { standing, without, decision: decision.clone(), after });
             }
             None if number == 0 => {}
@@ -178,7 +179,7 @@ pub async fn where_it_was(context: &Arc<Context>) -> Result<Start, Fault> {
     let builds = experiments.iter().filter(|experiment| experiment.id.number > 0);
     let builds = builds.filter_map(|experiment| Some(experiment.artifact.as_ref()?.build_seconds));
     start.longest_build = builds.fold(0.0, f64::max);
-    start.trials = past_trials(context, &trials, &effects, champion, &start).await?;
+    start.trials = past_trials(context, &trials, &effects, &order, champion, &start).await?;
     earlier::take_over(context, &mut start).await?;
     Ok(start)
 }
@@ -189,7 +190,11 @@ fn new_start(context: &Context) -> Start {
 }
 
 /// Whether a trial had begun when an experiment was decided on.
-fn began_before(trial: &TrialRecord, experiment: &ExperimentRecord) -> bool {
+fn began_before(trial: &TrialRecord, experiment: &ExperimentRecord, order: &journal::Order) -> bool {
+    let of = (order.trial(trial.experiment.number, trial.ordinal), order.settled(experiment.id.number));
+    if let (Some(began), Some(settled)) = of {
+        return began < settled;
+    }
     experiment.decided_at.is_none_or(|decided| trial.started_at <= decided)
 }
 
@@ -269,16 +274,28 @@ fn standing(
     Standing { number: id.number, proposal, candidate, lines: lines.unwrap_or_default(), artifact }
 }
 
+/// Trials in the order in which they began: by the journal, or by the clock where the journal lacks one of them.
+fn in_order<'a>(trials: &'a [TrialRecord], order: &journal::Order) -> Vec<&'a TrialRecord> {
+    let mut sorted: Vec<&TrialRecord> = trials.iter().collect();
+    let journalled = |trial: &TrialRecord| order.trial(trial.experiment.number, trial.ordinal);
+    if trials.iter().all(|trial| journalled(trial).is_some()) {
+        sorted.sort_by_key(|trial| journalled(trial));
+        return sorted;
+    }
+    sorted.sort_by_key(|trial| (trial.started_at, trial.experiment.number, trial.ordinal));
+    sorted
+}
+
 /// All trials in the order in which they began.
 async fn past_trials(
     context: &Arc<Context>,
     trials: &[TrialRecord],
     effects: &[EffectRecord],
+    order: &journal::Order,
     champion: u32,
     start: &Start,
 ) -> Result<Vec<PastTrial>, Fault> {
-    let mut in_order: Vec<&TrialRecord> = trials.iter().collect();
-    in_order.sort_by_key(|trial| (trial.started_at, trial.experiment.number, trial.ordinal));
+    let in_order = in_order(trials, order);
     let unsettled = start.unsettled.as_ref().map(|unsettled| unsettled.standing.number);
     let journal = journal::Trials::of(effects);
     let mut past = Vec::with_capacity(in_order.len());

@@ -79,6 +79,46 @@ fn what_leaves_out_nothing_that_can_be_told_is_no_ordinary_experiment() {
     }
 }
 
+/// The clock went back by an hour between two trials; what the journal has no word of goes by the clock.
+#[test]
+fn trials_and_decisions_are_in_the_order_of_the_journal() {
+    let at = |seconds: i64| jiff::Timestamp::from_second(seconds).unwrap();
+    let effect = |ordinal: u32, key: &str, kind: &str| EffectRecord {
+        ordinal,
+        key: key.to_owned(),
+        kind: kind.to_owned(),
+        payload: serde_json::Value::Null,
+        begun_at: at(0),
+        ended_at: None,
+        outcome: None,
+    };
+    let trial = |number: u32, ordinal: u32, started: i64| TrialRecord {
+        ordinal,
+        started_at: at(started),
+        ..crate::fixture::trial(number, TrialEnd::Finished, None)
+    };
+    let trials = [trial(0, 1, 7_000), trial(1, 1, 7_100), trial(1, 2, 3_500), trial(2, 1, 3_600)];
+    let effects = [
+        effect(1, "0.1/train/0/1", "train"),
+        effect(2, "0.2/train/1/1", "train"),
+        effect(3, "0.3/train/1/2", "train"),
+        effect(4, "0.4/settle/1", "settle"),
+        effect(5, "4.1/train/2/1", "train"),
+    ];
+    let mut decided = experiment(1, None, true);
+    decided.decided_at = Some(at(3_550));
+    let told = |effects: &[EffectRecord]| {
+        let order = journal::Order::of(effects);
+        let sorted: Vec<(u32, u32)> =
+            in_order(&trials, &order).iter().map(|trial| (trial.experiment.number, trial.ordinal)).collect();
+        let before = trials.iter().filter(|trial| began_before(trial, &decided, &order)).count();
+        (sorted, before)
+    };
+    assert_eq!(told(&effects), (vec![(0, 1), (1, 1), (1, 2), (2, 1)], 3));
+    assert_eq!(told(&effects[1..]), (vec![(1, 2), (2, 1), (0, 1), (1, 1)], 2));
+    assert_eq!(told(&[]), (vec![(1, 2), (2, 1), (0, 1), (1, 1)], 1));
+}
+
 /// A crash between an experiment's row and its candidate leaves the row; proposing the same once more would break the night at
 /// every resume.
 #[test]
