@@ -8,7 +8,7 @@ use super::context::Context;
 use super::messages::{EARLIER_NIGHTS, Finding, PastLook, Start};
 use super::perform::{Fault, blocking, fault};
 use crate::flow::{CommitId, NightId, Purpose};
-use crate::records::{EarlierRun, ExperimentRecord, TrialRecord};
+use crate::records::{EarlierRun, ExperimentRecord, TrialRecord, WithdrawalRecord};
 use crate::run::Curve;
 use crate::stats::curve;
 use crate::stats::early::LOOKS;
@@ -38,7 +38,8 @@ pub(super) async fn take_over(context: &Arc<Context>, start: &mut Start) -> Resu
     for night in nights.iter().rev() {
         let experiments = store.experiments(night).await.map_err(|error| reading(&error))?;
         let trials = store.night_trials(night).await.map_err(|error| reading(&error))?;
-        pairs.extend(compared(&experiments, &trials, &champion).into_iter().rev());
+        let withdrawal = store.withdrawal(night).await.map_err(|error| reading(&error))?;
+        pairs.extend(compared(&experiments, &trials, withdrawal.as_ref(), &champion).into_iter().rev());
         if pairs.len() >= MOST_CURVES {
             break;
         }
@@ -63,17 +64,21 @@ fn observations(runs: &[EarlierRun]) -> Vec<Observation> {
 }
 
 /// A night's verified search trials against this champion, each with its run under the same seed in the same era, in order. Trials
-/// against others say nothing: what a champion's curve shows is its own word.
+/// against others say nothing: what a champion's curve shows is its own word. Nor do those of what was taken back.
 fn compared(
     experiments: &[ExperimentRecord],
     trials: &[TrialRecord],
+    withdrawal: Option<&WithdrawalRecord>,
     reference: &CommitId,
 ) -> Vec<(TrialRecord, TrialRecord)> {
     let commits: HashMap<&CommitId, u32> = experiments
         .iter()
         .filter_map(|experiment| Some((&experiment.candidate.as_ref()?.commit, experiment.id.number)))
         .collect();
-    let measured = |trial: &&TrialRecord| trial.purpose == Purpose::Search && trial.val_bpb().is_some();
+    let measured = |trial: &&TrialRecord| {
+        let trusted = withdrawal.is_none_or(|withdrawal| withdrawal.trusts(trial.experiment.number));
+        trusted && trial.purpose == Purpose::Search && trial.val_bpb().is_some()
+    };
     let pair = |trial: &TrialRecord| {
         let number = trial.experiment.number;
         let experiment = experiments.iter().find(|experiment| experiment.id.number == number && number > 0)?;
@@ -154,11 +159,19 @@ mod tests {
         let verified = || Some(Evaluation::Verified(crate::fixture::verified(1.8, 0.0)));
         let trials: Vec<TrialRecord> =
             (0..4).map(|number| crate::fixture::trial(number, TrialEnd::Finished, verified())).collect();
+        let numbers = |withdrawal: Option<&WithdrawalRecord>, champion: u32| -> Vec<(u32, u32)> {
+            let pairs = compared(&experiments, &trials, withdrawal, &commit(champion));
+            pairs.iter().map(|(own, other)| (own.experiment.number, other.experiment.number)).collect()
+        };
         for (champion, against) in [(0, vec![(1, 0)]), (1, vec![(2, 1), (3, 1)]), (3, vec![])] {
-            let pairs = compared(&experiments, &trials, &commit(champion));
-            let numbers: Vec<(u32, u32)> =
-                pairs.iter().map(|(own, other)| (own.experiment.number, other.experiment.number)).collect();
-            assert_eq!(numbers, against);
+            assert_eq!(numbers(None, champion), against);
+        }
+        for (withdrawn, champion, against) in
+            [(3, 1, vec![(2, 1)]), (2, 1, vec![]), (2, 0, vec![(1, 0)]), (0, 0, vec![])]
+        {
+            let words = "it cheats".to_owned();
+            let withdrawal = WithdrawalRecord { experiment: withdrawn, words, at: jiff::Timestamp::UNIX_EPOCH };
+            assert_eq!(numbers(Some(&withdrawal), champion), against, "{withdrawn} withdrawn");
         }
     }
 }

@@ -83,13 +83,14 @@ impl<'a> Record<'a> {
         let usual = known().sum::<f64>() / known().count().max(1) as f64;
         let tries: Vec<_> = ideas().map(|past| (past, gain(past), time(past, usual))).collect();
         // Root mean square, and at least 0.001, a usual sd over seeds, so that a night without any success still tries everything.
-        let mean_square = tries.iter().map(|(_, gain, _)| gain * gain).sum::<f64>() / tries.len().max(1) as f64;
+        let told = || tries.iter().filter(|(past, ..)| !tells_nothing(past));
+        let mean_square = told().map(|(_, gain, _)| gain * gain).sum::<f64>() / told().count().max(1) as f64;
         Self { tries, spread: mean_square.sqrt().clamp(0.001, 0.05) * Breadth::of(brief).factor() }
     }
 
     /// The belief on those of them that `belongs` picks.
     pub fn arm(&self, mut arm: Arm, belongs: impl Fn(&PastExperiment) -> bool) -> Arm {
-        for (_, gain, time) in self.tries.iter().filter(|(past, ..)| belongs(past)) {
+        for (_, gain, time) in self.tries.iter().filter(|(past, ..)| belongs(past) && !tells_nothing(past)) {
             arm.observe(*gain, *time);
         }
         arm
@@ -113,9 +114,15 @@ pub(super) fn expected(past: &PastExperiment) -> Option<f64> {
     corrected.or(past.difference).filter(|difference| difference.is_finite())
 }
 
-/// How probable it is that a past experiment was an improvement; `None` while it is being tested.
+/// Whether a past experiment came to an end of which nothing was learnt: it was given up before it was measured, or what it was compared
+/// with turned out to break a rule.
+pub(super) fn tells_nothing(past: &PastExperiment) -> bool {
+    past.verdict == Some(Verdict::Inconclusive) && past.evidence.is_none() && past.difference.is_none()
+}
+
+/// How probable it is that a past experiment was an improvement; `None` while it is being tested, and where nothing was learnt of it.
 pub(super) fn improved(past: &PastExperiment) -> Option<f64> {
-    let verdict = past.verdict?;
+    let verdict = past.verdict.filter(|_| !tells_nothing(past))?;
     let probability = vouched(past).map(|evidence| evidence.probability);
     let measured = matches!(verdict, Verdict::Kept | Verdict::Discarded | Verdict::Inconclusive);
     Some(match probability.filter(|p| measured && (0.0..=1.0).contains(p)) {
@@ -266,6 +273,20 @@ mod tests {
         }
         let arm = record.arm(Arm::new(0.0, 1e-9), |past| past.verdict == Some(Verdict::Kept));
         assert!((arm.mean() - 0.010 / 6.0).abs() < 1e-9, "{arm:?}");
+    }
+
+    /// As an experiment that was compared with a champion which was taken back later.
+    #[test]
+    fn what_was_not_measured_teaches_nothing() {
+        let mut brief = brief(baseline());
+        brief.history.push(past("playbook", "x", Some(Verdict::Kept), -0.004, None));
+        let prior = Arm::new(0.001, 2.0);
+        let before = (Record::of(&brief).spread, Record::of(&brief).arm(prior, |_| true));
+        let mut taken_back = past("playbook", "x", Some(Verdict::Inconclusive), 0.0, None);
+        (taken_back.difference, taken_back.seconds) = (None, brief.history[0].seconds);
+        assert_eq!(improved(&taken_back), None);
+        brief.history.push(taken_back);
+        assert_eq!((Record::of(&brief).spread, Record::of(&brief).arm(prior, |_| true)), before);
     }
 
     #[test]

@@ -108,6 +108,8 @@ impl<'a> Slopes<'a> {
                 (Some(_), Some(difference)) if same => observe(-difference * step.share, step.share),
                 (Some(_), Some(difference)) if untried => observe(difference * step.share, 0.5 * step.share),
                 (Some(_), Some(_)) => {}
+                // Nothing was learnt of it, so that it is no crash either.
+                (Some(_), None) if bandit::tells_nothing(step.past) => {}
                 (Some(_), None) if same => observe(CRASH_GAIN, step.share),
                 (Some(_), None) => {}
             }

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::night::WithdrawalRecord;
 use super::words::{AttemptKind, AttemptOutcome, ExperimentState};
 use crate::flow::{Author, CommitId, Decision, Edit, Evidence, ExperimentId, PastExperiment, Proposal, Verdict};
 
@@ -102,6 +103,17 @@ pub struct HistoryEntry {
 }
 
 impl HistoryEntry {
+    /// Takes from it what its night had to take back: the experiment that broke a rule is invalid, and those after it, which were
+    /// compared with that or built on it, are as good as not measured.
+    pub fn take_back(&mut self, withdrawal: &WithdrawalRecord) {
+        if withdrawal.trusts(self.id.number) {
+            return;
+        }
+        let unmasked = self.id.number == withdrawal.experiment;
+        self.verdict = self.verdict.map(|_| if unmasked { Verdict::Invalid } else { Verdict::Inconclusive });
+        (self.difference, self.evidence) = (None, None);
+    }
+
     /// As a line of a [`crate::flow::Brief`] written for `champion`.
     pub fn for_brief(self, champion: &CommitId) -> PastExperiment {
         PastExperiment {

@@ -177,6 +177,12 @@ impl WithdrawalRecord {
     pub fn spares(&self, experiment: u32) -> bool {
         experiment == 0 || experiment < self.experiment
     }
+
+    /// Whether what was measured of an experiment, or of the night's start, may still teach later nights: it was before the one that
+    /// broke a rule, so that it was neither that one nor compared with it.
+    pub fn trusts(&self, experiment: u32) -> bool {
+        experiment < self.experiment
+    }
 }
 
 /// A line of the ledger: how often a part of the held-out text was looked at in a night.

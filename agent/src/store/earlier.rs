@@ -11,7 +11,7 @@ use super::select;
 use crate::campaign::{Campaign, Data, ProposerName};
 use crate::flow::{Evidence, ExperimentId, NightId};
 use crate::propose::LEAVE_ONE_OUT;
-use crate::records::{COMPARABLE_FACTS, EarlierEstimate, EarlierRun, NightRecord};
+use crate::records::{COMPARABLE_FACTS, EarlierEstimate, EarlierRun, NightRecord, WithdrawalRecord};
 use crate::verify::EVALUATOR;
 
 type Result<T> = std::result::Result<T, StoreError>;
@@ -42,8 +42,8 @@ pub(super) struct Asked<'a> {
     /// The budget's two columns.
     seconds: Option<f64>,
     tokens: Option<i64>,
-    /// The nights that compare, the oldest first.
-    others: Vec<NightRecord>,
+    /// The nights that compare, the oldest first, with what each had to take back.
+    others: Vec<(NightRecord, Option<WithdrawalRecord>)>,
 }
 
 impl<'a> Asked<'a> {
@@ -64,20 +64,30 @@ impl<'a> Asked<'a> {
         };
         others.retain(|other| other.id != this.id && other.started_at < this.started_at && same(&other.machine));
         others.retain(|other| same_terms(&this, other));
+        let mut with_withdrawals = Vec::with_capacity(others.len());
+        for other in others {
+            let withdrawal = select::withdrawal(&mut *connection, context, &other.id).await?;
+            with_withdrawals.push((other, withdrawal));
+        }
         let (seconds, tokens) = match budget {
             Budget::Seconds(seconds) => (Some(seconds), None),
             Budget::Tokens(tokens) => (None, Some(to_signed(tokens))),
         };
-        Ok(Self { context, night, seconds, tokens, others })
+        Ok(Self { context, night, seconds, tokens, others: with_withdrawals })
     }
 }
 
-/// Verified runs on the search text.
+/// Whether an experiment of a night may teach others: not where it broke a rule, or was compared with what did.
+fn is_trusted(withdrawal: Option<&WithdrawalRecord>, number: u32) -> bool {
+    withdrawal.is_none_or(|withdrawal| withdrawal.trusts(number))
+}
+
+/// Verified runs on the search text, of what the nights have not taken back.
 pub(super) async fn runs(connection: &mut SqliteConnection, asked: &Asked<'_>) -> Result<Vec<EarlierRun>> {
     let Asked { context, night, seconds, tokens, others } = asked;
     let this = night.as_str();
     let mut runs = Vec::new();
-    for other in others {
+    for (other, withdrawal) in others {
         let id = other.id.as_str();
         let rows = sqlx::query!(
             r#"SELECT number, ordinal, era, seed, val_bpb AS "val_bpb!: f64" FROM trials
@@ -96,12 +106,16 @@ pub(super) async fn runs(connection: &mut SqliteConnection, asked: &Asked<'_>) -
         .map_err(context.sql("read the runs of earlier nights"))?;
         for row in rows {
             let decoder = Decoder::new(context, format!("trial {} of experiment {id}/{}", row.ordinal, row.number));
+            let number = decoder.count("number", row.number)?;
+            if !is_trusted(withdrawal.as_ref(), number) {
+                continue;
+            }
             let seed: u64 = decoder.word("seed", &row.seed)?;
             let place = other.seeds.iter().position(|listed| *listed == seed);
             let place = decoder.present("its place in the night's list of seeds", place)?;
             runs.push(EarlierRun {
                 night: other.id.clone(),
-                number: decoder.count("number", row.number)?,
+                number,
                 era: decoder.count("era", row.era)?,
                 seed: u32::try_from(place).map_err(|problem| decoder.bad("seed", problem))?,
                 val_bpb: row.val_bpb,
@@ -111,13 +125,13 @@ pub(super) async fn runs(connection: &mut SqliteConnection, asked: &Asked<'_>) -
     Ok(runs)
 }
 
-/// Differences that a rule weighed, or foresaw where it stopped an experiment before any trial had finished, of fresh ideas. What was
-/// foreseen was so by figures of the night's evaluator: of another one's it counts no more than those.
+/// Differences that a rule weighed, or foresaw where it stopped an experiment before any trial had finished, of fresh ideas that the
+/// nights have not taken back. What was foreseen was so by figures of the night's evaluator: of another one's it counts no more than those.
 pub(super) async fn estimates(connection: &mut SqliteConnection, asked: &Asked<'_>) -> Result<Vec<EarlierEstimate>> {
     let Asked { context, night, seconds, tokens, others } = asked;
     let this = night.as_str();
     let mut estimates = Vec::new();
-    for other in others {
+    for (other, withdrawal) in others {
         let id = other.id.as_str();
         let rows = sqlx::query!(
             r#"SELECT number, proposer, family, difference, evidence_json AS "evidence_json!: String"
@@ -141,10 +155,14 @@ pub(super) async fn estimates(connection: &mut SqliteConnection, asked: &Asked<'
         .map_err(context.sql("read the settled experiments of earlier nights"))?;
         for row in rows.into_iter().filter(|row| !NOT_FRESH.contains(&row.proposer.as_str())) {
             let decoder = Decoder::new(context, format!("experiment {id}/{}", row.number));
+            let number = decoder.count("number", row.number)?;
+            if !is_trusted(withdrawal.as_ref(), number) {
+                continue;
+            }
             let evidence: Evidence = decoder.json("evidence_json", &row.evidence_json)?;
             let Some(difference) = row.difference.or(evidence.harm_foreseen()) else { continue };
             estimates.push(EarlierEstimate {
-                id: ExperimentId { night: other.id.clone(), number: decoder.count("number", row.number)? },
+                id: ExperimentId { night: other.id.clone(), number },
                 proposer: row.proposer,
                 family: row.family,
                 difference,

@@ -224,7 +224,8 @@ pub(super) async fn events(
     rows.into_iter().map(|row| row.decode(context)).collect()
 }
 
-/// Experiments of a campaign, its nights in order; experiment 0 of each left out.
+/// Experiments of a campaign, its nights in order; experiment 0 of each left out. What a night had to take back tells nothing: see
+/// [`HistoryEntry::take_back`].
 pub(super) async fn history(
     connection: &mut SqliteConnection,
     context: &Context,
@@ -253,13 +254,27 @@ pub(super) async fn history(
            GROUP BY t.night, t.number"#,
         campaign
     )
-    .fetch_all(connection)
+    .fetch_all(&mut *connection)
     .await
     .map_err(context.sql(doing))?;
     let costs: HashMap<(String, i64), f64> =
         costs.into_iter().map(|cost| ((cost.night, cost.number), cost.seconds)).collect();
     let seconds = |row: &ExperimentRow| costs.get(&(row.night.clone(), row.number)).copied().unwrap_or(0.0);
-    rows.into_iter().map(|row| (seconds(&row), row)).map(|(cost, row)| row.decode_history(context, cost)).collect()
+    let rows = rows.into_iter().map(|row| (seconds(&row), row));
+    let mut entries: Vec<HistoryEntry> =
+        rows.map(|(cost, row)| row.decode_history(context, cost)).collect::<Result<_>>()?;
+    let mut of_night: Option<(NightId, Option<WithdrawalRecord>)> = None;
+    for entry in &mut entries {
+        // They stand night by night.
+        if of_night.as_ref().is_none_or(|(night, _)| *night != entry.id.night) {
+            let found = withdrawal(&mut *connection, context, &entry.id.night).await?;
+            of_night = Some((entry.id.night.clone(), found));
+        }
+        if let Some((_, Some(withdrawal))) = &of_night {
+            entry.take_back(withdrawal);
+        }
+    }
+    Ok(entries)
 }
 
 /// Digests of all edits of a campaign that were ever fitted, whatever became of them.

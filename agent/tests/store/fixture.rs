@@ -194,6 +194,12 @@ pub fn claim() -> ClaimRecord {
 
 /// Every kind of record at least once. The night is left running with an experiment and an effect under way.
 pub async fn fill(store: &Store, name: &str) {
+    fill_standing(store, name).await;
+    store.withdraw(&night_id(name), 1, "it read ahead\0").await.unwrap();
+}
+
+/// The same, and nothing is taken back.
+pub async fn fill_standing(store: &Store, name: &str) {
     let night = night_id(name);
     let id = |number| experiment_id(name, number);
     let seconds = Budget::Seconds(20.0);
@@ -271,7 +277,6 @@ pub async fn fill(store: &Store, name: &str) {
         store.count_look(&night, part, what_for).await.unwrap();
     }
     store.record_claim(&night, &claim()).await.unwrap();
-    store.withdraw(&night, 1, "it read ahead\0").await.unwrap();
 
     // 6: being built when the pen was put down
     store.record_experiment(&id(6), &proposal("six"), "six", &commit(1)).await.unwrap();
