@@ -11,6 +11,7 @@ use nocturne::flow::Purpose;
 use nocturne::layout::Layout;
 use nocturne::records::{HeldOut, LookRecord};
 use nocturne::store::Reader;
+use sqlx::Connection;
 use support::Fixture;
 
 /// Everything of a checkout that belongs to the person: files, index, HEAD, references that are not ours.
@@ -364,21 +365,18 @@ async fn the_sealed_text_is_opened_for_the_morning_and_for_nothing_else() {
     assert!(note.contains("Morning-Claim: holds"), "{note}");
 }
 
-/// A champion that cheats under one seed in many is found out late: here, after the claim was recorded, when it runs once more.
-#[test]
-fn a_champion_that_is_found_out_after_the_claim_takes_claim_and_name_back() {
-    let fixture = Fixture::new();
+/// A night that kept experiment 1 and claimed it, as if it had been cut off just after a further trial of that champion was rejected:
+/// one that cheats under one seed in many is found out late. Its name, its start's commit and the cheat's.
+fn cut_off_when_found_out(fixture: &Fixture) -> (String, String, String) {
     fixture.plant_gains();
-    let gaining = ["night", "experiments/pretend", "--experiments", "1", "--json"];
-    let night = fixture.json(&gaining);
-    let (name, start) = (night["night"].as_str().unwrap(), night["baseline"]["commit"].as_str().unwrap());
-    let cheat = night["champion"]["commit"].as_str().unwrap().to_owned();
+    let night = fixture.json(&GAINING);
+    let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+    let (name, start) = (text(&night["night"]), text(&night["baseline"]["commit"]));
+    let cheat = text(&night["champion"]["commit"]);
     assert_eq!(night["champion"]["number"], 1, "{night}");
-    let champion = format!("nocturne/pretend/{name}/champion");
-    assert_eq!(fixture.git(&["rev-parse", &champion]).trim(), cheat);
+    assert_eq!(champion_of(fixture, &name), cheat);
 
-    // As if it had been cut off just after a further trial of the champion's was rejected.
-    let folder = fixture.root().join(".nocturne/nights").join(name);
+    let folder = fixture.root().join(".nocturne/nights").join(&name);
     let read = |path: &Path| -> serde_json::Value { serde_json::from_slice(&fs::read(path).unwrap()).unwrap() };
     let mut file = read(&folder.join("night.json"));
     file["night"]["end"] = serde_json::Value::Null;
@@ -396,22 +394,64 @@ fn a_champion_that_is_found_out_after_the_claim_takes_claim_and_name_back() {
     fs::create_dir_all(folder.join("1/trial-99")).unwrap();
     fs::write(folder.join("1/trial-99/trial.json"), trial.to_string()).unwrap();
     fixture.json(&["rebuild", "--json"]);
+    (name, start, cheat)
+}
 
-    fixture.run(&gaining);
+const GAINING: [&str; 5] = ["night", "experiments/pretend", "--experiments", "1", "--json"];
+
+fn champion_of(fixture: &Fixture, night: &str) -> String {
+    fixture.git(&["rev-parse", &format!("nocturne/pretend/{night}/champion")]).trim().to_owned()
+}
+
+fn printed(fixture: &Fixture, arguments: &[&str]) -> String {
+    String::from_utf8(fixture.run(arguments).stdout).unwrap()
+}
+
+#[test]
+fn a_champion_that_is_found_out_after_the_claim_takes_claim_and_name_back() {
+    let fixture = Fixture::new();
+    let (name, start, cheat) = cut_off_when_found_out(&fixture);
+    let name = name.as_str();
+    fixture.run(&GAINING);
     let shown = fixture.json(&["show", name, "--json"]);
     assert_eq!(shown["champion"]["number"], 0, "{shown}");
     assert!(shown["withdrawal"]["words"].as_str().unwrap().contains("it looked ahead"), "{shown}");
-    assert_eq!(fixture.git(&["rev-parse", &champion]).trim(), start, "the champion's branch is still the cheat's");
-    let text = String::from_utf8(fixture.run(&["show", name]).stdout).unwrap();
+    assert_eq!(champion_of(&fixture, name), start, "the champion's branch is still the cheat's");
+    let text = printed(&fixture, &["show", name]);
     assert!(
         text.contains("The morning's claim is withdrawn") && text.contains("Nothing that was kept stands"),
         "{text}"
     );
     let note = fixture.git(&["notes", "--ref", "nocturne", "show", &cheat]);
     assert!(note.contains("Morning-Claim: withdrawn") && note.contains("Withdrawn: the champion"), "{note}");
-    let page = fixture.root().join(format!("experiments/pretend/nights/{name}/report.html"));
-    let page = fs::read_to_string(page).unwrap();
+    let reports = fixture.root().join(format!("experiments/pretend/nights/{name}"));
+    let page = fs::read_to_string(reports.join("report.html")).unwrap();
     assert!(page.contains("claim is withdrawn") && page.contains("it looked ahead"), "the page does not say so");
     // It is over, and stays so.
-    assert_ne!(fixture.json(&["night", "experiments/pretend", "--experiments", "1", "--json"])["night"], name);
+    assert_ne!(fixture.json(&GAINING)["night"], name);
+}
+
+#[tokio::test]
+async fn what_could_not_be_taken_back_is_taken_back_when_the_night_goes_on() {
+    let fixture = Fixture::new();
+    let (name, start, cheat) = cut_off_when_found_out(&fixture);
+    // The record of the withdrawal cannot be written, as on a full disk.
+    let path = Layout::new(fixture.root()).database();
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path);
+    let mut database = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
+    let full = "CREATE TRIGGER full BEFORE INSERT ON withdrawals BEGIN SELECT RAISE(ABORT, 'no space'); END";
+    sqlx::query(full).execute(&mut database).await.unwrap();
+    let output = fixture.run(&GAINING);
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && errors.contains("no space"), "{errors}");
+    let status = fixture.json(&["status", "--json"]);
+    assert!(status["state"].as_str().unwrap().starts_with("cut off"), "the night is over: {status}");
+    assert_eq!(champion_of(&fixture, &name), cheat);
+
+    sqlx::query("DROP TRIGGER full").execute(&mut database).await.unwrap();
+    database.close().await.unwrap();
+    fixture.run(&GAINING);
+    let shown = fixture.json(&["show", &name, "--json"]);
+    assert!(shown["withdrawal"]["words"].as_str().unwrap().contains("it looked ahead"), "{shown}");
+    assert_eq!(champion_of(&fixture, &name), start);
 }

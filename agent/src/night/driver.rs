@@ -199,7 +199,9 @@ impl Driver<'_> {
             let effects = self.machine.step(event, now);
             self.note_morning().await?;
             if let Err(why) = self.withdraw().await? {
-                queue.push_back(Event::Fault(why));
+                // Before the effects, whose last one ends the night for good: it is to go on, and take back then what it could not now.
+                self.warn("night", &why).await?;
+                return Ok(Some(Ending::MachineFaults(why)));
             }
             for effect in effects {
                 match effect {
