@@ -455,3 +455,26 @@ async fn what_could_not_be_taken_back_is_taken_back_when_the_night_goes_on() {
     assert!(shown["withdrawal"]["words"].as_str().unwrap().contains("it looked ahead"), "{shown}");
     assert_eq!(champion_of(&fixture, &name), start);
 }
+
+/// A branch that somebody has checked out is never moved; the nights that follow do not forget it.
+#[test]
+fn a_checked_out_branch_of_a_champion_that_does_not_stand_is_moved_back_later() {
+    let fixture = Fixture::new();
+    let (name, start, cheat) = cut_off_when_found_out(&fixture);
+    let branch = format!("nocturne/pretend/{name}/champion");
+    let elsewhere = fixture.root().join(".nocturne/elsewhere");
+    let elsewhere = elsewhere.to_str().unwrap();
+    fixture.git(&["worktree", "add", "--quiet", elsewhere, &branch]);
+    fixture.run(&GAINING);
+    assert_eq!(champion_of(&fixture, &name), cheat, "a checked-out branch was moved");
+    let idle = ["night", "experiments/pretend", "--proposer", "identical", "--experiments", "1", "--json"];
+    let output = fixture.run(&idle);
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(errors.contains(&format!("git branch --force {branch} {start}")), "{errors}");
+    assert_eq!(champion_of(&fixture, &name), cheat, "a checked-out branch was moved");
+    fixture.git(&["worktree", "remove", "--force", elsewhere]);
+    let output = fixture.run(&idle);
+    assert_eq!(champion_of(&fixture, &name), start);
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!errors.contains("git branch --force"), "{errors}");
+}

@@ -25,6 +25,7 @@ mod perform;
 pub mod ready;
 pub mod redteam;
 pub mod resume;
+mod retreat;
 mod settle;
 mod starting;
 mod telling;

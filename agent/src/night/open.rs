@@ -10,7 +10,7 @@ use super::lock::{Lock, is_running};
 use super::machine::Machine;
 use super::ready::{self, Ready};
 use super::redteam;
-use super::resume;
+use super::{resume, retreat};
 use crate::campaign::{self, Campaign, ProposerName};
 use crate::layout::Layout;
 use crate::prepare;
@@ -163,6 +163,7 @@ pub async fn open(
             .await
             .map_err(|why| OpenError::Resume { night: context.night.id.clone(), why })?
     };
+    retreat::catch_up(&context, watcher).await?;
     let baseline = match resumed {
         true => context.store.trials(&context.id(0)).await?.iter().rev().find_map(|trial| trial.val_bpb()),
         false => None,

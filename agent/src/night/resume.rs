@@ -8,7 +8,7 @@ use super::journal::OfTrial;
 use super::machine::failure;
 use super::messages::{Came, Lines, Measured, PastDecision, PastTrial, Standing, Start, Unsettled, Without};
 use super::perform::Fault;
-use super::{earlier, enlist, evaluate, journal, settle, trial};
+use super::{earlier, enlist, evaluate, journal, retreat, settle, trial};
 use crate::flow::{Artifact, Candidate, Decision, ExperimentId, NightId, Purpose, TrialEnd, Verdict};
 use crate::propose::{self, LEAVE_ONE_OUT, ablation};
 use crate::records::{COMPARABLE_FACTS, EffectRecord, Evaluation, ExperimentRecord, TrialRecord};
@@ -174,7 +174,7 @@ pub async fn where_it_was(context: &Arc<Context>) -> Result<Start, Fault> {
     {
         settle::crown(context, *number, candidate).await?;
     }
-    settle::retreat(context).await?;
+    retreat::retreat(context).await?;
     let champion = last_kept.map_or(0, |(number, _)| number);
     let builds = experiments.iter().filter(|experiment| experiment.id.number > 0);
     let builds = builds.filter_map(|experiment| Some(experiment.artifact.as_ref()?.build_seconds));

@@ -9,6 +9,7 @@ use super::context::Context;
 use super::enlist::{branch_name, create_branch, record_attempts};
 use super::messages::{Event, Settled};
 use super::perform::{Fault, blocking, fault, now, warn};
+use super::retreat;
 use crate::flow::{Candidate, CommitId, Decision, ExperimentId, Proposal, Purpose, Verdict};
 use crate::records::{CandidateRecord, ClaimRecord, ExperimentRecord, TrialRecord, WithdrawalRecord};
 
@@ -88,7 +89,7 @@ fn unapplied_digest(proposal: &Proposal) -> String {
 }
 
 /// Moves the champion's branch and records the move. A branch that cannot be moved now (somebody has it checked out) is
-/// caught up with at the next move, and at the latest when a night is resumed.
+/// caught up with at the next move, or where the night is resumed.
 pub(super) async fn crown(context: &Arc<Context>, number: u32, candidate: &Candidate) -> Result<(), Fault> {
     let (mover, to) = (Arc::clone(context), candidate.commit.clone());
     let moved = blocking("moving the champion", move || {
@@ -121,41 +122,13 @@ pub(super) async fn withdraw(context: &Arc<Context>, number: u32, words: &str) -
     if withdrawal.is_none() {
         store.withdraw(night, number, words).await.map_err(|error| recording(&error))?;
     }
-    retreat(context).await?;
+    retreat::retreat(context).await?;
     for champion in store.champion_moves(night).await.map_err(|error| recording(&error))? {
         if champion.experiment >= number.max(1) {
             annotate(context, &context.id(champion.experiment)).await?;
         }
     }
     Ok(())
-}
-
-/// Brings the champion's branch back to the last champion that stands, where it is at one that does not. A branch that cannot be moved
-/// now is told of, and caught up with when a night is resumed.
-pub(super) async fn retreat(context: &Arc<Context>) -> Result<(), Fault> {
-    let reading = fault("cannot read the champions");
-    let night = &context.night.id;
-    let withdrawal = context.store.withdrawal(night).await.map_err(|error| reading(&error))?;
-    let Some(withdrawal) = withdrawal else { return Ok(()) };
-    let champions = context.store.champion_moves(night).await.map_err(|error| reading(&error))?;
-    let Some(stands) = champions.into_iter().rev().find(|champion| withdrawal.spares(champion.experiment)) else {
-        return Ok(());
-    };
-    let mover = Arc::clone(context);
-    let moved = blocking("moving the champion back", move || {
-        let (campaign, night) = (&mover.campaign.name, &mover.night.id);
-        let repo = mover.repo().map_err(|error| fault("cannot open the repository")(&error))?;
-        let at = repo.champion(campaign, night).map_err(|error| fault("cannot read the champion's branch")(&error))?;
-        let Some(at) = at else { return Ok(()) };
-        repo.retreat_champion(campaign, night, &at, &stands.commit)
-            .map_err(|error| fault("cannot move the champion's branch back to the last champion that stands")(&error))
-            .map(drop)
-    })
-    .await;
-    match moved {
-        Ok(()) => Ok(()),
-        Err(why) => warn(context, "git", &why).await,
-    }
 }
 
 /// Writes the git note of a settled experiment: its decision and, where it is what the morning's claim is about, the claim. It
