@@ -16,7 +16,9 @@ DROP VIEW night_results;
 CREATE VIEW night_results AS
 SELECT n.campaign, n.id AS night, n.started_at, n.ended_at, n.ending,
        (SELECT count(*) FROM experiments e WHERE e.night = n.id AND e.number > 0) AS experiments,
-       (SELECT count(*) FROM experiments e WHERE e.night = n.id AND e.number > 0 AND e.verdict = 'kept') AS kept,
+       -- those that stand
+       (SELECT count(*) FROM experiments e WHERE e.night = n.id AND e.number > 0 AND e.verdict = 'kept'
+        AND (w.experiment IS NULL OR e.number < w.experiment)) AS kept,
        (SELECT avg(t.val_bpb) FROM trials t WHERE t.night = n.id AND t.number = 0 AND t.purpose = 'search') AS start_val_bpb,
        -- the last champion that stands
        (SELECT avg(t.val_bpb) FROM trials t WHERE t.night = n.id AND t.purpose = 'search' AND t.number =

@@ -67,6 +67,7 @@ fn main() {
             difference,
             interval: None,
             verdict: Some(verdict),
+            stands: true,
             branch,
         });
     }

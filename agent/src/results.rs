@@ -22,8 +22,10 @@ pub fn results_tsv(records: &NightRecords) -> String {
             records.trials.iter().filter(|trial| trial.experiment == experiment.id).collect();
         let commit = experiment.candidate.as_ref().map_or("0000000", |candidate| candidate.commit.short());
         let val_bpb = records.val_bpb(number).unwrap_or(0.0);
+        let stands = records.stands(number);
         let status = match decision.verdict {
-            Verdict::Kept => "keep",
+            Verdict::Kept if stands => "keep",
+            Verdict::Kept => "discard",
             Verdict::Discarded | Verdict::Inconclusive | Verdict::Invalid => "discard",
             Verdict::Crashed | Verdict::Unbuildable => "crash",
         };
@@ -31,7 +33,8 @@ pub fn results_tsv(records: &NightRecords) -> String {
         let peak = if status == "crash" { 0 } else { trained.clone().map(|t| t.peak_memory_bytes).max().unwrap_or(0) };
         let memory_gb = peak as f64 / f64::from(1 << 30);
         let remark = match decision.verdict {
-            Verdict::Kept => None,
+            Verdict::Kept if stands => None,
+            Verdict::Kept => Some("does not stand"),
             Verdict::Crashed | Verdict::Discarded => trained.next_back().and_then(|trained| remark_on(&trained.end)),
             verdict => Some(verdict.name()),
         };
@@ -138,6 +141,18 @@ mod tests {
                         0000000\t0.000000\t0.0\tcrash\tmisspell (unbuildable)\n";
         let records = NightRecords { experiments, trials, ..report::fixture::empty() };
         assert_eq!(results_tsv(&records), expected);
+    }
+
+    #[test]
+    fn what_was_kept_and_taken_back_is_not_a_line_to_go_by() {
+        let mut records = report::fixture::night();
+        let (words, at) = ("it cheats".to_owned(), jiff::Timestamp::UNIX_EPOCH);
+        records.withdrawal = Some(crate::records::WithdrawalRecord { experiment: 1, words, at });
+        let text = results_tsv(&records);
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(lines[1].contains("\tkeep\tbaseline"), "{text}");
+        assert!(lines[2].contains("\tdiscard\tHalve the batch (does not stand, mean of 3 trials"), "{text}");
+        assert!(!lines[3].contains("does not stand"), "{text}");
     }
 
     #[test]

@@ -416,17 +416,30 @@ fn a_champion_that_is_found_out_after_the_claim_takes_claim_and_name_back() {
     let shown = fixture.json(&["show", name, "--json"]);
     assert_eq!(shown["champion"]["number"], 0, "{shown}");
     assert!(shown["withdrawal"]["words"].as_str().unwrap().contains("it looked ahead"), "{shown}");
+    assert_eq!(shown["claim"]["holds"], false, "{shown}");
+    assert_eq!(shown["experiments"][0]["stands"], false, "{shown}");
     assert_eq!(champion_of(&fixture, name), start, "the champion's branch is still the cheat's");
     let text = printed(&fixture, &["show", name]);
     assert!(
         text.contains("The morning's claim is withdrawn") && text.contains("Nothing that was kept stands"),
         "{text}"
     );
+    let text = printed(&fixture, &["show", &format!("{name}/1")]);
+    assert!(text.contains("does not stand: the champion, experiment 1, was rejected"), "{text}");
+    let listed = printed(&fixture, &["list"]);
+    let row = listed.lines().find(|line| line.contains(name)).unwrap();
+    let cells: Vec<&str> = row.split_whitespace().collect();
+    let campaign = cells.iter().position(|cell| *cell == "pretend").unwrap();
+    // Night, campaign, the day, the time and its zone; then experiments and kept ones.
+    assert!(matches!(cells[campaign + 5].parse::<u32>(), Ok(0)), "{row}");
     let note = fixture.git(&["notes", "--ref", "nocturne", "show", &cheat]);
     assert!(note.contains("Morning-Claim: withdrawn") && note.contains("Withdrawn: the champion"), "{note}");
     let reports = fixture.root().join(format!("experiments/pretend/nights/{name}"));
     let page = fs::read_to_string(reports.join("report.html")).unwrap();
     assert!(page.contains("claim is withdrawn") && page.contains("it looked ahead"), "the page does not say so");
+    assert!(page.contains("; 0 of ") && !page.contains("<h2>Kept</h2>"), "the page counts it as kept");
+    let table = fs::read_to_string(reports.join("results.tsv")).unwrap();
+    assert!(table.lines().nth(2).unwrap().contains("does not stand"), "{table}");
     // It is over, and stays so.
     assert_ne!(fixture.json(&GAINING)["night"], name);
 }

@@ -210,6 +210,7 @@ prop_compose! {
             level: numbers[3],
             trials_measured: champion_number,
             stopped_early: champion_number == 1,
+            taken_back: champion_number == 2,
             difference: numbers[1],
             predicted_effect: numbers[2],
             training_seconds: numbers[3],

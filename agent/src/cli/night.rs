@@ -195,6 +195,7 @@ pub(super) fn summary(records: &NightRecords, layout: &Layout) -> Summary {
                 difference: experiment.decision.as_ref().and_then(|decision| decision.difference),
                 interval: experiment.decision.as_ref().and_then(|decision| decision.interval),
                 verdict: experiment.decision.as_ref().map(|decision| decision.verdict),
+                stands: records.stands(experiment.id.number),
                 branch: experiment.candidate.as_ref().map(|c| c.branch.clone()).unwrap_or_default(),
             })
             .collect(),
@@ -236,7 +237,9 @@ pub(super) fn night_json(records: &NightRecords) -> Value {
         .filter(|experiment| experiment.id.number > 0)
         .map(|experiment| {
             let decision = experiment.decision.as_ref();
-            let evidence = decision.and_then(|decision| decision.evidence.as_ref()).filter(|found| found.vouched());
+            let stands = records.stands(experiment.id.number);
+            let evidence = decision.and_then(|decision| decision.evidence.as_ref());
+            let evidence = evidence.filter(|found| stands && found.vouched());
             json!({
                 "id": experiment.id.to_string(),
                 "number": experiment.id.number,
@@ -245,6 +248,7 @@ pub(super) fn night_json(records: &NightRecords) -> Value {
                 "title": experiment.proposal.title,
                 "proposer": experiment.proposal.author.proposer,
                 "verdict": decision.map(|decision| decision.verdict),
+                "stands": stands,
                 "val_bpb": records.val_bpb(experiment.id.number),
                 "runs": records.runs(experiment.id.number).len(),
                 "level": records.level(experiment.id.number),

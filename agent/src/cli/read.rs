@@ -107,7 +107,9 @@ pub(super) async fn list(args: ListArgs) -> Result<(), Fault> {
         let with = |verdict: Option<Verdict>| {
             let of = |e: &&ExperimentRecord| {
                 let decided = e.decision.as_ref().map(|decision| decision.verdict);
-                e.id.number > 0 && decided.is_some() && (verdict.is_none() || decided == verdict)
+                // What was taken back counts as an experiment and for no verdict.
+                let counts = verdict.is_none() || decided == verdict && records.stands(e.id.number);
+                e.id.number > 0 && decided.is_some() && counts
             };
             records.experiments.iter().filter(of).count().to_string()
         };

@@ -10,7 +10,7 @@ use super::story::{experiment_text, night_text};
 use super::{Fault, ShowArgs, here, open_records, print_json};
 use crate::flow::ExperimentId;
 use crate::layout::Layout;
-use crate::records::{ExperimentRecord, TrialRecord};
+use crate::records::{ExperimentRecord, TrialRecord, WithdrawalRecord};
 use crate::repo::Repo;
 use crate::report::{Account, ExperimentAccount, NightRecords, named};
 use crate::store::Reader;
@@ -47,7 +47,7 @@ pub(super) async fn show(args: ShowArgs) -> Result<(), Fault> {
         }
         return print_json(&json!({ "experiment": experiment, "account": account, "trials": trials, "diff": diff }));
     }
-    print_experiment(&layout, experiment, &account, &trials, &diff)
+    print_experiment(&layout, experiment, &account, records.withdrawal.as_ref(), &trials, &diff)
 }
 
 /// A night as `--json` gives it, with what its records add up to.
@@ -84,6 +84,7 @@ fn print_experiment(
     layout: &Layout,
     experiment: &ExperimentRecord,
     account: &ExperimentAccount,
+    withdrawal: Option<&WithdrawalRecord>,
     trials: &[&TrialRecord],
     diff: &str,
 ) -> Result<(), Fault> {
@@ -94,6 +95,9 @@ fn print_experiment(
             outln!("verdict:    {}: {} (rule {})", decision.verdict, clean(&decision.reason), decision.rule)?
         }
         None => outln!("verdict:    none yet; it is {}", experiment.state)?,
+    }
+    if let Some(withdrawal) = withdrawal.filter(|_| !account.stands) {
+        outln!("taken back: it does not stand: {}", clean(&withdrawal.words))?;
     }
     let by = &proposal.author;
     let model = by.model.as_ref().map(|model| format!(" ({})", clean(model))).unwrap_or_default();

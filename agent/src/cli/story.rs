@@ -31,7 +31,7 @@ pub(super) fn experiment_text(experiment: &ExperimentRecord, account: &Experimen
         let interval = interval(account.interval);
         line("found:", format!("{difference:+.5} against {against}{interval}{}", error.unwrap_or_default()));
     }
-    if let Some(evidence) = evidence {
+    if let Some(evidence) = evidence.filter(|_| account.stands) {
         evidence_lines(evidence, &mut line);
     }
     let confidence = account.confidence.map(|confidence| format!(", with a confidence of {}", percent(confidence)));
@@ -293,6 +293,15 @@ mod tests {
         let view = records.view(&account, |_| String::new());
         assert!(view.claim.is_some_and(|claim| !claim.holds && claim.withdrawn == Some(words.clone())));
         assert!(view.warnings.iter().any(|warning| warning.contains(&words) && warning.contains("#0")));
+        assert!(account.claim.as_ref().is_some_and(|claim| !claim.holds));
+        let fallen = &view.experiments[0];
+        assert!(fallen.has_fallen() && !fallen.is_kept(), "{fallen:?}");
+        for (number, stands) in [(0, true), (1, false), (2, false)] {
+            let account = records.account_of(number).unwrap();
+            assert_eq!((account.stands, account.expected), (stands, None), "experiment {number}");
+            let experiment = &records.experiments[number as usize];
+            assert!(!experiment_text(experiment, &account).contains("expected:"));
+        }
         records.claim = None;
         assert!(night_text(&Account::of(&records, &[], &[])).contains(&format!("Taken back: {words}.")));
     }

@@ -29,7 +29,7 @@ pub struct Account {
     pub champions: Vec<ChampionStep>,
     /// What is to be expected of all kept changes together, each corrected for having been picked; bits per byte.
     pub expected_gain: Option<f64>,
-    /// The morning's claim.
+    /// The morning's claim; it does not hold where it was withdrawn.
     pub claim: Option<ClaimRecord>,
     /// Why nothing is claimed any more, and what was kept does not stand.
     pub withdrawal: Option<WithdrawalRecord>,
@@ -154,6 +154,7 @@ impl Account {
 
     /// The account of a night, given runs of comparable earlier nights and the campaign's ledger. Pure.
     pub fn of(records: &NightRecords, earlier: &[EarlierRun], ledger: &[(NightId, LookRecord)]) -> Self {
+        let withdrawal = &records.withdrawal;
         let champions = champions(records);
         let stand = champions.iter().filter(|champion| champion.stands);
         let expected: Vec<f64> = stand.filter_map(|champion| champion.expected).collect();
@@ -161,8 +162,11 @@ impl Account {
             noise: noise(records, earlier),
             expected_gain: (!expected.is_empty()).then(|| expected.iter().sum()),
             champions,
-            claim: records.claim.clone(),
-            withdrawal: records.withdrawal.clone(),
+            claim: records
+                .claim
+                .clone()
+                .map(|claim| ClaimRecord { holds: claim.holds && withdrawal.is_none(), ..claim }),
+            withdrawal: withdrawal.clone(),
             left_out: left_out(records),
             looks: ledger::looks(&records.night.id, ledger),
             early: early(records),

@@ -7,6 +7,7 @@ use dashboards::{CurvePoint, CurveView};
 use super::NightRecords;
 use super::view::shown;
 use crate::files::{self, FileError};
+use crate::flow::Verdict;
 use crate::layout::Layout;
 use crate::records::TrialRecord;
 
@@ -41,7 +42,11 @@ impl NightRecords {
             Some(experiment) if number > 0 => experiment.proposal.title.clone(),
             _ => "start of the night".to_owned(),
         };
-        let verdict = experiment.filter(|_| number > 0).and_then(|e| e.decision.as_ref()).map(|d| shown(d.verdict));
+        // What was kept and does not stand is no line to follow.
+        let counted =
+            |verdict| if verdict == Verdict::Kept && !self.stands(number) { Verdict::Invalid } else { verdict };
+        let decision = experiment.filter(|_| number > 0).and_then(|experiment| experiment.decision.as_ref());
+        let verdict = decision.map(|decision| shown(counted(decision.verdict)));
         let points = match trial {
             Some(trial) => read_curve(&layout.curve(&trial.experiment, trial.ordinal))?,
             None => Vec::new(),

@@ -18,6 +18,8 @@ pub struct ExperimentAccount {
     pub runs: u32,
     /// Where it stands when equal seeds are compared; see [`NightRecords::level`].
     pub level: Option<f64>,
+    /// Whether what was found of it still stands: `false` where it, or what it was compared with, broke a rule later.
+    pub stands: bool,
     /// What its proposer predicted.
     pub predicted: Option<f64>,
     /// How probable its proposer called an improvement.
@@ -26,7 +28,7 @@ pub struct ExperimentAccount {
     pub difference: Option<f64>,
     /// Its 95 % interval.
     pub interval: Option<(f64, f64)>,
-    /// The difference to be expected when it is measured again.
+    /// The difference to be expected when it is measured again; nothing of what does not stand.
     pub expected: Option<f64>,
     /// How probable an improvement is after all that was seen.
     pub probability: Option<f64>,
@@ -67,7 +69,8 @@ impl NightRecords {
         let experiment = self.experiments.iter().find(|experiment| experiment.id.number == number)?;
         let decision = experiment.decision.as_ref();
         let evidence = decision.and_then(|decision| decision.evidence.as_deref());
-        let found = evidence.filter(|evidence| evidence.vouched());
+        let stands = self.stands(number);
+        let found = evidence.filter(|evidence| stands && evidence.vouched());
         let champion = self.number_of(&experiment.champion);
         let trials = self.trials.iter().filter(|trial| trial.experiment.number == number);
         Some(ExperimentAccount {
@@ -75,6 +78,7 @@ impl NightRecords {
             val_bpb: self.val_bpb(number),
             runs: u32::try_from(self.runs(number).len()).unwrap_or(u32::MAX),
             level: self.level(number),
+            stands,
             predicted: experiment.proposal.predicted_effect,
             confidence: experiment.proposal.confidence,
             difference: decision.and_then(|decision| decision.difference),

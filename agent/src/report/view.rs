@@ -167,6 +167,7 @@ impl NightRecords {
             hypothesis: experiment.proposal.hypothesis.clone(),
             source: experiment.proposal.source.clone(),
             verdict: decision.map(|decision| shown(decision.verdict)),
+            taken_back: !self.stands(number),
             reason: decision.map(|decision| decision.reason.clone()).unwrap_or_default(),
             val_bpb: self.val_bpb(number),
             trials_measured: count(self.runs(number).len()),

@@ -50,6 +50,8 @@ pub struct Row {
     pub interval: Option<(f64, f64)>,
     /// How it ended; `None` where the night ended first.
     pub verdict: Option<Verdict>,
+    /// Whether that stands: `false` where it, or what it was compared with, broke a rule later.
+    pub stands: bool,
     /// Its branch, whole; empty where it has none.
     pub branch: String,
 }
@@ -92,12 +94,15 @@ pub fn render_summary(summary: &Summary, columns: usize) -> String {
 }
 
 fn headline(summary: &Summary) -> String {
-    let count = |verdict| summary.rows.iter().filter(|row| row.verdict == Some(verdict)).count();
+    let stands = |row: &&Row| row.stands || row.verdict != Some(Verdict::Kept);
+    let count = |verdict| summary.rows.iter().filter(stands).filter(|row| row.verdict == Some(verdict)).count();
+    let fallen = summary.rows.iter().filter(|row| !stands(row)).count();
     let counts: Vec<String> = Verdict::ALL
         .into_iter()
         .map(|verdict| (count(verdict), verdict))
         .filter(|(count, _)| *count > 0)
         .map(|(count, verdict)| format!("{count} {verdict}"))
+        .chain((fallen > 0).then(|| format!("{fallen} kept and taken back")))
         .collect();
     let counts = if counts.is_empty() { String::new() } else { format!(": {}", counts.join(", ")) };
     let experiments = match summary.rows.len() {
@@ -135,7 +140,10 @@ fn table(summary: &Summary, columns: usize) -> String {
                 figure(row.val_bpb),
                 if row.trials == 0 { "-".to_owned() } else { row.trials.to_string() },
                 difference(row),
-                row.verdict.map_or("-", Verdict::name).to_owned(),
+                match row.verdict {
+                    Some(Verdict::Kept) if !row.stands => "taken back".to_owned(),
+                    verdict => verdict.map_or("-", Verdict::name).to_owned(),
+                },
                 clean(row.branch.strip_prefix(prefix).unwrap_or(&row.branch)),
             ]
         })

@@ -118,6 +118,7 @@ fn summary() -> Summary {
         difference: figures.map(|(_, difference)| difference),
         interval: (number == 1).then_some((-0.014, -0.011)),
         verdict,
+        stands: number != 2,
         branch: if slug.is_empty() { String::new() } else { format!("{prefix}{number}-{slug}") },
     };
     Summary {
@@ -177,6 +178,16 @@ fn the_summary_fits_its_columns() {
     }
     let nothing = Summary { rows: Vec::new(), champion: None, baseline: None, places: Vec::new(), ..summary() };
     insta::assert_snapshot!("summary_of_nothing", render_summary(&nothing, 80));
+}
+
+#[test]
+fn what_was_kept_and_taken_back_is_not_counted_as_kept() {
+    let mut fallen = summary();
+    fallen.rows[0].stands = false;
+    let text = render_summary(&fallen, 120);
+    assert!(text.contains(": 1 discarded, 1 crashed, 1 unbuildable, 1 kept and taken back;"), "{text}");
+    let row = text.lines().find(|line| line.contains("Halve the tokens")).unwrap();
+    assert!(row.contains("taken back") && !row.contains("kept"), "{row}");
 }
 
 #[derive(Clone, Default)]

@@ -1,4 +1,4 @@
-//! One kept experiment on the page, with what a person needs to decide.
+//! One experiment that was kept on the page, with what a person needs to decide.
 
 use maud::{Markup, html};
 
@@ -20,6 +20,9 @@ pub(super) fn article(night: &NightView, experiment: &ExperimentView, pictures: 
     html! {
         article id={ "experiment-" (experiment.number) } {
             h3 { "#" (experiment.number) " " (clean(&experiment.title)) }
+            @if experiment.has_fallen() {
+                p { strong { "It does not stand" } ": it, or what it builds on, turned out to break a rule." }
+            }
             @if !experiment.hypothesis.is_empty() { p { (clean(&experiment.hypothesis)) } }
             dl {
                 dt { "effect" }
@@ -34,7 +37,7 @@ pub(super) fn article(night: &NightView, experiment: &ExperimentView, pictures: 
                     @if experiment.trials_measured > 1 { ", the mean of " (experiment.trials_measured) " trials" }
                     " " (plus_minus(experiment.standard_error))
                 }
-                @if let Some(evidence) = &experiment.evidence {
+                @if let Some(evidence) = experiment.evidence.as_ref().filter(|_| !experiment.has_fallen()) {
                     dt { "to expect" }
                     dd {
                         strong { (signed(Some(evidence.expected))) }

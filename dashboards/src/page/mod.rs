@@ -41,7 +41,9 @@ pub struct NightPictures {
 pub fn page(night: &NightView, pictures: &NightPictures) -> String {
     let mut experiments: Vec<&ExperimentView> = night.experiments.iter().collect();
     experiments.sort_by_key(|e| e.number);
-    let (kept, others): (Vec<_>, Vec<_>) = experiments.iter().partition(|e| e.verdict == Some(Verdict::Kept));
+    let (once_kept, others): (Vec<&ExperimentView>, Vec<&ExperimentView>) =
+        experiments.iter().partition(|e| e.verdict == Some(Verdict::Kept));
+    let (kept, fallen): (Vec<&ExperimentView>, Vec<&ExperimentView>) = once_kept.into_iter().partition(|e| e.is_kept());
     let name = format!("{} · night {}", clean(&night.campaign), clean(&night.night));
     html! {
         (DOCTYPE)
@@ -68,6 +70,10 @@ pub fn page(night: &NightView, pictures: &NightPictures) -> String {
                     @if !kept.is_empty() {
                         h2 { "Kept" }
                         @for experiment in &kept { (article::article(night, experiment, pictures)) }
+                    }
+                    @if !fallen.is_empty() {
+                        h2 { "Kept, and taken back" }
+                        @for experiment in &fallen { (article::article(night, experiment, pictures)) }
                     }
                     (found::left_out(night))
                     (found::decided_by(night))
@@ -194,6 +200,24 @@ mod tests {
         assert!(
             answer(&night, &[]).into_string().starts_with("The night's start has no val_bpb; 0 of 2 experiments kept.")
         );
+    }
+
+    #[test]
+    fn what_was_kept_and_does_not_stand_is_not_counted() {
+        let mut night = night();
+        for (number, taken_back) in [(0, false), (1, true)] {
+            let experiment = &mut night.experiments[number];
+            experiment.number = u32::try_from(number).unwrap() + 1;
+            (experiment.verdict, experiment.taken_back) = (Some(Verdict::Kept), taken_back);
+        }
+        let page = page(&night, &NightPictures::default());
+        assert!(page.contains("; 1 of 2 experiments kept."), "{page}");
+        let (kept, fallen) = (page.find("<h2>Kept</h2>").unwrap(), page.find("<h2>Kept, and taken back</h2>").unwrap());
+        let (first, second) = (page.find("id=\"experiment-1\"").unwrap(), page.find("id=\"experiment-2\"").unwrap());
+        assert!(kept < first && first < fallen && fallen < second, "{page}");
+        assert_eq!(page.matches("does not stand").count(), 2, "{page}");
+        let progress = crate::progress(&night).unwrap().svg;
+        assert!(progress.contains("1 of 2 experiments kept") && !progress.contains("2 of 2"), "{progress}");
     }
 
     #[test]

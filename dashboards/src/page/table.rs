@@ -57,13 +57,14 @@ fn measured(value: Option<f64>, trials: u32, error: Option<f64>) -> Markup {
 }
 
 fn row(experiment: &ExperimentView) -> Markup {
+    let class = experiment.counted().map_or("not decided", Verdict::name);
     let verdict = experiment.verdict.map_or("not decided", Verdict::name);
-    let kept = experiment.verdict == Some(Verdict::Kept);
+    let has_article = experiment.verdict == Some(Verdict::Kept);
     html! {
         tr {
             td.number { (experiment.number) }
             td.title {
-                @if kept { a href={ "#experiment-" (experiment.number) } { (clean(&experiment.title)) } }
+                @if has_article { a href={ "#experiment-" (experiment.number) } { (clean(&experiment.title)) } }
                 @else { (clean(&experiment.title)) }
                 // Of what was measured the numbers say enough; what failed says why.
                 @if (!experiment.verdict.is_some_and(Verdict::is_measured) || experiment.val_bpb.is_none())
@@ -71,7 +72,7 @@ fn row(experiment: &ExperimentView) -> Markup {
                     small { (clean(&experiment.reason)) }
                 }
             }
-            td class={ "verdict " (verdict) } { (verdict) }
+            td class={ "verdict " (class) } { (verdict) @if experiment.has_fallen() { ", does not stand" } }
             td.number { (measured(experiment.val_bpb, experiment.trials_measured, experiment.standard_error)) }
             td.number {
                 (signed(experiment.difference))

@@ -55,7 +55,7 @@ fn title(night: &NightView, experiment: &ExperimentView) -> String {
 }
 
 fn subtitle(experiment: &ExperimentView) -> String {
-    let mut parts = vec![experiment.verdict.map_or("not decided", Verdict::name).to_owned()];
+    let mut parts = vec![verdict_words(experiment).to_owned()];
     if let Some((low, high)) = experiment.interval {
         parts.push(format!("95 % interval {} to {}", text::signed(Some(low)), text::signed(Some(high))));
     }
@@ -73,6 +73,14 @@ fn subtitle(experiment: &ExperimentView) -> String {
         parts.push(experiment.family.clone());
     }
     parts.join(" · ")
+}
+
+fn verdict_words(experiment: &ExperimentView) -> &'static str {
+    if experiment.has_fallen() {
+        "kept, does not stand"
+    } else {
+        experiment.verdict.map_or("not decided", Verdict::name)
+    }
 }
 
 fn color(verdict: Option<Verdict>) -> RGBColor {
@@ -96,7 +104,7 @@ fn draw(
     let canvas = Canvas::new(area, title, subtitle)?;
     let own = Curve::new(curve, axis);
     let other = champion.map(|c| Curve::new(c, axis)).unwrap_or_default();
-    let color = color(experiment.verdict);
+    let color = color(experiment.counted());
     legend(&canvas, experiment, (&own, color), (&other, champion))?;
     let drawable: Vec<&Curve> = [&own, &other].into_iter().filter(|c| !c.smooth.is_empty()).collect();
     if drawable.is_empty() {

@@ -39,7 +39,7 @@ pub fn progress(night: &NightView) -> Result<Picture, PictureError> {
 }
 
 fn kept<'a>(experiments: &[&'a ExperimentView]) -> Vec<&'a ExperimentView> {
-    experiments.iter().copied().filter(|e| e.verdict == Some(Verdict::Kept)).collect()
+    experiments.iter().copied().filter(|e| e.is_kept()).collect()
 }
 
 fn title(night: &NightView, experiments: &[&ExperimentView]) -> String {
@@ -63,7 +63,7 @@ fn title(night: &NightView, experiments: &[&ExperimentView]) -> String {
 /// Where the experiment stands, where it can be drawn: its champion's place plus the difference, or its metric.
 fn measured(experiment: &ExperimentView) -> Option<f64> {
     let place = experiment.val_bpb.and(experiment.level.or(experiment.val_bpb));
-    place.filter(|v| usable(*v) && experiment.verdict.is_some_and(Verdict::is_measured))
+    place.filter(|v| usable(*v) && experiment.counted().is_some_and(Verdict::is_measured))
 }
 
 /// The 95 % interval around that place, where the rule gave one.
@@ -115,13 +115,13 @@ fn draw(area: &Area<'_>, night: &NightView, experiments: &[&ExperimentView], tit
         .extend(kept.iter().filter_map(|e| bar(&frame, e)).map(|(x, top, bottom)| around_line((x, top), (x, bottom))));
     let mut clipped = false;
     // Kept ones last, on top of the rest.
-    let rest = experiments.iter().filter(|e| e.verdict != Some(Verdict::Kept));
+    let rest = experiments.iter().filter(|e| !e.is_kept());
     for experiment in rest.chain(&kept) {
         let Some(value) = measured(experiment) else { continue };
         let (x, y) = frame.place((f64::from(experiment.number), value));
         if (PLOT.top..=PLOT.bottom).contains(&y) {
-            canvas.mark((x, y), experiment.verdict, size)?;
-            obstacles.push(Rect::around((x, y), mark_radius(experiment.verdict) * size));
+            canvas.mark((x, y), experiment.counted(), size)?;
+            obstacles.push(Rect::around((x, y), mark_radius(experiment.counted()) * size));
         } else {
             let (up, edge) = (y < PLOT.top, y.clamp(PLOT.top + 7.0, PLOT.bottom - 7.0));
             canvas.beyond((x, edge), up)?;
@@ -149,7 +149,7 @@ fn bar(frame: &Frame, experiment: &ExperimentView) -> Option<(f64, f64, f64)> {
 fn intervals(canvas: &Canvas<'_, '_>, frame: &Frame, experiments: &[&ExperimentView], size: f64) -> Drawn {
     for experiment in experiments {
         let Some((x, top, bottom)) = bar(frame, experiment) else { continue };
-        let (color, opacity, width) = match experiment.verdict {
+        let (color, opacity, width) = match experiment.counted() {
             Some(Verdict::Kept) => (GREEN, 0.9, 2.0),
             Some(Verdict::Inconclusive) => (ORANGE, 0.6, 1.4),
             _ => (GREY, 0.5, 1.2),
@@ -202,7 +202,7 @@ fn strip(canvas: &Canvas<'_, '_>, experiments: &[&ExperimentView], x: &Axis) -> 
     for experiment in without {
         let at = STRIP.left + x.fraction(f64::from(experiment.number)) * STRIP.width();
         // What was stopped early looks like what was discarded: that is what became of it.
-        let verdict = experiment.verdict.filter(|v| !v.is_measured() || stopped_early(experiment));
+        let verdict = experiment.counted().filter(|v| !v.is_measured() || stopped_early(experiment));
         canvas.mark((at, middle), verdict, 1.0)?;
     }
     Ok(())
@@ -234,7 +234,7 @@ fn numbers(
         let name = experiment.number.to_string();
         let size = (text::width(&name, NUMBER_SIZE) + 2.0, NUMBER_SIZE + 2.0);
         let at = frame.place((f64::from(experiment.number), value));
-        items.push(Labelled { at, radius: mark_radius(experiment.verdict) * mark_size, size });
+        items.push(Labelled { at, radius: mark_radius(experiment.counted()) * mark_size, size });
         names.push(name);
     }
     for (placed, name) in labels::place(&items, obstacles, PLOT).iter().zip(&names) {
@@ -325,7 +325,7 @@ fn list(canvas: &Canvas<'_, '_>, listed: &[&ExperimentView], more: usize) -> Dra
 fn legend(canvas: &Canvas<'_, '_>, experiments: &[&ExperimentView], clipped: bool) -> Drawn {
     let mut x = PLOT.left;
     for verdict in Verdict::ALL.into_iter().map(Some).chain([None]) {
-        let count = experiments.iter().filter(|e| e.verdict == verdict).count();
+        let count = experiments.iter().filter(|e| e.counted() == verdict).count();
         if count == 0 {
             continue;
         }

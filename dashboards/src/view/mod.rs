@@ -152,6 +152,9 @@ pub struct ExperimentView {
     pub source: String,
     /// How it ended; `None` where the night stopped before that.
     pub verdict: Option<Verdict>,
+    /// Whether that verdict was taken back: the experiment, or what it was compared with, turned out to break a rule.
+    #[serde(default)]
+    pub taken_back: bool,
     /// The decision in words; for failures what went wrong.
     pub reason: String,
     /// The metric, where one was measured: the mean over its trials.
@@ -201,6 +204,23 @@ pub struct ExperimentView {
     pub tokens: Option<u64>,
     /// Minutes from the night's start to the beginning of its first trial (or build, where there was none).
     pub started_at_minutes: Option<f64>,
+}
+
+impl ExperimentView {
+    /// Whether it was kept and stands.
+    pub fn is_kept(&self) -> bool {
+        self.counted() == Some(Verdict::Kept)
+    }
+
+    /// Whether it was kept and does not stand any more.
+    pub fn has_fallen(&self) -> bool {
+        self.verdict == Some(Verdict::Kept) && self.taken_back
+    }
+
+    /// The verdict that it counts for: what was kept and has fallen is as good as invalid.
+    pub fn counted(&self) -> Option<Verdict> {
+        if self.has_fallen() { Some(Verdict::Invalid) } else { self.verdict }
+    }
 }
 
 /// The training losses of one trial.
