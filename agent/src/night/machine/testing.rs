@@ -79,9 +79,6 @@ impl Machine {
             spared: false,
             glimpse: None,
         };
-        if matches!(self.phase, Phase::Search) {
-            self.searched.insert(seed);
-        }
         if let (Role::Candidate, Some(contest)) = (role, &mut self.contest) {
             contest.begun = true;
             let build = &mut self.knowledge.longest_build;
@@ -164,6 +161,10 @@ impl Machine {
             Testing::Training(trial) => trial,
             other => return self.testing = other,
         };
+        // Not before: one that never began is on no record and chose nothing.
+        if matches!(self.phase, Phase::Search) {
+            self.searched.insert(trial.seed);
+        }
         trial.steps = trained.steps;
         trial.seconds = Some(trained.start_seconds + trained.training_seconds);
         match &trained.end {

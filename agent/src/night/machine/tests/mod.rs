@@ -1,5 +1,6 @@
 //! Whole nights in microseconds: scripts for what must happen, and worlds drawn by lot for what must never happen.
 
+mod fate;
 mod faults;
 mod making;
 mod morning;

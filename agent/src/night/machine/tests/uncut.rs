@@ -5,61 +5,13 @@
 
 use std::collections::VecDeque;
 
+use super::fate::Fate;
 use super::records::Records;
 use super::*;
 use crate::flow::{Decision, Rejected, Verdict};
 use crate::night::messages::{Launch, Refusal, Without};
 use crate::stats::claim::Claim;
 use crate::stats::early::LOOKS;
-
-/// What happens in a night.
-#[derive(Debug, Clone)]
-struct Fate {
-    salt: u64,
-    ideas: u32,
-    limits: Limits,
-    rules: Rules,
-    /// One in so many; 0: never.
-    spoilt: u64,
-    failing: u64,
-    cheating: u64,
-    /// After so many trials the machine is another, which a repetition of the champion shows.
-    drifts_after: usize,
-    /// After so many it says itself that it has changed.
-    changes_after: usize,
-}
-
-impl Fate {
-    fn lot(&self, of: &[u64]) -> u64 {
-        // SplitMix64's finaliser over all of them.
-        of.iter().fold(self.salt, |state, more| {
-            let mut z = (state ^ more).wrapping_add(0x9e37_79b9_7f4a_7c15);
-            z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-            z ^ (z >> 31)
-        })
-    }
-
-    fn happens(&self, one_in: u64, of: &[u64]) -> bool {
-        one_in > 0 && self.lot(of).is_multiple_of(one_in)
-    }
-
-    /// From -1 to 1.
-    fn share(&self, of: &[u64]) -> f64 {
-        (self.lot(of) % 2_001) as f64 / 1_000.0 - 1.0
-    }
-
-    /// What an idea is worth, bits per byte.
-    fn effect(&self, number: u32) -> f64 {
-        let own = 0.002 * self.share(&[1, u64::from(number)]);
-        match self.lot(&[2, u64::from(number)]) % 4 {
-            0 => own - 0.004,
-            1 => own - 0.001,
-            2 => own + 0.008,
-            _ => 0.5 * own,
-        }
-    }
-}
 
 /// All that was told of a night, cut-off trials aside.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -80,11 +32,14 @@ struct Played<'a> {
     ending: Option<Ending>,
     /// Whether the trial in flight was asked to end early.
     stopped: bool,
+    /// When the machine had been waited for in vain; time stands still from then on, so that the morning has some.
+    waited: f64,
 }
 
 impl<'a> Played<'a> {
     fn new(fate: &'a Fate) -> Self {
-        Self { fate, records: Records::default(), verdicts: Vec::new(), claim: None, ending: None, stopped: false }
+        let (records, verdicts, claim, ending) = (Records::default(), Vec::new(), None, None);
+        Self { fate, records, verdicts, claim, ending, stopped: false, waited: 0.0 }
     }
 
     /// A proposal follows from the experiments that were settled when it was first asked for.
@@ -129,7 +84,19 @@ impl<'a> Played<'a> {
 
     /// Time passes with trials alone.
     fn now(&self) -> f64 {
-        25.0 * self.came_to_something() as f64
+        if self.waited > 0.0 { self.waited } else { 25.0 * self.came_to_something() as f64 }
+    }
+
+    /// A trial for which the machine is never fit: of the experiment nothing is on record but what it is.
+    fn wait_in_vain(&mut self, effect: &Effect, most: Option<f64>) -> Option<Event> {
+        let (Effect::Train { launch, trial, seed, purpose, era }, Some(most)) = (effect, most) else { return None };
+        if self.waited > 0.0 || self.came_to_something() < self.fate.unfit_after {
+            return None;
+        }
+        self.records.begun(launch, *trial, *seed, *purpose, *era);
+        self.records.trials.pop();
+        self.waited = self.now() + most + 1.0;
+        Some(Event::NotBegun("others use it".to_owned()))
     }
 
     fn measure(&self, number: u32, seed: u32) -> f64 {
@@ -304,7 +271,12 @@ impl<'a> Under<'a> {
             night.records.came(&event);
             self.recorded = Some(event);
         } else if let Some(effect) = self.waiting.pop_front() {
-            self.events.extend(night.perform(&effect));
+            let search = self.machine.search_ended().is_none();
+            let most = self.machine.may_wait(night.now()).filter(|_| search);
+            match night.wait_in_vain(&effect, most) {
+                Some(event) => self.events.push_back(event),
+                None => self.events.extend(night.perform(&effect)),
+            }
         } else {
             assert!(self.machine.is_finished(), "the night hangs, {:?}", night.records.trials.last());
             return false;
@@ -331,6 +303,7 @@ fn fates() -> Vec<(&'static str, Fate)> {
         cheating: 0,
         drifts_after: usize::MAX,
         changes_after: usize::MAX,
+        unfit_after: usize::MAX,
     };
     vec![
         ("a calm night", calm.clone()),
@@ -341,6 +314,7 @@ fn fates() -> Vec<(&'static str, Fate)> {
         ("faults of the machine", Fate { salt: 3, spoilt: 4, ..calm.clone() }),
         ("trials that fail", Fate { salt: 4, failing: 6, cheating: 9, ..calm.clone() }),
         ("a machine that drifts", Fate { salt: 35, drifts_after: 8, ..calm.clone() }),
+        ("a machine that others use", Fate { salt: 29, unfit_after: 17, ..calm.clone() }),
         ("heat that stays", Fate { salt: 26, changes_after: 11, spoilt: 6, ..calm.clone() }),
         (
             "all of it",
