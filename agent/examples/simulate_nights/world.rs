@@ -127,7 +127,7 @@ impl World {
         let mut commit = ideas.to_vec();
         commit.sort_unstable();
         let own_sd = run_sd * (1.0 - correlation).sqrt();
-        let luck = if unequal { self.handed_down(&commit, seed) } else { self.luck(seed, &commit) };
+        let luck = if unequal { self.handed_down(ideas, seed) } else { self.luck(seed, &commit) };
         let val_bpb = START + self.truth(&commit) + self.seeds[seed as usize] + own_sd * luck[0];
         // From the last look back, so that later looks are closer to the end and each contains what the next one has.
         let mut looks = [0.0; 5];
@@ -149,12 +149,15 @@ impl World {
         std::array::from_fn(|k| if k == 0 { draw.noise(self.spec.heavy_tails) } else { draw.normal() })
     }
 
-    /// The same where calm ideas hand down what was drawn before them, and the others draw anew.
-    fn handed_down(&self, commit: &[usize], seed: u32) -> [f64; 6] {
+    /// The same where calm ideas, in the order in which they came, hand down what was drawn before them, and the others draw anew.
+    fn handed_down(&self, ideas: &[usize], seed: u32) -> [f64; 6] {
         // The difference of two runs that correlate by r has the variance 2 (1 - r).
         let kept = 1.0 - CALM * CALM;
-        commit.iter().fold(self.luck(seed, &[]), |before, &idea| {
-            let anew = self.luck(seed, &[idea]);
+        ideas.iter().enumerate().fold(self.luck(seed, &[]), |before, (at, &idea)| {
+            // What is drawn anew is the whole commit's own: the same idea on another champion is another draw.
+            let mut commit = ideas[..=at].to_vec();
+            commit.sort_unstable();
+            let anew = self.luck(seed, &commit);
             if hash(&[self.night, 5, idea as u64]) & 1 == 0 {
                 std::array::from_fn(|k| kept * before[k] + (1.0 - kept * kept).sqrt() * anew[k])
             } else {

@@ -113,7 +113,7 @@ impl Reference {
     pub fn level(&self, fresh: &Mixture, noise: &Noise) -> Option<Level> {
         let era = newest_era(&self.champion)?;
         let origin = self.champion.first()?.val_bpb;
-        let mut level = Level::new(origin, noise);
+        let mut level = Level::new(era, origin, noise);
         for entry in &self.entries {
             match entry {
                 Entry::Champion(run) => {
@@ -154,6 +154,8 @@ fn points(runs: &[Run], glimpse: Option<&Glimpse>, era: u32) -> Vec<Point> {
 /// Joint normal distribution of the champion's level, the effect under test and the seeds' parts, in this order.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Level {
+    /// Runs of another era do not compare with it.
+    era: u32,
     origin: f64,
     mean: [f64; SIZE],
     covariance: [[f64; SIZE]; SIZE],
@@ -190,13 +192,14 @@ const NEGLIGIBLE: f64 = 1e-3;
 const UNKNOWN: f64 = 1e3;
 
 impl Level {
-    fn new(origin: f64, noise: &Noise) -> Level {
+    fn new(era: u32, origin: f64, noise: &Noise) -> Level {
         let mut covariance = [[0.0; SIZE]; SIZE];
         covariance[LEVEL][LEVEL] = (UNKNOWN * noise.run_sd()).powi(2);
         for (i, row) in covariance.iter_mut().enumerate().skip(2) {
             row[i] = noise.seed_variance;
         }
         Level {
+            era,
             origin,
             mean: [0.0; SIZE],
             covariance,
@@ -302,10 +305,9 @@ impl Level {
     }
 
     /// A candidate's difference from the level, by each ratio that its pairs may have: best linear unbiased estimate and its standard
-    /// error, by generalised least squares. Empty without any run.
+    /// error, by generalised least squares. Empty without any run of the level's era.
     pub fn difference(&self, runs: &[Run], glimpse: Option<&Glimpse>) -> Vec<Seen> {
-        let Some(era) = newest_era(runs).max(glimpse.map(|glimpse| glimpse.era)) else { return Vec::new() };
-        self.accounts(&points(runs, glimpse, era)).into_iter().map(|(_, seen)| seen).collect()
+        self.accounts(&points(runs, glimpse, self.era)).into_iter().map(|(_, seen)| seen).collect()
     }
 
     /// Ratios and what was seen by each.

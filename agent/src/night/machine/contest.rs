@@ -96,6 +96,11 @@ impl Machine {
         if self.unmasked.is_some() {
             return self.leave_uncompared(effects);
         }
+        // Nothing is told by runs of a machine that may have changed in between.
+        let in_doubt = self.reign.doubted.is_some() && !self.stopping && self.time_for(1, now);
+        if in_doubt && self.settle_doubt(effects) {
+            return;
+        }
         if let Some(decision) = self.judge(effects) {
             return self.settle(decision, Vec::new(), effects);
         }

@@ -58,10 +58,14 @@ impl Reign {
         theirs.chain(0..SEARCH_SEEDS).find(|seed| !self.has_run(*seed) && !self.fails_under(*seed))
     }
 
-    /// A seed that it has had, another each time.
+    /// A seed that it has had, another each time; in doubt the oldest, which is the likeliest to be of before a change. The run that raised
+    /// the doubt is the last, and repeating it would show nothing.
     fn seed_to_repeat(&self) -> Option<u32> {
-        let usable: Vec<u32> = self.runs.iter().map(|run| run.seed).filter(|seed| !self.fails_under(*seed)).collect();
-        (!usable.is_empty()).then(|| usable[self.repetitions % usable.len()])
+        let doubted = self.doubted.and(self.runs.last()).map(|run| run.seed);
+        let usable = |seed: &u32| !self.fails_under(*seed) && Some(*seed) != doubted;
+        let usable: Vec<u32> = self.runs.iter().map(|run| run.seed).filter(usable).collect();
+        let next = if doubted.is_some() { 0 } else { self.repetitions };
+        (!usable.is_empty()).then(|| usable[next % usable.len()])
     }
 }
 
@@ -123,6 +127,13 @@ impl Machine {
                 without: None,
             }),
         });
+    }
+
+    /// Repeats a seed of the champion's where its last run raised a doubt; whether that has begun.
+    pub(super) fn settle_doubt(&mut self, effects: &mut Vec<Effect>) -> bool {
+        let Some(seed) = self.reign.doubted.and_then(|_| self.reign.seed_to_repeat()) else { return false };
+        self.try_out(Role::DriftWatch, seed, effects);
+        true
     }
 
     /// Begins a trial of the champion's that the night wants between experiments; whether one has begun.

@@ -96,6 +96,7 @@ fn a_new_era_forgets_what_was_before() {
     reference.dropped(vec![run(0, 1.1)], None, None);
     reference.champion_ran(Run { era: 1, ..run(0, 2.0) });
     let level = reference.level(&fresh(), &noise(0.0)).unwrap();
+    assert!(level.difference(&[run(1, 1.0)], None).is_empty(), "a candidate's run of before the change");
     let (estimate, _) = told(&level, &[Run { era: 1, ..run(0, 2.0) }]);
     assert!(estimate.abs() < 1e-5, "{estimate}");
 }
