@@ -7,7 +7,7 @@ use super::context::Context;
 use super::journal::OfTrial;
 use super::machine::failure;
 use super::messages::{Came, Lines, Measured, PastDecision, PastTrial, Standing, Start, Unsettled, Without};
-use super::perform::Fault;
+use super::perform::{Fault, blocking, fault, warn};
 use super::{earlier, enlist, evaluate, journal, retreat, settle, trial};
 use crate::flow::{Artifact, Candidate, Decision, ExperimentId, NightId, Purpose, TrialEnd, Verdict};
 use crate::propose::{self, LEAVE_ONE_OUT, ablation};
@@ -98,6 +98,7 @@ pub async fn where_it_was(context: &Arc<Context>) -> Result<Start, Fault> {
     let night = &context.night.id;
     let reading = |error: crate::store::StoreError| format!("cannot read the night's records: {error}");
     store.refresh_files(night).await.map_err(reading)?;
+    remove_left_locks(context).await?;
     let experiments = store.experiments(night).await.map_err(reading)?;
     let effects = store.effects(night).await.map_err(reading)?;
     end_cut_off_trials(context).await?;
@@ -196,6 +197,20 @@ fn began_before(trial: &TrialRecord, experiment: &ExperimentRecord, order: &jour
         return began < settled;
     }
     experiment.decided_at.is_none_or(|decided| trial.started_at <= decided)
+}
+
+/// A kill while a branch was written left its lock.
+async fn remove_left_locks(context: &Arc<Context>) -> Result<(), Fault> {
+    let opener = Arc::clone(context);
+    let removed = blocking("looking for locks", move || {
+        let repo = opener.repo().map_err(|error| fault("cannot open the repository")(&error))?;
+        repo.remove_left_locks(&opener.campaign.name, &opener.night.id).map_err(|error| fault("cannot go on")(&error))
+    })
+    .await?;
+    for lock in removed {
+        warn(context, "git", &format!("removed {}, which was left when the night was killed", lock.display())).await?;
+    }
+    Ok(())
 }
 
 /// A trial that the crash cut off ended there.

@@ -10,6 +10,7 @@
 mod commit;
 mod error;
 mod export;
+mod locks;
 mod message;
 mod read;
 mod references;

@@ -17,6 +17,9 @@ use crate::flow::{BadName, CommitId, ExperimentId, NightId};
 const LOCK_TRIES: u32 = 40;
 const LOCK_PAUSE: Duration = Duration::from_millis(50);
 
+/// No other git process holds a reference's lock for so long.
+pub(super) const LONGEST_LOCK: Duration = Duration::from_secs(2);
+
 /// An experiment's branch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Branch {

@@ -123,3 +123,24 @@ fn a_champion_that_broke_a_rule_gives_its_branch_back_to_the_one_before() {
         assert_eq!(repo.champion(&campaign, &night).unwrap(), Some(one.clone()));
     }
 }
+
+#[test]
+fn a_lock_that_a_killed_night_left_is_removed_and_others_stay() {
+    let fixture = Fixture::new();
+    let repo = fixture.repo();
+    let (campaign, night) = (campaign(), night());
+    let start = repo.start().unwrap().commit;
+    repo.advance_champion(&campaign, &night, None, &start).unwrap();
+    let heads = fixture.git.commondir().join("refs/heads");
+    let own = heads.join(format!("{}.lock", champion_name(&campaign, &night)));
+    let theirs = heads.join("work.lock");
+    for lock in [&own, &theirs] {
+        std::fs::write(lock, "").unwrap();
+    }
+    let one = candidate(&repo, &start, 1, "fn one() {}\n").commit;
+    assert!(repo.advance_champion(&campaign, &night, Some(&start), &one).is_err());
+    assert_eq!(repo.remove_left_locks(&campaign, &night).unwrap(), [own]);
+    assert!(theirs.exists());
+    repo.advance_champion(&campaign, &night, Some(&start), &one).unwrap();
+    assert!(repo.remove_left_locks(&campaign, &night).unwrap().is_empty());
+}
