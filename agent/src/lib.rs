@@ -14,6 +14,7 @@ mod fixture;
 pub mod flow;
 pub mod hash;
 pub mod layout;
+pub mod llm;
 pub mod night;
 pub mod prepare;
 pub mod propose;
