@@ -2,7 +2,8 @@
 //!
 //! - [`openai`] chat completions, as OpenAI, OpenRouter, DeepSeek, vLLM, Ollama and llama.cpp serve them;
 //! - [`anthropic`] messages;
-//! - [`retry`] what is worth another try, and when.
+//! - [`retry`] what is worth another try, and when;
+//! - [`spend`] what a night may spend.
 //!
 //! A format is two pure things: the body of a request, and an assembler that takes the streamed events one by one and in the end gives the
 //! [`Answer`] or says what is missing. Nothing here knows of experiments, and nothing that a server says is trusted: sizes are bounded,
@@ -10,8 +11,10 @@
 
 pub mod anthropic;
 mod assemble;
+pub mod key;
 pub mod openai;
 pub mod retry;
+pub mod spend;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
