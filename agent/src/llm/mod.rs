@@ -11,6 +11,7 @@
 
 pub mod anthropic;
 mod assemble;
+pub mod client;
 pub mod key;
 pub mod openai;
 pub mod retry;

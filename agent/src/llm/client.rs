@@ -1,0 +1,314 @@
+//! One streamed call of a model server, with bounds on how long and how much; and the same again where another try may help.
+
+use std::fmt;
+use std::time::Duration;
+
+use futures_util::TryStreamExt as _;
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use reqwest::{Client, Response, Url};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sse_stream::SseByteStream;
+
+use super::assemble::MOST_ANSWER_BYTES;
+use super::key::Key;
+use super::retry::{self, Next};
+use super::{Answer, AskError, Request, anthropic, openai};
+
+/// Bytes of a stream, all of it: every token is wrapped in a few hundred.
+const MOST_STREAM_BYTES: usize = 64 * MOST_ANSWER_BYTES;
+
+/// Bytes of an error's body that are read.
+const MOST_ERROR_BYTES: usize = 64 << 10;
+
+/// Seconds to connect in.
+const CONNECT_SECONDS: u64 = 20;
+
+/// Which of the two formats a server speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Format {
+    /// Chat completions.
+    OpenAi,
+    /// Messages.
+    Anthropic,
+}
+
+/// Where a model is served.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Endpoint {
+    /// What it speaks.
+    pub format: Format,
+    /// Where; for chat completions with the version, as in `https://api.openai.com/v1`.
+    pub url: String,
+    /// Seconds without any sign from the server after which it is given up. A local model reads a long brief in silence.
+    pub silence_seconds: u64,
+    /// Whether the server wants `max_completion_tokens`, as OpenAI's own newer models do.
+    pub newest: bool,
+}
+
+/// Asks one server.
+#[derive(Clone)]
+pub struct Server {
+    client: Client,
+    endpoint: Endpoint,
+    url: Url,
+    headers: HeaderMap,
+    key: Option<Key>,
+}
+
+/// Why a server cannot be asked at all.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// The address is none.
+    #[error("the endpoint {url:?} is no address: {reason}; it begins with http:// or https:// and holds no password")]
+    NoAddress {
+        /// What was given.
+        url: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The HTTP client cannot be made.
+    #[error("cannot set up connections: {0}")]
+    Client(String),
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Server({}, {} key)", self.url, if self.key.is_some() { "with" } else { "without" })
+    }
+}
+
+/// What was tried and waited for on the way to an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retried<'a> {
+    /// Which try failed, counted from 1.
+    pub tried: u32,
+    /// How.
+    pub error: &'a AskError,
+    /// How long is waited now.
+    pub wait: Duration,
+}
+
+impl Server {
+    /// Prepares to ask; connects to nothing yet.
+    ///
+    /// # Errors
+    /// See [`SetupError`].
+    pub fn new(endpoint: Endpoint, key: Option<Key>) -> Result<Self, SetupError> {
+        let no_address = |reason: &str| SetupError::NoAddress { url: endpoint.url.clone(), reason: reason.to_owned() };
+        let path = match endpoint.format {
+            Format::OpenAi => openai::PATH,
+            Format::Anthropic => anthropic::PATH,
+        };
+        let whole = format!("{}{path}", endpoint.url.trim_end_matches('/'));
+        let url = Url::parse(&whole).map_err(|error| no_address(&error.to_string()))?;
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(no_address("its scheme is another"));
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(no_address("it holds a name or a password"));
+        }
+        let mut headers = HeaderMap::new();
+        if let Some(key) = &key {
+            let (name, text) = match endpoint.format {
+                Format::OpenAi => (AUTHORIZATION, format!("Bearer {}", key.reveal())),
+                Format::Anthropic => (HeaderName::from_static("x-api-key"), key.reveal().to_owned()),
+            };
+            let mut value = HeaderValue::from_str(&text).map_err(|error| SetupError::Client(error.to_string()))?;
+            value.set_sensitive(true);
+            headers.insert(name, value);
+        }
+        if endpoint.format == Format::Anthropic {
+            headers.insert("anthropic-version", HeaderValue::from_static(anthropic::VERSION));
+        }
+        // The first provider stays for good, so a second call has nothing to do.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = Client::builder()
+            .user_agent(concat!("nocturne/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(Duration::from_secs(CONNECT_SECONDS))
+            .read_timeout(Duration::from_secs(endpoint.silence_seconds))
+            // A key is for this address alone.
+            .redirect(reqwest::redirect::Policy::none())
+            .build()
+            .map_err(|error| SetupError::Client(chain(&error)))?;
+        Ok(Self { client, endpoint, url, headers, key })
+    }
+
+    /// The body that goes over the wire, for the record; it holds no key.
+    pub fn body(&self, request: &Request) -> Value {
+        match self.endpoint.format {
+            Format::OpenAi => openai::body(request, self.endpoint.newest),
+            Format::Anthropic => anthropic::body(request),
+        }
+    }
+
+    /// Asks until there is an answer or nothing more to hope for. `wait` is told of every failure that is tried again, and waits.
+    ///
+    /// # Errors
+    /// The last failure.
+    pub async fn ask_patiently<W>(
+        &self,
+        request: &Request,
+        mut share: impl FnMut() -> f64,
+        mut wait: impl FnMut(Retried<'_>) -> W,
+    ) -> Result<Answer, AskError>
+    where
+        W: Future<Output = ()>,
+    {
+        let mut tried = 0;
+        loop {
+            let error = match self.ask(request).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            tried += 1;
+            match retry::next(&error, tried, share()) {
+                Next::Wait(pause) => wait(Retried { tried, error: &error, wait: pause }).await,
+                Next::GiveUp => return Err(error),
+            }
+        }
+    }
+
+    /// Asks once.
+    ///
+    /// # Errors
+    /// See [`AskError`]. No message holds the key.
+    pub async fn ask(&self, request: &Request) -> Result<Answer, AskError> {
+        self.ask_openly(request).await.map_err(|error| self.redacted(error))
+    }
+
+    async fn ask_openly(&self, request: &Request) -> Result<Answer, AskError> {
+        let call = self.client.post(self.url.clone()).headers(self.headers.clone()).json(&self.body(request));
+        let response = call.send().await.map_err(|error| self.broken(error))?;
+        let status = response.status();
+        if !status.is_success() {
+            let asked = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+            let wait_seconds = asked.and_then(|value| retry::retry_after(value, jiff::Timestamp::now()));
+            let body = self.beginning(response).await;
+            return Err(match self.endpoint.format {
+                Format::OpenAi => openai::failure(status.as_u16(), wait_seconds, &body),
+                Format::Anthropic => anthropic::failure(status.as_u16(), wait_seconds, &body),
+            });
+        }
+        match self.endpoint.format {
+            Format::OpenAi => {
+                let mut assembler = openai::Assembler::default();
+                self.events(response, |data| assembler.take(data)).await?;
+                assembler.finish()
+            }
+            Format::Anthropic => {
+                let mut assembler = anthropic::Assembler::default();
+                self.events(response, |data| assembler.take(data)).await?;
+                assembler.finish()
+            }
+        }
+    }
+
+    /// Hands the stream's events on, up to the one that says it is the last.
+    async fn events(
+        &self,
+        response: Response,
+        mut take: impl FnMut(&str) -> Result<bool, AskError>,
+    ) -> Result<(), AskError> {
+        let mut bytes = 0_usize;
+        let bounded = response.bytes_stream().map_err(std::io::Error::other).and_then(move |chunk| {
+            bytes = bytes.saturating_add(chunk.len());
+            let whole = if bytes > MOST_STREAM_BYTES { Err(std::io::Error::other(TooLong)) } else { Ok(chunk) };
+            std::future::ready(whole)
+        });
+        let mut events = Box::pin(SseByteStream::new(bounded));
+        loop {
+            match events.try_next().await {
+                Ok(Some(event)) => {
+                    if let Some(data) = event.data
+                        && take(&data)?
+                    {
+                        return Ok(());
+                    }
+                }
+                Ok(None) => return Ok(()),
+                Err(error) => return Err(self.broken_stream(&error)),
+            }
+        }
+    }
+
+    /// The beginning of an error's body; what cannot be read is left out.
+    async fn beginning(&self, mut response: Response) -> String {
+        let mut body = Vec::new();
+        while let Ok(Some(chunk)) = response.chunk().await {
+            body.extend_from_slice(&chunk);
+            if body.len() >= MOST_ERROR_BYTES {
+                body.truncate(MOST_ERROR_BYTES);
+                break;
+            }
+        }
+        String::from_utf8_lossy(&body).into_owned()
+    }
+
+    fn broken(&self, error: reqwest::Error) -> AskError {
+        let endpoint = self.url.to_string();
+        if error.is_timeout() && !error.is_connect() {
+            return AskError::TimedOut { endpoint, seconds: self.endpoint.silence_seconds };
+        }
+        AskError::Unreachable { endpoint, reason: chain(&error.without_url()) }
+    }
+
+    fn broken_stream(&self, error: &(dyn std::error::Error + 'static)) -> AskError {
+        let mut cause = Some(error);
+        while let Some(error) = cause {
+            if error.is::<TooLong>() {
+                return AskError::TooMuch { limit: MOST_STREAM_BYTES };
+            }
+            let timed_out = error.downcast_ref::<reqwest::Error>().is_some_and(reqwest::Error::is_timeout);
+            if timed_out {
+                return AskError::TimedOut { endpoint: self.url.to_string(), seconds: self.endpoint.silence_seconds };
+            }
+            // An io::Error hides what it was made of from `source`.
+            cause = match error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
+                Some(inner) => Some(inner),
+                None => error.source(),
+            };
+        }
+        AskError::BrokenOff(chain(error))
+    }
+
+    fn redacted(&self, error: AskError) -> AskError {
+        let Some(key) = &self.key else { return error };
+        let clean = |text: String| key.redact(&text);
+        match error {
+            AskError::Unreachable { endpoint, reason } => AskError::Unreachable { endpoint, reason: clean(reason) },
+            AskError::RateLimited { wait_seconds, message } => {
+                AskError::RateLimited { wait_seconds, message: clean(message) }
+            }
+            AskError::Server { status, wait_seconds, message } => {
+                AskError::Server { status, wait_seconds, message: clean(message) }
+            }
+            AskError::NotAllowed { status, message } => AskError::NotAllowed { status, message: clean(message) },
+            AskError::TooLong { message } => AskError::TooLong { message: clean(message) },
+            AskError::BadRequest { status, message } => AskError::BadRequest { status, message: clean(message) },
+            AskError::BrokenOff(text) => AskError::BrokenOff(clean(text)),
+            AskError::Malformed(text) => AskError::Malformed(clean(text)),
+            same @ (AskError::TimedOut { .. } | AskError::TooMuch { .. } | AskError::Empty) => same,
+        }
+    }
+}
+
+/// A stream without end.
+#[derive(Debug, thiserror::Error)]
+#[error("the stream is too long")]
+struct TooLong;
+
+/// An error with its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;
