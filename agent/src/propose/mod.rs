@@ -15,6 +15,7 @@ mod combine;
 mod fixture;
 mod identical;
 mod mix;
+pub mod model;
 mod playbook;
 mod recipe;
 mod slopes;

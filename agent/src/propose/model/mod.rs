@@ -1,0 +1,3 @@
+//! Ideas from a language model.
+
+pub mod answer;
