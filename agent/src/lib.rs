@@ -2,6 +2,7 @@
 //! processes of its own and reaches this crate only as data (see ARCHITECTURE.md).
 
 pub mod bench;
+pub mod brief;
 pub mod build;
 pub mod campaign;
 pub mod cli;
