@@ -45,12 +45,19 @@ pub(super) fn locate(text: &str, search: &str, replace: &str) -> Result<Found, M
         let mut found = rung(&lines, search, replace);
         match found.len() {
             0 => {}
-            1 => return Ok(found.remove(0)),
-            _ => return Err(Miss::Ambiguous(found.iter().map(|place| lines.number_of(place.range.start)).collect())),
+            1 => match found.remove(0) {
+                (range, Some(replacement)) => return Ok(Found { range, replacement }),
+                (_, None) => break,
+            },
+            _ => return Err(Miss::Ambiguous(found.iter().map(|(range, _)| lines.number_of(range.start)).collect())),
         }
     }
     Err(Miss::Absent(nearest(&lines, search)))
 }
+
+/// A place that the search text fits, and the replacement as it would stand there. There is none where it has less indentation
+/// than would have to be taken away; the place counts all the same, for which one is meant is for the search text alone to say.
+type Fit = (Range<usize>, Option<String>);
 
 struct Lines<'a> {
     text: &'a str,
@@ -91,7 +98,7 @@ impl<'a> Lines<'a> {
     }
 }
 
-fn exact(lines: &Lines<'_>, search: &str, replace: &str) -> Vec<Found> {
+fn exact(lines: &Lines<'_>, search: &str, replace: &str) -> Vec<Fit> {
     let text = lines.text;
     let whole_lines = search.ends_with('\n');
     let mut found = Vec::new();
@@ -104,7 +111,7 @@ fn exact(lines: &Lines<'_>, search: &str, replace: &str) -> Vec<Found> {
             is_border(text, range.start) && is_border(text, range.end)
         };
         if fits {
-            found.push(Found { range: range.clone(), replacement: replace.to_owned() });
+            found.push((range.clone(), Some(replace.to_owned())));
         }
         // One character on, so that occurrences that overlap count as two.
         from = range.start + text[range.start..].chars().next().map_or(1, char::len_utf8);
@@ -127,15 +134,15 @@ fn is_border(text: &str, offset: usize) -> bool {
     !(inside_word || before_fraction || after_point)
 }
 
-fn trailing_space_ignored(lines: &Lines<'_>, search: &str, replace: &str) -> Vec<Found> {
+fn trailing_space_ignored(lines: &Lines<'_>, search: &str, replace: &str) -> Vec<Fit> {
     let wanted: Vec<&str> = search.lines().map(str::trim_end).collect();
     windows(lines, wanted.len())
         .filter(|&first| wanted.iter().enumerate().all(|(i, line)| lines.trimmed(first + i) == *line))
-        .map(|first| Found { range: lines.span(first, wanted.len(), search), replacement: replace.to_owned() })
+        .map(|first| (lines.span(first, wanted.len(), search), Some(replace.to_owned())))
         .collect()
 }
 
-fn shifted(lines: &Lines<'_>, search: &str, replace: &str) -> Vec<Found> {
+fn shifted(lines: &Lines<'_>, search: &str, replace: &str) -> Vec<Fit> {
     let wanted: Vec<&str> = search.lines().map(str::trim_end).collect();
     windows(lines, wanted.len())
         .filter_map(|first| {
@@ -148,8 +155,7 @@ fn shifted(lines: &Lines<'_>, search: &str, replace: &str) -> Vec<Found> {
                 .iter()
                 .enumerate()
                 .all(|(i, line)| shift.line(line).is_some_and(|line| line == lines.trimmed(first + i)));
-            let replacement = if fits { shift.text(replace) } else { None }?;
-            Some(Found { range: lines.span(first, wanted.len(), search), replacement })
+            fits.then(|| (lines.span(first, wanted.len(), search), shift.text(replace)))
         })
         .collect()
 }
@@ -310,6 +316,14 @@ impl Recipe {
         assert!(matches!(locate("aaa", "aa", ""), Err(Miss::Absent(_))), "a piece of a word is not a place");
         assert_eq!(locate("- - -", "- -", ""), Err(Miss::Ambiguous(vec![1, 1])));
         assert_eq!(replaced(" \n", ""), Err(Miss::Blank));
+    }
+
+    #[test]
+    fn a_replacement_does_not_choose_between_two_places() {
+        let file = "{\n    go();\n    {\n            go();\n    }\n}\n";
+        // Both are less indented than the search text; eight columns can be taken from the replacement at one of them only.
+        let (search, replace) = ("                go();\n", "    stop();\n                go();\n");
+        assert_eq!(locate(file, search, replace), Err(Miss::Ambiguous(vec![2, 4])));
     }
 
     #[test]
