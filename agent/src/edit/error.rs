@@ -21,7 +21,13 @@ pub struct Place {
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "edit {} of {} ({})", self.edit, self.of, self.path)
+        write!(f, "edit {} of {} (", self.edit, self.of)?;
+        // A letter that only looks like another must not look like it here, where somebody wonders why the path is refused.
+        if self.path.chars().all(|c| c == ' ' || c.is_ascii_graphic()) {
+            write!(f, "{})", self.path)
+        } else {
+            write!(f, "{})", self.path.escape_default())
+        }
     }
 }
 

@@ -224,6 +224,9 @@ mod tests {
             let error = check(&[(path, "", "fn a() {}\n")]).unwrap_err();
             assert!(matches!(error, EditError::NotEditable { .. }), "{path:?}: {error}");
         }
+        let alike = RECIPE.replace("rec", "re\u{441}");
+        let error = check(&[(&alike, "0.5", "0.6")]).unwrap_err().to_string();
+        assert!(error.contains(r"(trainer/src/candidate/re\u{441}ipe.rs)"), "{error}");
         // Not even a file that was handed in, if the policy does not name it.
         let stray = vec![SourceFile { path: "build.rs".to_owned(), text: "fn main() {}\n".to_owned() }];
         let result = CheckedPatch::check(&proposal(&[("build.rs", "main", "mine")]), &stray, &Policy::default());
@@ -235,7 +238,7 @@ mod tests {
         let long_line = format!("// {}\n", "x".repeat(64 * 1024));
         let many_lines = "// x\n".repeat(5_001);
         let half_each = format!("// {}\n", "x".repeat(40_000));
-        let cases: [(Edits<'_>, &str, Class); 16] = [
+        let cases: [(Edits<'_>, &str, Class); 17] = [
             (&[], "no edits", Class::ChangesNothing),
             (&[(RECIPE, "x * 0.5", "x * 0.5")], "change nothing", Class::ChangesNothing),
             (&[(RECIPE, "/// Half.\n", "// Other words.\n\n\n")], "change nothing", Class::ChangesNothing),
@@ -250,6 +253,7 @@ mod tests {
             (&[(RECIPE, "0.5", "0.5\0")], "recipe.rs:3: control or invisible character U+0000", Class::BreaksRule),
             (&[(RECIPE, "0.5", "0.6\r")], "recipe.rs:3: control or invisible character U+000D", Class::BreaksRule),
             (&[(RECIPE, "0.5", "0.6 // \u{202E}")], "U+202E", Class::BreaksRule),
+            (&[(RECIPE, "0.5", "0.6\u{A0}+ x")], "U+00A0", Class::BreaksRule),
             (&[(RECIPE, "", "")], "would be empty", Class::BreaksRule),
             (&[(RECIPE, "", "fn a() {}")], "not end with a line feed", Class::BreaksRule),
             (&[(RECIPE, "0.5\n}", "0.6\n")], "recipe.rs:2: this is not Rust", Class::BreaksRule),

@@ -71,7 +71,9 @@ impl Policy {
         let SourceFile { path, text } = file;
         self.check_size(path, "the file after the edits", text)?;
         for (line, content) in (1..).zip(text.split('\n')) {
-            if let Some(c) = content.chars().find(|c| is_unprintable(*c)) {
+            // White space beyond ASCII's looks like a space, and the compiler takes it for none.
+            let odd = |c: &char| is_unprintable(*c) || (c.is_whitespace() && !c.is_ascii());
+            if let Some(c) = content.chars().find(odd) {
                 return Err(EditError::ControlCharacter { path: path.clone(), line, code: u32::from(c) });
             }
         }
