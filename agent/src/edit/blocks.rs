@@ -13,6 +13,7 @@
 //! damaged is an error with its line number: a block taken for something else is worse than a failed answer. Nothing between
 //! `SEARCH` and `=======` means the whole file.
 
+use super::policy::is_unprintable;
 use crate::flow::Edit;
 
 const SEARCH: &str = "<<<<<<< SEARCH";
@@ -199,10 +200,20 @@ fn is_fence(line: &str) -> bool {
     line.starts_with("```") || line.starts_with("~~~")
 }
 
-/// The path on a line, which models like to dress up as code, bold text or a heading.
+/// The path on a line, which models like to dress up as code, bold text, a heading, a comment, an item of a list or after
+/// `File:`. A path is never made out of a sentence.
 fn read_path(line: &str) -> Option<String> {
-    let path = line.trim_matches(|c: char| c.is_whitespace() || matches!(c, '`' | '*' | ':' | '#'));
-    let sound = !path.is_empty() && path.len() <= 200 && !path.chars().any(|c| c.is_whitespace() || c.is_control());
+    let dress = |c: char| c.is_whitespace() || matches!(c, '`' | '*' | ':' | '#');
+    let line = line.trim_matches(dress);
+    let labelled = line.split_once(':').filter(|(label, _)| {
+        ["file", "path"].iter().any(|known| known.eq_ignore_ascii_case(label.trim_end_matches(dress)))
+    });
+    let path = match labelled {
+        Some((_, path)) => path,
+        None => line.strip_prefix("// ").or_else(|| line.strip_prefix("- ")).unwrap_or(line),
+    };
+    let path = path.trim_matches(dress);
+    let sound = !path.is_empty() && path.len() <= 200 && !path.chars().any(|c| c.is_whitespace() || is_unprintable(c));
     sound.then(|| path.to_owned())
 }
 
@@ -227,6 +238,17 @@ mod tests {
                     Then the file:\n\nsrc/b.rs\n<<<<<<< SEARCH   \n=======\nnew\n```\n>>>>>>> REPLACE\r\nDone.";
         let expected = vec![edit("src/a.rs", "  a\n\n", "  b\n"), edit("src/b.rs", "", "new\n```\n")];
         assert_eq!(parse(text).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_path_is_read_in_any_dress_and_never_made_of_a_sentence() {
+        for dressed in ["**`a/b.rs`**:", "## a/b.rs", "// a/b.rs", "- `a/b.rs`", "File: a/b.rs", "**Path:** `a/b.rs`"] {
+            assert_eq!(read_path(dressed).as_deref(), Some("a/b.rs"), "{dressed}");
+        }
+        for not in ["In a/b.rs:", "a/b.rs c/d.rs", "--- a/b.rs", "Edit: a/b.rs", "a/\u{200b}b.rs", "a/\u{202e}b.rs", ""]
+        {
+            assert_eq!(read_path(not), None, "{not}");
+        }
     }
 
     #[test]
