@@ -14,9 +14,11 @@
 //!
 //! The lines may stand in any order, in bold or as a list, with text around them; the first of each name counts, and only above the first
 //! block, so that nothing inside an edit is taken for one. What is missing is said, all of it at once, so that one more round can mend it.
-//! Nothing here touches a file.
+//! A thought in front of the answer, as some servers send it along, is none of the answer. Nothing here touches a file.
 
+use super::habits;
 use crate::edit::blocks::{self, BlockError};
+use crate::edit::is_unprintable;
 use crate::flow::Edit;
 
 /// Longest title; longer ones are cut, for a title is a commit's first line.
@@ -57,6 +59,12 @@ pub enum AnswerError {
     /// The blocks cannot be read.
     #[error("{0}")]
     Blocks(#[from] BlockError),
+    /// The blocks can be read, and hold what is not meant as code.
+    #[error("{}", .0.join("\n"))]
+    Habits(
+        /// One complaint each.
+        Vec<String>,
+    ),
 }
 
 /// The lines that an answer begins with.
@@ -67,17 +75,26 @@ const PREDICTED: &str = "predicted";
 const CONFIDENCE: &str = "confidence";
 const NAMES: [&str; 5] = [TITLE, HYPOTHESIS, FAMILY, PREDICTED, CONFIDENCE];
 
-/// Reads an answer.
+/// What is put around thoughts; the first of a pair is left out by servers whose template has written it already.
+const THOUGHTS: [(&str, &str); 2] = [("<think>", "</think>"), ("<thinking>", "</thinking>")];
+
+/// Reads an answer. Lines in messages are counted behind a thought.
 ///
 /// # Errors
 /// What its author should mend; the lines first, because without them a good edit is of no use either.
 pub fn read(text: &str) -> Result<Idea, AnswerError> {
+    let text = behind_thought(text);
     let said = Said::of(text);
     let mut problems = Vec::new();
     let mut need = |name: &str, what: &str| {
         let value = said.value(name);
-        if value.is_none() {
-            problems.push(format!("`{}:` is missing; {what}", capital(name)));
+        match &value {
+            None if said.below.contains(&name) => problems.push(format!(
+                "`{}:` stands below the first block; write all lines about the idea above it",
+                capital(name)
+            )),
+            None => problems.push(format!("`{}:` is missing; {what}", capital(name))),
+            Some(_) => {}
         }
         value.unwrap_or_default()
     };
@@ -86,8 +103,15 @@ pub fn read(text: &str) -> Result<Idea, AnswerError> {
     let family = need(FAMILY, "one word for the kind of change, such as schedule, optimizer, attention");
     let predicted = need(PREDICTED, "the change of val_bpb that you expect, such as -0.002");
     let confidence = need(CONFIDENCE, "how probable an improvement is, from 0 to 1");
+    if !title.is_empty() && said.below.contains(&TITLE) {
+        // Otherwise the effect of both ideas would be booked on the first.
+        problems.push(
+            "`Title:` stands below the first block once more; send one idea, its lines above its blocks".to_owned(),
+        );
+    }
     let mut number = |name: &str, text: &str, fits: fn(f64) -> bool, what: &str| {
-        let value = figure(text).filter(|value| fits(*value));
+        // A change of so many percent says nothing as long as nobody knows of what.
+        let value = figure(text, name == CONFIDENCE).filter(|value| fits(*value));
         if value.is_none() && !text.is_empty() {
             let shown: String = text.chars().take(60).collect();
             problems.push(format!("`{}: {shown}` is no {what}", capital(name)));
@@ -100,9 +124,13 @@ pub fn read(text: &str) -> Result<Idea, AnswerError> {
         return Err(AnswerError::Lines(problems));
     }
     let edits = blocks::parse(text)?;
+    let complaints = habits::complaints(&edits);
+    if !complaints.is_empty() {
+        return Err(AnswerError::Habits(complaints));
+    }
     Ok(Idea {
         title: one_line(&title, MOST_TITLE),
-        hypothesis: hypothesis.chars().take(MOST_HYPOTHESIS).collect(),
+        hypothesis: hypothesis.chars().take(MOST_HYPOTHESIS).map(printable).collect(),
         family: family_name(&family),
         predicted,
         confidence,
@@ -110,16 +138,37 @@ pub fn read(text: &str) -> Result<Idea, AnswerError> {
     })
 }
 
+/// The text without a byte order mark and the thought that it begins with. A thought that does not end is all there is: drafts of
+/// blocks in it are no answer.
+fn behind_thought(text: &str) -> &str {
+    let text = text.trim_start_matches('\u{FEFF}');
+    for (open, close) in THOUGHTS {
+        match text.find(close) {
+            Some(at) => return &text[at + close.len()..],
+            None if text.trim_start().starts_with(open) => return "",
+            None => {}
+        }
+    }
+    text
+}
+
 /// The named lines above the first block; a hypothesis may go on over several.
 struct Said {
     values: Vec<(&'static str, String)>,
+    /// Names that stand outside of blocks below the first one.
+    below: Vec<&'static str>,
 }
 
 impl Said {
     fn of(text: &str) -> Self {
         let mut values: Vec<(&'static str, String)> = Vec::new();
         let mut open = false;
-        for line in text.lines().take_while(|line| !line.trim_start().starts_with("<<<<<")) {
+        let above: Vec<&str> = text.lines().take_while(|line| !opens_block(line)).collect();
+        let is_fence = |line: &str| line.trim_start().starts_with("```") || line.trim_start().starts_with("~~~");
+        // The path of the first block, if the line is not a named one.
+        let path = above.iter().rposition(|line| !line.trim().is_empty() && !is_fence(line));
+        let path = path.filter(|_| text.lines().nth(above.len()).is_some());
+        for (i, line) in above.iter().enumerate() {
             match named(line) {
                 Some((name, value)) => {
                     open = !values.iter().any(|(known, _)| *known == name);
@@ -127,8 +176,8 @@ impl Said {
                         values.push((name, value.to_owned()));
                     }
                 }
-                // Only a hypothesis goes on; an empty line ends it.
-                None if line.trim().is_empty() => open = false,
+                // Only a hypothesis goes on; an empty line, a fence or the first block ends it.
+                None if line.trim().is_empty() || is_fence(line) || path == Some(i) => open = false,
                 None => {
                     if let Some((HYPOTHESIS, value)) = values.last_mut().filter(|_| open) {
                         value.push(' ');
@@ -137,38 +186,66 @@ impl Said {
                 }
             }
         }
-        Self { values }
+        let mut below = Vec::new();
+        let mut inside = false;
+        for line in text.lines().skip(above.len()) {
+            inside = opens_block(line) || (inside && !line.trim_start().starts_with(">>>>>"));
+            below.extend(named(line).filter(|_| !inside).map(|(name, _)| name));
+        }
+        Self { values, below }
     }
 
     fn value(&self, name: &str) -> Option<String> {
         let (_, value) = self.values.iter().find(|(known, _)| *known == name)?;
-        Some(value.trim().to_owned()).filter(|value| !value.is_empty())
+        // Dots and asterisks alone say nothing.
+        Some(value.trim().to_owned()).filter(|value| value.chars().any(char::is_alphanumeric))
     }
 }
 
-/// `Title: text`, also as `**Title:** text`, `- Title: text`, `## Title: text`.
+/// Whether a line is a block's first marker, whole or damaged.
+fn opens_block(line: &str) -> bool {
+    line.trim_start().starts_with("<<<<<")
+}
+
+/// `Title: text`, also as `**Title:** text`, `- Title: text`, `1. Title: text`, `## Title: text`.
 fn named(line: &str) -> Option<(&'static str, &str)> {
     let dressed = |c: char| c.is_whitespace() || matches!(c, '*' | '#' | '-' | '`' | '_' | '>');
-    let (name, value) = line.trim_start_matches(dressed).split_once(':')?;
+    let line = line.trim_start_matches(dressed);
+    let (digits, item) = line.split_at(line.len() - line.trim_start_matches(|c: char| c.is_ascii_digit()).len());
+    let item = item.strip_prefix(['.', ')']).filter(|_| !digits.is_empty()).unwrap_or(line);
+    let (name, value) = item.trim_start_matches(dressed).split_once(':')?;
     let name = name.trim_end_matches(dressed);
     let known = NAMES.into_iter().find(|known| known.eq_ignore_ascii_case(name))?;
     // What closes the dress of the name stands before the value: `**Title:** text`.
     let value = value.trim_start_matches(['*', '_', '`']).trim();
-    Some((known, value))
+    // What closes the dress of the whole line stands behind it: `**Title: text**`.
+    let undressed = ["**", "`", "*"].iter().fold(value, |value, mark| {
+        let single = value.matches(mark).count() % 2 == 1;
+        value.strip_suffix(mark).filter(|_| single).unwrap_or(value).trim_end()
+    });
+    Some((known, undressed))
 }
 
-/// A number, with the sign that typesetters use, and without a unit behind it.
-fn figure(text: &str) -> Option<f64> {
-    let text = text.trim().trim_matches(['`', '*']).replace('\u{2212}', "-");
+/// A number, with the signs that typesetters use, and without a unit behind it; percent where `percent` has a meaning.
+fn figure(text: &str, percent: bool) -> Option<f64> {
+    let text = text.trim().trim_matches(['`', '*']).replace(['\u{2212}', '\u{2013}'], "-");
     let end = text.find(|c: char| c.is_whitespace() || c == '%' || c == '(').unwrap_or(text.len());
     let (number, rest) = text.split_at(end);
     let value: f64 = number.parse().ok().filter(|value: &f64| value.is_finite())?;
-    Some(if rest.trim_start().starts_with('%') { value / 100.0 } else { value })
+    match rest.trim_start().starts_with('%') {
+        true => percent.then_some(value / 100.0),
+        false => Some(value),
+    }
+}
+
+/// A space for what would move the cursor, hide or reorder text where people read it.
+fn printable(c: char) -> char {
+    if is_unprintable(c) { ' ' } else { c }
 }
 
 /// Printable, on one line, at most so long.
 fn one_line(text: &str, most: usize) -> String {
-    let plain: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let plain: String = text.chars().map(printable).collect();
     let trimmed = plain.trim().trim_end_matches('.');
     match trimmed.char_indices().nth(most) {
         None => trimmed.to_owned(),
@@ -214,6 +291,10 @@ mod tests {
         for lines in [
             "Title: Raise the rate\nHypothesis: It is low.\nStill.\nFamily: Learning rate\nPredicted: -0.002\nConfidence: 0.4",
             "Sure!\n\n**Title:** Raise the rate.\n- **Hypothesis:** It is low. Still.\n\n## family: learning-rate\n`Predicted: \u{2212}0.002 bpb`\nCONFIDENCE: 40 %",
+            "**Title: Raise the rate**\n`Hypothesis: It is low. Still.`\n*Family: learning rate*\nPredicted: -0.002\nConfidence: **0.4**",
+            "\u{FEFF}1. Title: Raise the rate\n2. Hypothesis: It is low. Still.\n3) Family: learning rate\n4. Predicted: \u{2013}0.002\n5. Confidence: 40%",
+            "<think>\nTitle: A draft\nx.rs\n<<<<<<< SEARCH\nx\n</think>\nTitle: Raise the rate\nFamily: learning rate\nPredicted: -0.002\nConfidence: 0.4\nHypothesis: It is low. Still.\n```rust",
+            "Title: another draft\n</think>\nTitle: Raise the rate\nHypothesis: It is low. Still.\nFamily: learning rate\nPredicted: -0.002\nConfidence: 0.4",
             "Confidence: 0.4 (a guess)\nPredicted: -2e-3\nFamily: learning_rate\nTitle: Raise the rate\nTitle: Another\nHypothesis: It is low.\nStill.\n\nNot part of it: no.",
         ] {
             let idea = answer(lines).unwrap();
@@ -235,6 +316,37 @@ mod tests {
     }
 
     #[test]
+    fn percent_of_nobody_knows_what_is_no_effect() {
+        let lines = "Title: T\nHypothesis: h\nFamily: f\nPredicted: -0.5 %\nConfidence: 40 %";
+        assert!(answer(lines).unwrap_err().to_string().contains("`Predicted: -0.5 %` is no difference"));
+    }
+
+    #[test]
+    fn two_ideas_are_no_answer() {
+        let lines = "Title: T\nHypothesis: h\nFamily: f\nPredicted: 0\nConfidence: 0.5";
+        let error = read(&format!("{lines}\n\n{BLOCK}\nOr:\n**Title:** U\n\n{BLOCK}")).unwrap_err().to_string();
+        assert!(error.contains("below the first block once more; send one idea"), "{error}");
+        let error = read(&format!("{BLOCK}\n{lines}\n")).unwrap_err().to_string();
+        assert_eq!(error.matches("stands below the first block; write").count(), 5, "{error}");
+        // Within an edit it is code.
+        assert!(answer(&format!("{lines}\n\n{}", BLOCK.replace("0.05,", "0.05,\n// Title: U"))).is_ok());
+    }
+
+    #[test]
+    fn an_unfinished_thought_is_no_answer() {
+        let text = format!("<think>\nTitle: T\nHypothesis: h\nFamily: f\nPredicted: 0\nConfidence: 1\n\n{BLOCK}");
+        assert!(matches!(read(&text), Err(AnswerError::Lines(missing)) if missing.len() == 5));
+    }
+
+    #[test]
+    fn what_people_read_is_printable() {
+        let idea =
+            answer("Title: a\u{1b}[31m \u{202e}b\nHypothesis: h\u{7}i\u{200b}\nFamily: f\nPredicted: 0\nConfidence: 1")
+                .unwrap();
+        assert_eq!((idea.title.as_str(), idea.hypothesis.as_str()), ("a [31m  b", "h i "));
+    }
+
+    #[test]
     fn lines_within_an_edit_are_none_of_the_answers() {
         let text = format!("Title: T\n{}", BLOCK.replace("rate: 0.05,", "// Hypothesis: x\n// Family: y"));
         let error = read(&text).unwrap_err().to_string();
@@ -251,7 +363,8 @@ mod tests {
 
     #[test]
     fn a_long_title_is_cut_between_words() {
-        let lines = format!("Title: {}\nHypothesis: h\nFamily: ?!\nPredicted: 0\nConfidence: 1", "word ".repeat(40));
+        let lines =
+            format!("Title: {}\nHypothesis: h\nFamily: \u{3bb}\nPredicted: 0\nConfidence: 1", "word ".repeat(40));
         let idea = answer(&lines).unwrap();
         assert!(idea.title.chars().count() <= 72 && idea.title.ends_with("word"), "{:?}", idea.title);
         assert_eq!(idea.family, "other");

@@ -1,3 +1,4 @@
 //! Ideas from a language model.
 
 pub mod answer;
+mod habits;
