@@ -124,14 +124,12 @@ enum Block {
 }
 
 #[derive(Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
+#[serde(tag = "type")]
 enum Delta {
-    TextDelta {
-        text: String,
-    },
-    InputJsonDelta {
-        partial_json: String,
-    },
+    #[serde(rename = "text_delta")]
+    Text { text: String },
+    #[serde(rename = "input_json_delta")]
+    InputJson { partial_json: String },
     #[serde(other)]
     Other,
 }
@@ -189,8 +187,8 @@ impl Assembler {
                 Block::Other => {}
             },
             Event::ContentBlockDelta { index, delta } => match delta {
-                Delta::TextDelta { text } => self.pieces.text(&text)?,
-                Delta::InputJsonDelta { partial_json } => self.pieces.call(index, None, None, &partial_json)?,
+                Delta::Text { text } => self.pieces.text(&text)?,
+                Delta::InputJson { partial_json } => self.pieces.call(index, None, None, &partial_json)?,
                 Delta::Other => {}
             },
             Event::MessageDelta { delta, usage } => {
