@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::problems::nearest;
 use super::{Campaign, CampaignName, Problems};
 use crate::flow::BadName;
+use crate::llm::key::KeySource;
 use crate::terminal::clean;
 
 /// No campaign is this long; something else was named.
@@ -65,6 +66,16 @@ pub enum CampaignError {
         /// Column of the first bad byte in characters, from 1.
         column: usize,
     },
+    /// The file of a key is where files are committed.
+    #[error("the key file {} of the model \"{model}\" lies in the repository {}", clean(&file.display().to_string()), clean(&root.display().to_string()))]
+    KeyInRepository {
+        /// The file.
+        file: PathBuf,
+        /// The model.
+        model: String,
+        /// The repository.
+        root: PathBuf,
+    },
     /// `campaign.toml` is wrong.
     #[error(transparent)]
     Problems(Box<Problems>),
@@ -94,6 +105,9 @@ impl CampaignError {
             Self::Read { .. } => Some("check that it is a file and that you may read it".to_owned()),
             Self::TooLong(_) => Some("a campaign's files are written by hand; is it the right file?".to_owned()),
             Self::NotUtf8 { .. } => Some("save it as UTF-8".to_owned()),
+            Self::KeyInRepository { .. } => Some(
+                "move it out, for example to ~/.config/nocturne/, and write its new place into `key_file`".to_owned(),
+            ),
             Self::Problems(_) => None,
         }
     }
@@ -160,12 +174,32 @@ pub fn load(folder: &Path) -> Result<Campaign, CampaignError> {
     let whole =
         fs::canonicalize(folder).map_err(|source| CampaignError::Read { path: folder.to_path_buf(), source })?;
     let name = whole.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let root = whole.ancestors().find(|folder| folder.join(".git").exists()).map(Path::to_path_buf);
     let name = CampaignName::try_from(name).map_err(|source| CampaignError::Name { folder: whole, source })?;
     if program_text.trim().is_empty() {
         return Err(CampaignError::NoGoal(program_path));
     }
-    Campaign::parse(name, &toml_text, &program_text, &toml_path)
-        .map_err(|problems| CampaignError::Problems(Box::new(problems)))
+    let campaign = Campaign::parse(name, &toml_text, &program_text, &toml_path)
+        .map_err(|problems| CampaignError::Problems(Box::new(problems)))?;
+    match root {
+        Some(root) => refuse_keys_in(&root, &campaign).map(|()| campaign),
+        None => Ok(campaign),
+    }
+}
+
+/// What lies in a repository may be committed, and pushed with it.
+fn refuse_keys_in(root: &Path, campaign: &Campaign) -> Result<(), CampaignError> {
+    let home = std::env::home_dir();
+    for model in &campaign.models {
+        let Some(KeySource::File(file)) = model.key_source(home.as_deref()) else { continue };
+        // A file that is not there cannot be resolved; whoever reads it says so.
+        let place = fs::canonicalize(&file).unwrap_or(file);
+        if place.starts_with(root) {
+            let (model, root) = (model.name.clone(), root.to_path_buf());
+            return Err(CampaignError::KeyInRepository { file: place, model, root });
+        }
+    }
+    Ok(())
 }
 
 fn read_text(path: &Path, folder: &Path) -> Result<String, CampaignError> {

@@ -4,9 +4,12 @@
 //! Reading is pure ([`Campaign::parse`]); [`load`] is the thin part that touches files. `auto` and `0` stay what they are until the
 //! night resolves them ([`Campaign::setting`]). Every mistake in a file is reported, with its place and what to do.
 
+mod layout;
 mod load;
+mod models;
 mod parse;
 mod parse_data;
+mod parse_models;
 mod parse_rules;
 mod precision;
 mod problems;
@@ -26,6 +29,7 @@ use serde::{Deserialize, Serialize};
 use crate::flow::BadName;
 
 pub use load::{CampaignError, load, locate};
+pub use models::{CodingAgent, Model, Spending};
 pub use precision::{PrecisionChoice, multiplies_bf16};
 pub use problems::{Place, Problem, Problems};
 pub use report::{ProblemReport, Report};
@@ -123,6 +127,15 @@ pub struct Campaign {
     pub evaluation: Evaluation,
     /// How results are judged.
     pub rules: Rules,
+    /// Language models that may be asked, in the order of the file.
+    #[serde(default)]
+    pub models: Vec<Model>,
+    /// What a night may spend on them.
+    #[serde(default)]
+    pub spending: Spending,
+    /// Coding agents that may be asked, in the order of the file.
+    #[serde(default)]
+    pub coding_agents: Vec<CodingAgent>,
     /// SHA-256 of `campaign.toml`, hexadecimal.
     pub campaign_sha256: String,
     /// SHA-256 of `program.md`, hexadecimal.
@@ -152,14 +165,24 @@ pub enum ProposerName {
     Combine,
     /// Programs that are the champion's: an A/A test.
     Identical,
+    /// The campaign's language models.
+    Models,
+    /// The campaign's coding agents.
+    Agents,
 }
 
 impl ProposerName {
     /// All proposers.
-    pub const ALL: [ProposerName; 4] =
-        [ProposerName::Playbook, ProposerName::Tuner, ProposerName::Combine, ProposerName::Identical];
+    pub const ALL: [ProposerName; 6] = [
+        ProposerName::Playbook,
+        ProposerName::Tuner,
+        ProposerName::Combine,
+        ProposerName::Identical,
+        ProposerName::Models,
+        ProposerName::Agents,
+    ];
 
-    /// Those of a campaign that names none: who looks for something better.
+    /// Those of a campaign that names none: who looks for something better. Models and agents join them where it describes some.
     pub const USUAL: [ProposerName; 3] = [ProposerName::Playbook, ProposerName::Tuner, ProposerName::Combine];
 
     /// The word used in `campaign.toml`, on the command line and in [`crate::flow::Author`].
@@ -169,6 +192,8 @@ impl ProposerName {
             ProposerName::Tuner => "tuner",
             ProposerName::Combine => "combine",
             ProposerName::Identical => "identical",
+            ProposerName::Models => "models",
+            ProposerName::Agents => "agents",
         }
     }
 }

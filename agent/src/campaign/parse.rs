@@ -1,12 +1,15 @@
 //! From the text of the two files to a [`Campaign`]: what each key means, its limits and its default.
 
+use std::ops::Range;
 use std::path::Path;
 
 use protocol::{Budget, Scale};
 use sandbox::Level;
 use toml::de::DeTable;
 
+use super::models::{CodingAgent, Model, Spending};
 use super::parse_data::read_data;
+use super::parse_models::{match_proposers, read_coding_agents, read_models};
 use super::parse_rules::{OldRules, read_rules};
 use super::reader::{Reader, Section};
 use super::{
@@ -53,13 +56,13 @@ impl Campaign {
         old_rules: OldRules,
     ) -> Result<Self, Problems> {
         let file_name = file_name.as_ref();
-        let refuse = |mut list: Vec<Problem>| {
+        let refuse = |mut list: Vec<Problem>, secrets: &[Range<usize>]| {
             list.sort_by_key(|problem| (problem.span.start, problem.span.end));
-            Problems { file: file_name.display().to_string(), text: toml_text.to_owned(), list }
+            Problems { file: file_name.display().to_string(), text: without(toml_text, secrets), list }
         };
         let (table, errors) = DeTable::parse_recoverable(toml_text);
         if !errors.is_empty() {
-            return Err(refuse(errors.iter().map(|error| not_toml(error, toml_text.len())).collect()));
+            return Err(refuse(errors.iter().map(|error| not_toml(error, toml_text.len())).collect(), &[]));
         }
         let mut reader = Reader::default();
         let top = reader.top(table.get_ref(), toml_text.trim_end().len());
@@ -78,12 +81,30 @@ impl Campaign {
                 sandbox: parts.sandbox,
                 evaluation: parts.evaluation,
                 rules: parts.rules,
+                models: parts.models,
+                spending: parts.spending,
+                coding_agents: parts.coding_agents,
                 campaign_sha256: crate::hash::sha256(toml_text.as_bytes()),
                 program_sha256: crate::hash::sha256(program_text.as_bytes()),
             }),
-            _ => Err(refuse(reader.problems)),
+            _ => Err(refuse(reader.problems, &reader.secrets)),
         }
     }
+}
+
+/// The text with nothing to be read of its secrets, every byte where it was.
+fn without(text: &str, secrets: &[Range<usize>]) -> String {
+    let mut text = text.to_owned();
+    for secret in secrets {
+        // A value may span lines; places after it are counted by them.
+        let hidden: Option<String> = text
+            .get(secret.clone())
+            .map(|shown| shown.bytes().map(|byte| if byte == b'\n' { '\n' } else { '*' }).collect());
+        if let Some(hidden) = hidden {
+            text.replace_range(secret.clone(), &hidden);
+        }
+    }
+    text
 }
 
 fn not_toml(error: &toml::de::Error, end: usize) -> Problem {
@@ -110,6 +131,9 @@ struct Parts {
     sandbox: Sandbox,
     evaluation: Evaluation,
     rules: Rules,
+    models: Vec<Model>,
+    spending: Spending,
+    coding_agents: Vec<CodingAgent>,
 }
 
 /// `None` where something that has no default is missing or wrong; the reader then holds why.
@@ -117,15 +141,33 @@ fn read_parts(reader: &mut Reader, top: &Section<'_>, old_rules: OldRules) -> Op
     let title = read_title(reader, top);
     let scale = read_scale(reader, top);
     let budget = read_budget(reader, top);
-    let night = read_night(reader, top);
+    let mut night = read_night(reader, top);
     let data = read_data(reader, top, scale.unwrap_or(Scale::Cpu));
     let machine = read_machine(reader, top, scale.unwrap_or(Scale::Cpu));
     let sandbox = read_sandbox(reader, top);
     let evaluation = read_evaluation(reader, top);
     let rules = read_rules(reader, top, old_rules);
+    let (models, spending) = read_models(reader, top);
+    let coding_agents = read_coding_agents(reader, top);
+    if let Some(night) = &mut night {
+        match_proposers(reader, top, night);
+    }
     refuse_trials_longer_than_the_night(reader, top, budget, night.as_ref());
     let (title, scale, budget, night, data) = (title?, scale?, budget?, night?, data?);
-    Some(Parts { title, scale, budget, night, data, machine, sandbox, evaluation, rules })
+    Some(Parts {
+        title,
+        scale,
+        budget,
+        night,
+        data,
+        machine,
+        sandbox,
+        evaluation,
+        rules,
+        models,
+        spending,
+        coding_agents,
+    })
 }
 
 fn read_title(reader: &mut Reader, top: &Section<'_>) -> Option<String> {

@@ -1,63 +1,22 @@
 //! Reads typed values out of a parsed TOML table and collects every problem on the way, so that a person sees all mistakes of
 //! a file at once. (Serde stops at the first one and knows no neighbouring keys.)
 
+mod lists;
+
 use std::ops::{Range, RangeInclusive};
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::layout::{self, LAYOUT};
 use super::problems::{Problem, nearest};
 use super::words::{describe, grouped, listed, quoted};
 
+const NO_SECRETS: &str = "campaign.toml is committed, and copied into the records of every night; put the key into a variable of the \
+                          environment and name that with `key_env`, or into a file that only you can read and name that with `key_file`";
+
 /// A value and the bytes of the file it was written with.
 pub(super) type Found<T> = (T, Range<usize>);
-
-/// The keys of every section; the top of the file is the section with the empty name.
-pub(super) const LAYOUT: &[(&str, &[&str])] = &[
-    ("", &["title", "scale", "budget", "night", "data", "machine", "sandbox", "evaluation", "rules"]),
-    ("budget", &["seconds", "tokens"]),
-    ("night", &["experiments", "hours", "proposers"]),
-    (
-        "data",
-        &[
-            "embedded",
-            "files",
-            "hub",
-            "text_field",
-            "vocabulary",
-            "context",
-            "search_rows",
-            "sealed_rows",
-            "max_train_bytes",
-            "max_piece_bytes",
-            "tokenizer_sample_bytes",
-        ],
-    ),
-    ("data.hub", &["repo", "revision", "files", "prefix", "max_files"]),
-    ("machine", &["device", "precision", "threads", "grace_seconds", "disk_reserve_gb", "most_foreign_load"]),
-    ("sandbox", &["least", "memory_gb"]),
-    ("evaluation", &["cuts"]),
-    (
-        "rules",
-        &[
-            "decision",
-            "repair_rounds",
-            "champion_seeds",
-            "most_trials",
-            "false_keep",
-            "least_effect",
-            "least_effect_per_line",
-            "margin",
-            "drift_every",
-            "early_stop",
-            "combine",
-            "own_spread",
-            "early_spare",
-            "morning_pairs",
-            "expected_run_sd",
-        ],
-    ),
-];
 
 /// One table of the file.
 pub(super) struct Section<'t> {
@@ -77,7 +36,7 @@ impl Section<'_> {
 
     /// The section as it is written in the file.
     pub(super) fn title(&self) -> String {
-        if self.name.is_empty() { "the top of the file".to_owned() } else { format!("[{}]", self.name) }
+        layout::written(self.name).into_owned()
     }
 
     /// Where the key itself stands, or the section if it is not there.
@@ -97,14 +56,20 @@ fn entry<'t>(
 #[derive(Default)]
 pub(super) struct Reader {
     pub(super) problems: Vec<Problem>,
-    /// Section and key that a mistyped key was taken for: it is not missing as well.
-    meant: Vec<(&'static str, &'static str)>,
+    /// Texts that may be secrets: whoever shows the file must not show them.
+    pub(super) secrets: Vec<Range<usize>>,
+    /// Where a section stands, its name and the key that a mistyped key of it was taken for: it is not missing as well.
+    meant: Vec<(usize, &'static str, &'static str)>,
 }
 
 impl Reader {
     /// Whether the person wrote this key, or one that was taken for it.
     pub(super) fn wrote(&self, section: &Section<'_>, key: &str) -> bool {
-        section.has(key) || self.meant.contains(&(section.name, key)) || section.broken
+        section.has(key) || self.took(section, key) || section.broken
+    }
+
+    fn took(&self, section: &Section<'_>, key: &str) -> bool {
+        self.meant.iter().any(|(at, name, meant)| (*at, *name, *meant) == (section.span.start, section.name, key))
     }
 
     /// Notes a problem.
@@ -115,7 +80,11 @@ impl Reader {
         expected: impl Into<String>,
         help: Option<String>,
     ) {
-        self.problems.push(Problem { message: message.into(), expected: expected.into(), help, span });
+        let problem = Problem { message: message.into(), expected: expected.into(), help, span };
+        // A section may be read twice.
+        if !self.problems.contains(&problem) {
+            self.problems.push(problem);
+        }
     }
 
     /// The whole file as the section without a name.
@@ -130,7 +99,7 @@ impl Reader {
         let inside = LAYOUT.iter().map(|(name, _)| *name).find(|name| *name == format!("{}.{key}", parent.name));
         let name = inside.unwrap_or(key);
         let Some((written, value)) = parent.table.and_then(|table| entry(table, key)) else {
-            let broken = parent.broken || self.meant.contains(&(parent.name, key));
+            let broken = parent.broken || self.took(parent, key);
             return Section { name, table: None, span: parent.span.clone(), broken };
         };
         let table = match value.get_ref() {
@@ -152,21 +121,34 @@ impl Reader {
 
     fn refuse_unknown_keys(&mut self, section: &Section<'_>) {
         let known = LAYOUT.iter().find(|(name, _)| *name == section.name).map_or(&[][..], |(_, keys)| keys);
-        for (key, _) in section.table.into_iter().flatten() {
+        for (key, value) in section.table.into_iter().flatten() {
             let written = key.get_ref().as_ref();
             if known.contains(&written) {
                 continue;
             }
-            let elsewhere = LAYOUT.iter().find(|(_, keys)| keys.contains(&written)).map(|(name, _)| *name);
-            let near = nearest(written, known.iter().copied());
-            if let (Some(near), None) = (near, elsewhere) {
-                self.meant.push((section.name, near));
+            if layout::SECRETS.contains(&written.to_lowercase().as_str()) {
+                self.secrets.push(value.span());
+                self.problem(
+                    key.span(),
+                    format!("`{written}` cannot stand here"),
+                    "a secret",
+                    Some(NO_SECRETS.to_owned()),
+                );
+                continue;
             }
-            let help = match (near, elsewhere) {
-                (_, Some("")) => format!("`{written}` stands at the top of the file, before the first section"),
-                (_, Some(other)) => format!("`{written}` belongs in [{other}]"),
-                (Some(near), None) => format!("did you mean `{near}`?"),
-                (None, None) => format!("the keys of {} are {}", section.title(), listed(known)),
+            let elsewhere = layout::sections_with(written);
+            let near = nearest(written, known.iter().copied());
+            if let (Some(near), true) = (near, elsewhere.is_empty()) {
+                self.meant.push((section.span.start, section.name, near));
+            }
+            let help = match (near, elsewhere.as_slice()) {
+                (_, ["", ..]) => format!("`{written}` stands at the top of the file, before the first section"),
+                (Some(near), []) => format!("did you mean `{near}`?"),
+                (None, []) => format!("the keys of {} are {}", section.title(), listed(known)),
+                (_, others) => {
+                    let others: Vec<_> = others.iter().map(|name| layout::written(name)).collect();
+                    format!("`{written}` belongs in {}", others.join(" or "))
+                }
             };
             self.problem(
                 key.span(),
@@ -346,36 +328,5 @@ impl Reader {
         let help = nearest(text, words.iter().copied()).map(|near| format!("did you mean \"{near}\"?"));
         let message = format!("`{key}` cannot be \"{}\"", crate::terminal::clean(text));
         self.problem(span, message, format!("expected one of {}", quoted(words)), help);
-    }
-
-    /// A list of texts, none of them empty or there twice; at least one.
-    pub(super) fn texts(&mut self, section: &Section<'_>, key: &str, what: &str) -> Option<Found<Vec<Found<String>>>> {
-        let value = self.value(section, key)?;
-        let DeValue::Array(items) = value.get_ref() else {
-            let help = value.get_ref().as_str().map(|text| format!("put it in brackets: `{key} = [{text:?}]`"));
-            self.wrong_type(key, value, &format!("a list of {what}"), help);
-            return None;
-        };
-        let mut texts: Vec<Found<String>> = Vec::new();
-        for item in items {
-            match item.get_ref() {
-                DeValue::String(text) if text.trim().is_empty() => {
-                    self.problem(item.span(), format!("`{key}` has an empty entry"), format!("expected {what}"), None);
-                }
-                DeValue::String(text) if texts.iter().any(|(earlier, _)| earlier == text) => {
-                    let message = format!("`{key}` names \"{}\" twice", crate::terminal::clean(text));
-                    self.problem(item.span(), message, "already named", None);
-                }
-                DeValue::String(text) => texts.push((text.clone().into_owned(), item.span())),
-                other => {
-                    let message = format!("`{key}` holds {}", describe(other));
-                    self.problem(item.span(), message, format!("expected {what}, in quotes"), None);
-                }
-            }
-        }
-        if items.is_empty() {
-            self.problem(value.span(), format!("`{key}` is empty"), format!("expected a list of {what}"), None);
-        }
-        (!texts.is_empty()).then(|| (texts, value.span()))
     }
 }

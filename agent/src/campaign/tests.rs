@@ -6,6 +6,7 @@ use sandbox::Level;
 use super::*;
 
 mod any_text;
+mod models;
 
 const GOOD: &str = r#"title = "Test"
 scale = "cpu"

@@ -48,7 +48,7 @@ pub struct Spent {
 pub enum UsedUp {
     /// The money is spent.
     #[error(
-        "the night's money for models is spent: {spent:.4} of {limit:.4} US dollars; raise `most_usd` in campaign.toml"
+        "the night's money for models is spent: {spent:.4} of {limit:.4} US dollars; raise `dollars` in [spending] of campaign.toml"
     )]
     Usd {
         /// Spent or reserved.
@@ -57,7 +57,9 @@ pub enum UsedUp {
         limit: f64,
     },
     /// The tokens are used up.
-    #[error("the night's tokens for models are used up: {spent} of {limit}; raise `most_tokens` in campaign.toml")]
+    #[error(
+        "the night's tokens for models are used up: {spent} of {limit}; raise `tokens` in [spending] of campaign.toml"
+    )]
     Tokens {
         /// Spent or reserved.
         spent: u64,
@@ -65,7 +67,9 @@ pub enum UsedUp {
         limit: u64,
     },
     /// The calls are used up.
-    #[error("the night's calls of models are used up: {spent} of {limit}; raise `most_calls` in campaign.toml")]
+    #[error(
+        "the night's calls of models are used up: {spent} of {limit}; raise `calls` in [spending] of campaign.toml"
+    )]
     Calls {
         /// Made or begun.
         spent: u64,

@@ -208,6 +208,14 @@ fn proposer_names(campaign: &Campaign, wishes: &Wishes) -> Result<Vec<ProposerNa
             })?);
         }
     }
+    for (proposer, list, none) in [
+        (ProposerName::Models, "models", campaign.models.is_empty()),
+        (ProposerName::Agents, "coding_agents", campaign.coding_agents.is_empty()),
+    ] {
+        if names.contains(&proposer) && none {
+            return Err(OpenError::NobodyToAsk { name: proposer.name(), list });
+        }
+    }
     Ok(names)
 }
 
@@ -219,6 +227,7 @@ fn proposer(names: &[ProposerName]) -> Result<Box<dyn Proposer>, OpenError> {
             ProposerName::Tuner => Box::new(Tuner),
             ProposerName::Combine => Box::new(Combine),
             ProposerName::Identical => Box::new(Identical),
+            ProposerName::Models | ProposerName::Agents => return Err(OpenError::NotYet(name.name())),
         });
     }
     Ok(Box::new(Mix::new(proposers)))

@@ -45,6 +45,17 @@ pub enum OpenError {
         /// What there is.
         known: String,
     },
+    /// A proposer was asked for that the campaign does not describe.
+    #[error("the campaign has nobody to ask as {name:?}; describe one in a section `[[{list}]]` of campaign.toml")]
+    NobodyToAsk {
+        /// What was asked for.
+        name: &'static str,
+        /// The section that is missing.
+        list: &'static str,
+    },
+    /// A proposer that a campaign can describe, and nights cannot ask yet.
+    #[error("nights cannot ask {0:?} yet; leave it out of `proposers` in campaign.toml")]
+    NotYet(&'static str),
     /// Another night runs in this repository.
     #[error("another night is running in this repository (it holds {}); `nocturne status` shows it", .0.display())]
     Running(PathBuf),
@@ -89,7 +100,11 @@ impl OpenError {
     /// The process's exit code: 2 for bad input, 3 for an unfit environment, 1 for the rest.
     pub fn exit_code(&self) -> u8 {
         match self {
-            OpenError::Campaign(_) | OpenError::NoSuchProposer { .. } | OpenError::Repo(_) => 2,
+            OpenError::Campaign(_)
+            | OpenError::NoSuchProposer { .. }
+            | OpenError::NobodyToAsk { .. }
+            | OpenError::NotYet(_)
+            | OpenError::Repo(_) => 2,
             OpenError::Setup(error) => error.exit_code(),
             OpenError::Data(error) => error.exit_code(),
             OpenError::TooWeak(_)
