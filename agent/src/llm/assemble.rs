@@ -91,9 +91,10 @@ impl Pieces {
     }
 }
 
-/// A complaint about what a server sent, with the beginning of it.
+/// A complaint about what a server sent, with the beginning of it. The complaint itself may quote it at any length: a parser that finds a
+/// text in place of a list says which.
 pub(super) fn malformed(what: &str, sent: &str) -> AskError {
-    AskError::Malformed(format!("{what}: {}", words(sent)))
+    AskError::Malformed(format!("{}: {}", words(what), words(sent)))
 }
 
 /// A server's own words, shortened and on one line: they end in logs, in the record and in a terminal.

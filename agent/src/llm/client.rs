@@ -8,15 +8,11 @@ use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, RETRY_A
 use reqwest::{Client, Response, Url};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use sse_stream::SseByteStream;
 
-use super::assemble::MOST_ANSWER_BYTES;
 use super::key::Key;
 use super::retry::{self, Next};
+use super::stream::{self, MOST_STREAM_BYTES, TooLong};
 use super::{Answer, AskError, Request, anthropic, openai};
-
-/// Bytes of a stream, all of it: every token is wrapped in a few hundred.
-const MOST_STREAM_BYTES: usize = 64 * MOST_ANSWER_BYTES;
 
 /// Bytes of an error's body that are read.
 const MOST_ERROR_BYTES: usize = 64 << 10;
@@ -191,46 +187,8 @@ impl Server {
                 Format::Anthropic => anthropic::failure(status.as_u16(), wait_seconds, &body),
             });
         }
-        match self.endpoint.format {
-            Format::OpenAi => {
-                let mut assembler = openai::Assembler::default();
-                self.events(response, |data| assembler.take(data)).await?;
-                assembler.finish()
-            }
-            Format::Anthropic => {
-                let mut assembler = anthropic::Assembler::default();
-                self.events(response, |data| assembler.take(data)).await?;
-                assembler.finish()
-            }
-        }
-    }
-
-    /// Hands the stream's events on, up to the one that says it is the last.
-    async fn events(
-        &self,
-        response: Response,
-        mut take: impl FnMut(&str) -> Result<bool, AskError>,
-    ) -> Result<(), AskError> {
-        let mut bytes = 0_usize;
-        let bounded = response.bytes_stream().map_err(std::io::Error::other).and_then(move |chunk| {
-            bytes = bytes.saturating_add(chunk.len());
-            let whole = if bytes > MOST_STREAM_BYTES { Err(std::io::Error::other(TooLong)) } else { Ok(chunk) };
-            std::future::ready(whole)
-        });
-        let mut events = Box::pin(SseByteStream::new(bounded));
-        loop {
-            match events.try_next().await {
-                Ok(Some(event)) => {
-                    if let Some(data) = event.data
-                        && take(&data)?
-                    {
-                        return Ok(());
-                    }
-                }
-                Ok(None) => return Ok(()),
-                Err(error) => return Err(self.broken_stream(&error)),
-            }
-        }
+        let packets = response.bytes_stream().map_err(std::io::Error::other);
+        stream::read(self.endpoint.format, packets, |error| self.broken_stream(error)).await
     }
 
     /// The beginning of an error's body; what cannot be read is left out.
@@ -293,11 +251,6 @@ impl Server {
         }
     }
 }
-
-/// A stream without end.
-#[derive(Debug, thiserror::Error)]
-#[error("the stream is too long")]
-struct TooLong;
 
 /// An error with its causes.
 fn chain(error: &dyn std::error::Error) -> String {

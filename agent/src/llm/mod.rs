@@ -2,6 +2,7 @@
 //!
 //! - [`openai`] chat completions, as OpenAI, OpenRouter, DeepSeek, vLLM, Ollama and llama.cpp serve them;
 //! - [`anthropic`] messages;
+//! - [`stream`] from a response's bytes to its answer;
 //! - [`retry`] what is worth another try, and when;
 //! - [`spend`] what a night may spend.
 //!
@@ -16,6 +17,7 @@ pub mod key;
 pub mod openai;
 pub mod retry;
 pub mod spend;
+pub mod stream;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

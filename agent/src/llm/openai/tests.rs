@@ -104,6 +104,13 @@ fn every_way_to_fail_has_its_name() {
 }
 
 #[test]
+fn a_complaint_does_not_quote_all_that_was_sent() {
+    let event = format!(r#"{{"choices":"{}"}}"#, "\\u001b".repeat(10_000));
+    let message = assembled(&[&event]).unwrap_err().to_string();
+    assert!(message.chars().count() < 1_000 && !message.contains('\u{1b}'), "{message}");
+}
+
+#[test]
 fn a_cut_off_answer_keeps_what_was_said_and_no_half_call() {
     let cut = r#"{"choices":[{"delta":{"content":"so far","tool_calls":[{"index":0,"function":{"name":"f","arguments":"{\"a"}}]},"finish_reason":"length"}]}"#;
     let answer = assembled(&[cut]).unwrap();

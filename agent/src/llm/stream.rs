@@ -1,0 +1,72 @@
+//! From the bytes of a good response to an answer: events, cut out of a stream however its packets lie, put together by format.
+//!
+//! Nothing here connects to anything, so that any bytes at all can be read in tests and by the fuzzer.
+
+use std::io::Cursor;
+
+use futures_util::{Stream, TryStreamExt as _};
+use sse_stream::SseByteStream;
+
+use super::assemble::MOST_ANSWER_BYTES;
+use super::client::Format;
+use super::{Answer, AskError, anthropic, openai};
+
+/// Bytes of a stream, all of it: every token is wrapped in a few hundred.
+pub(super) const MOST_STREAM_BYTES: usize = 64 * MOST_ANSWER_BYTES;
+
+/// A stream without end.
+#[derive(Debug, thiserror::Error)]
+#[error("the stream is too long")]
+pub(super) struct TooLong;
+
+/// Reads an answer up to the event that says it is the last. `broken` names a failure of the stream itself.
+///
+/// # Errors
+/// What is missing or wrong in the stream; see [`AskError`].
+pub async fn read<B: AsRef<[u8]>>(
+    format: Format,
+    packets: impl Stream<Item = std::io::Result<B>>,
+    broken: impl Fn(&sse_stream::Error) -> AskError,
+) -> Result<Answer, AskError> {
+    match format {
+        Format::OpenAi => {
+            let mut assembler = openai::Assembler::default();
+            events(packets, broken, |data| assembler.take(data)).await?;
+            assembler.finish()
+        }
+        Format::Anthropic => {
+            let mut assembler = anthropic::Assembler::default();
+            events(packets, broken, |data| assembler.take(data)).await?;
+            assembler.finish()
+        }
+    }
+}
+
+/// Hands the stream's events on, up to the one that says it is the last.
+async fn events<B: AsRef<[u8]>>(
+    packets: impl Stream<Item = std::io::Result<B>>,
+    broken: impl Fn(&sse_stream::Error) -> AskError,
+    mut take: impl FnMut(&str) -> Result<bool, AskError>,
+) -> Result<(), AskError> {
+    let mut bytes = 0_usize;
+    let bounded = packets.and_then(move |packet| {
+        bytes = bytes.saturating_add(packet.as_ref().len());
+        let whole =
+            if bytes > MOST_STREAM_BYTES { Err(std::io::Error::other(TooLong)) } else { Ok(Cursor::new(packet)) };
+        std::future::ready(whole)
+    });
+    let mut events = Box::pin(SseByteStream::new(bounded));
+    loop {
+        match events.try_next().await {
+            Ok(Some(event)) => {
+                if let Some(data) = event.data
+                    && take(&data)?
+                {
+                    return Ok(());
+                }
+            }
+            Ok(None) => return Ok(()),
+            Err(error) => return Err(broken(&error)),
+        }
+    }
+}
