@@ -10,6 +10,7 @@
 mod commit;
 mod error;
 mod export;
+mod harness;
 mod locks;
 mod message;
 mod read;

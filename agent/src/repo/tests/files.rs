@@ -142,3 +142,20 @@ fn with_entry(git: &Repository, tree: &git2::Tree<'_>, path: &str, id: git2::Oid
     }
     builder.write().unwrap()
 }
+
+#[test]
+fn of_the_trainer_only_what_is_text_and_public_is_read() {
+    let fixture = Fixture::new();
+    for path in ["trainer/harness/src/lib.rs", "trainer/harness/src/a/b.rs", "trainer/src/bin/redteam/model.rs", "a.rs"]
+    {
+        fixture.write(path, "// text\n");
+    }
+    fixture.write("trainer/harness/src/large.rs", &"x".repeat(200 * 1024));
+    fs::write(fixture.root.join("trainer/harness/src/binary.rs"), [0xff, 0xfe]).unwrap();
+    symlink("/etc/passwd", fixture.root.join("trainer/harness/src/link.rs")).unwrap();
+    let commit = fixture.commit_all();
+    let files = fixture.repo().harness_files(&commit).unwrap();
+    let paths: Vec<&str> = files.iter().map(|file| file.path.as_str()).collect();
+    assert_eq!(paths, ["trainer/harness/src/a/b.rs", "trainer/harness/src/lib.rs", "trainer/src/main.rs"]);
+    assert_eq!(files[1].text, "// text\n");
+}
