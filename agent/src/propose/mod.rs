@@ -20,6 +20,7 @@ mod playbook;
 mod recipe;
 mod slopes;
 mod steps;
+pub mod tools;
 mod tried;
 mod tuner;
 

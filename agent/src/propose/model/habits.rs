@@ -6,7 +6,7 @@
 use crate::flow::Edit;
 
 /// Everything of the kind in `edits`, one complaint each.
-pub(super) fn complaints(edits: &[Edit]) -> Vec<String> {
+pub(in crate::propose) fn complaints(edits: &[Edit]) -> Vec<String> {
     let mut complaints = Vec::new();
     for (index, edit) in edits.iter().enumerate() {
         let place = format!("edit {} of {}", index + 1, edits.len());

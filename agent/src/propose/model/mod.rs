@@ -1,4 +1,4 @@
 //! Ideas from a language model.
 
 pub mod answer;
-mod habits;
+pub(super) mod habits;
