@@ -39,6 +39,11 @@ impl Layout {
         self.state().join("lock")
     }
 
+    /// The person's own ideas, of all campaigns.
+    pub fn queue_file(&self) -> PathBuf {
+        self.state().join("queue.json")
+    }
+
     /// Prepared data sets, one folder each.
     pub fn data(&self) -> PathBuf {
         self.state().join("data")
@@ -77,6 +82,16 @@ impl Layout {
     /// A night's journal of effects, one a line, the last line of a key counts.
     pub fn effects_file(&self, night: &NightId) -> PathBuf {
         self.night(night).join("effects.jsonl")
+    }
+
+    /// What a night's language models were asked and answered, one file a call.
+    pub fn exchanges(&self, night: &NightId) -> PathBuf {
+        self.night(night).join("exchanges")
+    }
+
+    /// One call of a model.
+    pub fn exchange_file(&self, night: &NightId, turn: u64, round: u32) -> PathBuf {
+        self.exchanges(night).join(format!("{turn}-{round}.json"))
     }
 
     /// The files of one experiment.

@@ -76,11 +76,16 @@ pub(super) async fn rebuild(args: ReadArgs) -> Result<(), Fault> {
             "nights": rebuilt.nights,
             "experiments": rebuilt.experiments,
             "trials": rebuilt.trials,
+            "exchanges": rebuilt.exchanges,
+            "queue": rebuilt.queue,
             "problems": problems,
             "set_aside": rebuilt.set_aside,
         }));
     }
     outln!("{} nights, {} experiments, {} trials", rebuilt.nights, rebuilt.experiments, rebuilt.trials)?;
+    if rebuilt.exchanges + rebuilt.queue > 0 {
+        outln!("{} calls of models, {} ideas in the queue", rebuilt.exchanges, rebuilt.queue)?;
+    }
     for problem in problems {
         outln!("left out: {}", crate::terminal::clean(&problem))?;
     }

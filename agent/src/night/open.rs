@@ -154,6 +154,8 @@ pub async fn open(
     let conditions = begin::conditions(&campaign, &workbench);
     let context = Context::new(night, campaign, layout, store, workbench, builder, proposer, conditions);
     let context = Arc::new(context);
+    // Ideas that a night took from the person's queue and made nothing of.
+    context.store.put_back_queued(context.campaign.name.as_str()).await?;
     let start = if resumed {
         resume::where_it_was(&context)
             .await

@@ -4,6 +4,7 @@
 //! Plain data. No SQL, no IO, no rules of the loop.
 
 mod experiment;
+mod model;
 mod night;
 mod trial;
 mod words;
@@ -11,6 +12,7 @@ mod words;
 use serde::{Deserialize, Serialize};
 
 pub use experiment::*;
+pub use model::*;
 pub use night::*;
 pub use trial::*;
 pub use words::*;

@@ -125,6 +125,50 @@ words! {
     }
 }
 
+words! {
+    /// Why a model gave no answer.
+    FailureKind, "a reason for which a model gives no answer" {
+        /// Nobody answers there.
+        Unreachable = "unreachable",
+        /// It took too long.
+        TimedOut = "timed-out",
+        /// Too many requests.
+        RateLimited = "rate-limited",
+        /// The server's own fault.
+        Server = "server",
+        /// The key is not accepted.
+        NotAllowed = "not-allowed",
+        /// The request is longer than the model's context.
+        TooLong = "too-long",
+        /// The server does not take the request.
+        BadRequest = "bad-request",
+        /// The answer broke off.
+        BrokenOff = "broken-off",
+        /// What the server sends is not what the format says.
+        Malformed = "malformed",
+        /// The answer is longer than anything that would be of use.
+        TooMuch = "too-much",
+        /// The answer is empty.
+        Empty = "empty",
+    }
+}
+
+words! {
+    /// What has become of an idea in the queue.
+    QueueState, "a state of the queue" {
+        /// No night has taken it yet.
+        Waiting = "waiting",
+        /// A night is at it.
+        Taken = "taken",
+        /// It was tested; the result says what came of it.
+        Done = "done",
+        /// It could not be tested; the result says why.
+        Refused = "refused",
+        /// The person took it back.
+        Removed = "removed",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use crate::files::FileError;
+use crate::records::QueueState;
 
 /// How a lost or damaged database is made again.
 const REBUILD: &str = "`nocturne rebuild` makes it again from the nights' own files; the old file is kept";
@@ -155,6 +156,14 @@ pub enum StoreError {
         path: PathBuf,
         /// What is missing.
         what: String,
+    },
+    /// An idea of the queue that somebody has taken, or taken back, cannot be changed any more.
+    #[error("idea {id} of the queue is {state}, not waiting: only ideas that wait can be moved or removed")]
+    NotWaiting {
+        /// Which.
+        id: u32,
+        /// What it is.
+        state: QueueState,
     },
     /// A number that neither the database nor JSON can hold.
     #[error("{what} is {value}, which cannot be recorded in the database {}: only finite numbers can", path.display())]

@@ -1,11 +1,13 @@
 //! Writing down an experiment: proposal, candidate, executable, attempts, decision.
 
 use super::error::{Context, StoreError};
+use super::queue::result_of;
 use super::writer::{Store, now, set_once};
 use super::{put, select};
 use crate::flow::{CommitId, Decision, ExperimentId, Proposal};
 use crate::records::{
     ArtifactRecord, AttemptKind, AttemptOutcome, AttemptRecord, CandidateRecord, ExperimentRecord, ExperimentState,
+    QueueState,
 };
 
 type Result<T> = std::result::Result<T, StoreError>;
@@ -157,17 +159,21 @@ impl Store {
         self.mirror_experiment(experiment).await
     }
 
-    /// Records a decision.
+    /// Records a decision. Where the experiment came of the person's queue, the entry is settled with it.
     pub async fn record_decision(&self, id: &ExperimentId, decision: &Decision) -> Result<()> {
-        self.change_experiment(id, |experiment, context| {
-            let what = || format!("the decision on experiment {id}");
-            if set_once(context, what, &mut experiment.decision, decision)? {
-                experiment.state = ExperimentState::Decided;
-                experiment.decided_at = Some(now());
-            }
-            Ok(())
-        })
-        .await
+        let _turn = self.turn.lock().await;
+        let mut transaction = self.begin().await?;
+        let mut experiment = select::experiment(&mut transaction, &self.context, id).await?;
+        let what = || format!("the decision on experiment {id}");
+        if set_once(&self.context, what, &mut experiment.decision, decision)? {
+            experiment.state = ExperimentState::Decided;
+            experiment.decided_at = Some(now());
+            put::experiment(&mut transaction, &self.context, &experiment).await?;
+            let (key, result) = (&experiment.proposal.key, result_of(decision));
+            self.settle_by_key(&mut transaction, (&id.night, Some(id.number)), key, QueueState::Done, &result).await?;
+        }
+        self.commit(transaction).await?;
+        self.mirror_experiment(experiment).await
     }
 
     /// Reads an experiment, changes it and writes it back in one transaction.

@@ -8,7 +8,8 @@ use crate::files::{self, FileError};
 use crate::flow::NightId;
 use crate::layout::Layout;
 use crate::records::{
-    EffectRecord, EventRecord, ExperimentFile, ExperimentRecord, FILE_VERSION, NightFile, TrialFile, TrialRecord,
+    EffectRecord, EventRecord, ExchangeFile, ExchangeRecord, ExperimentFile, ExperimentRecord, FILE_VERSION, NightFile,
+    QueueEntry, QueueFile, TrialFile, TrialRecord,
 };
 
 type Result<T> = std::result::Result<T, StoreError>;
@@ -38,6 +39,16 @@ pub(super) async fn experiment(layout: &Layout, experiment: ExperimentRecord) ->
 pub(super) async fn trial(layout: &Layout, trial: TrialRecord) -> Result<()> {
     let path = layout.trial_file(&trial.experiment, trial.ordinal);
     away(move || files::write_json_atomically(&path, &TrialFile { version: FILE_VERSION, trial })).await
+}
+
+pub(super) async fn exchange(layout: &Layout, night: &NightId, exchange: ExchangeRecord) -> Result<()> {
+    let path = layout.exchange_file(night, exchange.turn, exchange.round);
+    away(move || files::write_json_atomically(&path, &ExchangeFile { version: FILE_VERSION, exchange })).await
+}
+
+pub(super) async fn queue(layout: &Layout, entries: Vec<QueueEntry>) -> Result<()> {
+    let path = layout.queue_file();
+    away(move || files::write_json_atomically(&path, &QueueFile { version: FILE_VERSION, entries })).await
 }
 
 pub(super) async fn effect(layout: &Layout, night: &NightId, effect: EffectRecord) -> Result<()> {

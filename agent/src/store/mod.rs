@@ -1,6 +1,7 @@
 //! The records of all nights in SQLite, and a second time in the nights' JSON files.
 //!
-//! All SQL of the program stands in this folder. One process writes, through one connection; any number read. The schema is
+//! All SQL of the program stands in this folder. One process writes a night, through one
+//! connection; any number read, and any may write to the person's queue. The schema is
 //! `migrations/` at the repository's root. Statements are checked against it at compile time by way of the prepared `.sqlx`
 //! folder: after a change of SQL or schema run `cargo xtask prepare-sql`.
 //!
@@ -8,6 +9,7 @@
 
 mod earlier;
 mod error;
+mod exchanges;
 mod experiments;
 mod journal;
 mod ledger;
@@ -16,6 +18,7 @@ mod night_rows;
 mod open;
 mod put;
 mod put_experiments;
+mod queue;
 mod reader;
 mod rebuild;
 mod rows;

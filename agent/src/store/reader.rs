@@ -20,7 +20,7 @@ type Result<T> = std::result::Result<T, StoreError>;
 #[derive(Debug, Clone)]
 pub struct Reader {
     pool: SqlitePool,
-    context: Context,
+    pub(super) context: Context,
 }
 
 impl Reader {
@@ -40,7 +40,7 @@ impl Reader {
     }
 
     /// A transaction that only reads: all statements in it see the same state.
-    async fn snapshot(&self) -> Result<Transaction<'static, Sqlite>> {
+    pub(super) async fn snapshot(&self) -> Result<Transaction<'static, Sqlite>> {
         self.pool.begin().await.map_err(self.context.sql("begin to read"))
     }
 

@@ -15,7 +15,9 @@ use super::{open, put};
 use crate::files::{self, FileError};
 use crate::flow::{ExperimentId, NightId};
 use crate::layout::Layout;
-use crate::records::{EffectRecord, EventRecord, ExperimentFile, FILE_VERSION, NightFile, TrialFile};
+use crate::records::{
+    EffectRecord, EventRecord, ExchangeFile, ExperimentFile, FILE_VERSION, NightFile, QueueFile, TrialFile,
+};
 
 /// No JSON file of a night comes near this.
 const FILE_LIMIT: u64 = 256 << 20;
@@ -38,6 +40,10 @@ pub struct Rebuilt {
     pub experiments: usize,
     /// Trials taken over.
     pub trials: usize,
+    /// Calls of models taken over.
+    pub exchanges: usize,
+    /// Ideas of the person's queue taken over.
+    pub queue: usize,
     /// What was left out, and why.
     pub problems: Vec<Problem>,
     /// Where the old database lies now.
@@ -113,6 +119,9 @@ pub async fn rebuild(layout: &Layout) -> Result<Rebuilt, StoreError> {
         night(&mut transaction, &context, layout, &folder, &id, &mut rebuilt).await?;
         transaction.commit().await.map_err(context.sql("commit"))?;
     }
+    let mut transaction = pool.begin_with("BEGIN IMMEDIATE").await.map_err(context.sql("begin to write"))?;
+    queue(&mut transaction, &context, layout, &mut rebuilt).await?;
+    transaction.commit().await.map_err(context.sql("commit"))?;
     // only the database itself is renamed; a log left behind would be lost
     open::single_file(&pool, &context).await?;
     pool.close().await;
@@ -195,6 +204,7 @@ async fn night(
     for look in &file.looks {
         rebuilt.taken(&path, put::look(connection, context, id, look).await)?;
     }
+    exchanges(connection, context, layout, id, rebuilt).await?;
     // an effect has a line for its beginning and one for its end, and a crash may double either: the last one counts
     let path = layout.effects_file(id);
     let effects: BTreeMap<u32, EffectRecord> =
@@ -211,6 +221,46 @@ async fn night(
         rebuilt.read_lines::<EventRecord>(&path).into_iter().map(|event| (event.ordinal, event)).collect();
     for event in events.values() {
         rebuilt.taken(&path, put::event(connection, context, id, event).await)?;
+    }
+    Ok(())
+}
+
+async fn exchanges(
+    connection: &mut SqliteConnection,
+    context: &Context,
+    layout: &Layout,
+    id: &NightId,
+    rebuilt: &mut Rebuilt,
+) -> Result<(), StoreError> {
+    for (path, _) in entries(&layout.exchanges(id))? {
+        let Some(file) = rebuilt.read::<ExchangeFile>(&path, true) else { continue };
+        let exchange = &file.exchange;
+        let place = layout.exchange_file(id, exchange.turn, exchange.round);
+        if let Some(problem) = misfit(file.version, place == path) {
+            rebuilt.left_out(&path, problem);
+        } else if rebuilt.taken(&path, super::exchanges::put(connection, context, id, exchange).await)? {
+            rebuilt.exchanges += 1;
+        }
+    }
+    Ok(())
+}
+
+async fn queue(
+    connection: &mut SqliteConnection,
+    context: &Context,
+    layout: &Layout,
+    rebuilt: &mut Rebuilt,
+) -> Result<(), StoreError> {
+    let path = layout.queue_file();
+    let Some(file) = rebuilt.read::<QueueFile>(&path, false) else { return Ok(()) };
+    if let Some(problem) = misfit(file.version, true) {
+        rebuilt.left_out(&path, problem);
+        return Ok(());
+    }
+    for entry in &file.entries {
+        if rebuilt.taken(&path, super::queue::put(connection, context, entry).await)? {
+            rebuilt.queue += 1;
+        }
     }
     Ok(())
 }
@@ -263,7 +313,7 @@ fn misfit(version: u32, in_its_place: bool) -> Option<String> {
     if version != FILE_VERSION {
         Some(format!("was written by another version of Nocturne (file version {version}, not {FILE_VERSION})"))
     } else if !in_its_place {
-        Some("names another night, experiment or trial than its folder does".to_owned())
+        Some("names another night, experiment, trial or call than its place does".to_owned())
     } else {
         None
     }

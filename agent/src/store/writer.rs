@@ -16,7 +16,7 @@ use crate::flow::{CommitId, ExperimentId, NightId};
 use crate::layout::Layout;
 use crate::records::{
     ChampionMove, EventRecord, ExperimentRecord, FILE_VERSION, Level, NightEnd, NightEnding, NightFile, NightRecord,
-    SkipRecord, TrialRecord,
+    QueueState, SkipRecord, TrialRecord,
 };
 
 type Result<T> = std::result::Result<T, StoreError>;
@@ -129,6 +129,12 @@ impl Store {
         for trial in self.reader.night_trials(night).await? {
             mirror::trial(layout, trial).await?;
         }
+        // One by one: a long night's are too large to hold all at once.
+        for exchange in self.reader.exchange_facts(night).await? {
+            if let Some(whole) = self.reader.exchange(night, exchange.turn, exchange.round).await? {
+                mirror::exchange(layout, night, whole).await?;
+            }
+        }
         mirror::lines(layout, night, self.reader.effects(night).await?, self.reader.events(night).await?).await?;
         self.mirror_night(night).await
     }
@@ -213,6 +219,7 @@ impl Store {
                 at: now(),
             };
             put::skip(&mut transaction, &self.context, night, &skip).await?;
+            self.settle_by_key(&mut transaction, (night, None), key, QueueState::Refused, reason).await?;
         }
         self.commit(transaction).await?;
         self.mirror_night(night).await

@@ -7,10 +7,13 @@ use nocturne::flow::{
     Audit, Author, Certificate, Check, CommitId, Decision, Edit, Evidence, ExperimentId, NightId, Proposal, Purpose,
     Rejected, Trained, TrialEnd, Verdict, Verified,
 };
+use nocturne::llm::spend::Spent;
+use nocturne::llm::{Answer, Call, Message, Part, Request, Role, Stop, Usage};
 use nocturne::records::{
     ArtifactRecord, AttemptKind, AttemptOutcome, AttemptRecord, CandidateRecord, ChampionMove, ClaimRecord,
-    EffectRecord, EventRecord, ExperimentRecord, HeldOut, HistoryEntry, Level, LookRecord, NightEnding, NightRecord,
-    SkipRecord, TrialRecord, WithdrawalRecord, baseline_proposal,
+    EffectRecord, EventRecord, ExchangeFailure, ExchangeRecord, ExperimentRecord, FailureKind, HeldOut, HistoryEntry,
+    Level, LookRecord, NightEnding, NightRecord, QueueEntry, Reply, SkipRecord, TrialRecord, WithdrawalRecord,
+    baseline_proposal,
 };
 use nocturne::store::{Reader, Store};
 use protocol::Budget;
@@ -192,6 +195,42 @@ pub fn claim() -> ClaimRecord {
     }
 }
 
+/// A call that was answered, or one that was not.
+pub fn exchange(turn: u64, round: u32, answered: bool) -> ExchangeRecord {
+    let message = Message { role: Role::User, parts: vec![Part::Text { text: "the brief\0'\"--".to_owned() }] };
+    let request = Request {
+        model: "smol".to_owned(),
+        system: "You are".to_owned(),
+        messages: vec![message],
+        tools: Vec::new(),
+        most_tokens: 1_000,
+        temperature: Some(0.1 + 0.2),
+    };
+    let call = Call { id: "1".to_owned(), name: "read_file".to_owned(), arguments: json!({"path": "a\0", "n": [1.5]}) };
+    let reply = if answered {
+        Reply::Answer(Answer {
+            model: Some("smol-2".to_owned()),
+            text: "Title: '; DROP TABLE exchanges; --\0".to_owned(),
+            calls: vec![call],
+            stop: Stop::Calls,
+            usage: Usage { input: Some(u64::MAX), cached: None, output: Some(9) },
+        })
+    } else {
+        Reply::Failure(ExchangeFailure { kind: FailureKind::RateLimited, words: "status 429\0".to_owned() })
+    };
+    ExchangeRecord {
+        turn,
+        round,
+        number: 6,
+        model: "local".to_owned(),
+        request,
+        reply,
+        spent: Spent { usd: 0.1 / 3.0, tokens: 1_234, calls: u64::from(round) },
+        seconds: 2.5,
+        at: "2026-03-08T20:09:00Z".parse().unwrap(),
+    }
+}
+
 /// Every kind of record at least once. The night is left running with an experiment and an effect under way.
 pub async fn fill(store: &Store, name: &str) {
     fill_standing(store, name).await;
@@ -284,6 +323,14 @@ pub async fn fill_standing(store: &Store, name: &str) {
     store.begin_effect(&night, "build/6/1", "build", &json!({"number": 6})).await.unwrap();
     store.record_skip(&night, "playbook", "tie-weights", &commit(1), "its search text is not there").await.unwrap();
     store.event(&night, Level::Warning, "run", "a line\nand another\0").await.unwrap();
+
+    // what a model was asked meanwhile, and the person's own ideas: one is being tested, the others wait
+    for (turn, round, answered) in [(u64::MAX, 1, true), (2, 1, false), (2, 2, true)] {
+        store.record_exchange(&night, &exchange(turn, round, answered)).await.unwrap();
+    }
+    store.enqueue("quickstart", "try a longer warm-down\0", None).await.unwrap();
+    store.enqueue("quickstart", "'; DROP TABLE queue; --", Some("--- a/x\n+++ b/x\n")).await.unwrap();
+    store.take_next("quickstart", &id(6), true).await.unwrap();
 }
 
 /// A filled night that ended.
@@ -307,6 +354,8 @@ pub struct Everything {
     pub claims: Vec<Option<ClaimRecord>>,
     pub withdrawals: Vec<Option<WithdrawalRecord>>,
     pub looks: Vec<(NightId, LookRecord)>,
+    pub exchanges: Vec<ExchangeRecord>,
+    pub queue: Vec<QueueEntry>,
 }
 
 pub async fn everything(reader: &Reader) -> Everything {
@@ -323,6 +372,8 @@ pub async fn everything(reader: &Reader) -> Everything {
         claims: Vec::new(),
         withdrawals: Vec::new(),
         looks: reader.campaign_looks("quickstart").await.unwrap(),
+        exchanges: Vec::new(),
+        queue: reader.queue(None).await.unwrap(),
     };
     for night in &all.nights {
         all.experiments.extend(reader.experiments(&night.id).await.unwrap());
@@ -333,6 +384,7 @@ pub async fn everything(reader: &Reader) -> Everything {
         all.skips.extend(reader.skips(&night.id).await.unwrap());
         all.effects.extend(reader.effects(&night.id).await.unwrap());
         all.events.extend(reader.events(&night.id).await.unwrap());
+        all.exchanges.extend(reader.exchanges(&night.id).await.unwrap());
     }
     all
 }

@@ -7,6 +7,7 @@ mod crash;
 mod facts;
 mod fixture;
 mod migrate;
+mod models;
 mod opening;
 mod rebuild;
 mod text;

@@ -43,6 +43,7 @@ async fn a_lost_database_is_equal_to_the_rebuilt_one() {
 
     let rebuilt = rebuild(&layout).await.unwrap();
     assert_eq!((rebuilt.nights, rebuilt.experiments, rebuilt.trials), (2, 14, 20));
+    assert_eq!((rebuilt.exchanges, rebuilt.queue), (6, 4));
     assert!(rebuilt.problems.is_empty(), "{:?}", rebuilt.problems);
     assert_eq!(rebuilt.set_aside, None);
     assert_eq!(read(&layout).await, lost);
@@ -84,6 +85,8 @@ async fn damaged_files_are_reported_and_the_rest_is_rebuilt() {
     let events = fs::read_to_string(layout.events_file(&night)).unwrap();
     fs::write(layout.events_file(&night), &events[..events.len() - 9]).unwrap();
     fs::create_dir(layout.nights().join("Not a Night")).unwrap();
+    fs::write(layout.exchange_file(&night, 2, 1), "{}").unwrap();
+    fs::rename(layout.exchange_file(&night, 2, 2), layout.exchange_file(&night, 2, 3)).unwrap();
 
     let rebuilt = rebuild(&layout).await.unwrap();
     let mut reported: Vec<String> = rebuilt
@@ -103,6 +106,8 @@ async fn damaged_files_are_reported_and_the_rest_is_rebuilt() {
             "2026-03-08-bb/5/trial-3/trial.json",
             "2026-03-08-bb/6/experiment.json",
             "2026-03-08-bb/events.jsonl",
+            "2026-03-08-bb/exchanges/2-1.json",
+            "2026-03-08-bb/exchanges/2-3.json",
             "Not a Night",
         ]
     );
