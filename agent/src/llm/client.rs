@@ -3,11 +3,13 @@
 use std::fmt;
 use std::time::Duration;
 
-use futures_util::TryStreamExt as _;
+use futures_util::Stream;
+use futures_util::stream::try_unfold;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, Response, Url};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tokio::time::{Instant, timeout_at};
 
 use super::key::Key;
 use super::retry::{self, Next};
@@ -187,8 +189,19 @@ impl Server {
                 Format::Anthropic => anthropic::failure(status.as_u16(), wait_seconds, &body),
             });
         }
-        let packets = response.bytes_stream().map_err(std::io::Error::other);
-        stream::read(self.endpoint.format, packets, |error| self.broken_stream(error)).await
+        stream::read(self.endpoint.format, self.packets(response), |error| self.broken_stream(error)).await
+    }
+
+    /// The packets of a response. Comments, with which servers keep a connection open, are no sign of the model: llama-cpp-python sends one
+    /// every 15 seconds, whether or not anything will ever come.
+    fn packets(&self, response: Response) -> impl Stream<Item = std::io::Result<impl AsRef<[u8]>>> {
+        let silence = Duration::from_secs(self.endpoint.silence_seconds);
+        try_unfold((response, Instant::now() + silence), move |(mut response, deadline)| async move {
+            let packet = timeout_at(deadline, response.chunk()).await.map_err(|_| std::io::Error::other(Silent))?;
+            let Some(packet) = packet.map_err(std::io::Error::other)? else { return Ok(None) };
+            let deadline = if is_comment(&packet) { deadline } else { Instant::now() + silence };
+            Ok(Some((packet, (response, deadline))))
+        })
     }
 
     /// The beginning of an error's body; what cannot be read is left out.
@@ -218,7 +231,8 @@ impl Server {
             if error.is::<TooLong>() {
                 return AskError::TooMuch { limit: MOST_STREAM_BYTES };
             }
-            let timed_out = error.downcast_ref::<reqwest::Error>().is_some_and(reqwest::Error::is_timeout);
+            let timed_out =
+                error.is::<Silent>() || error.downcast_ref::<reqwest::Error>().is_some_and(reqwest::Error::is_timeout);
             if timed_out {
                 return AskError::TimedOut { endpoint: self.url.to_string(), seconds: self.endpoint.silence_seconds };
             }
@@ -250,6 +264,16 @@ impl Server {
             same @ (AskError::TimedOut { .. } | AskError::TooMuch { .. } | AskError::Empty) => same,
         }
     }
+}
+
+/// A stream with nothing but comments for too long.
+#[derive(Debug, thiserror::Error)]
+#[error("the stream is silent")]
+struct Silent;
+
+/// Whether a packet holds comments of a stream of events and nothing else.
+fn is_comment(packet: &[u8]) -> bool {
+    packet.split(|byte| *byte == b'\n').all(|line| line.starts_with(b":") || line.trim_ascii().is_empty())
 }
 
 /// An error with its causes.

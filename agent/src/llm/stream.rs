@@ -14,6 +14,10 @@ use super::{Answer, AskError, anthropic, openai};
 /// Bytes of a stream, all of it: every token is wrapped in a few hundred.
 pub(super) const MOST_STREAM_BYTES: usize = 64 * MOST_ANSWER_BYTES;
 
+/// What a stream without any event may mean.
+const NOT_ONE: &str = "not one event was sent; some servers answer so to a request longer than their context: see the server's log, \
+                       and compare its context with context_tokens";
+
 /// A stream without end.
 #[derive(Debug, thiserror::Error)]
 #[error("the stream is too long")]
@@ -56,15 +60,19 @@ async fn events<B: AsRef<[u8]>>(
         std::future::ready(whole)
     });
     let mut events = Box::pin(SseByteStream::new(bounded));
+    let mut none = true;
     loop {
         match events.try_next().await {
             Ok(Some(event)) => {
+                none = false;
                 if let Some(data) = event.data
                     && take(&data)?
                 {
                     return Ok(());
                 }
             }
+            // llama-cpp-python begins a good response before it looks how long the request is.
+            Ok(None) if none => return Err(AskError::BrokenOff(NOT_ONE.to_owned())),
             Ok(None) => return Ok(()),
             Err(error) => return Err(broken(&error)),
         }

@@ -120,8 +120,11 @@ async fn a_stream_that_breaks_or_stalls_is_no_answer() {
     let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
     let half = "data: {\"choices\":[{\"delta\":{\"content\":\"half\"}}]}\n\n";
     let begun = format!("{head}{:x}\r\n{half}\r\n", half.len());
+    // A real server's stream that came to nothing because the request was longer than its context.
+    let nothing = format!("{head}0\r\n\r\n");
     for (answer, keep_open, expected) in [
         (begun.clone(), false, "the answer broke off"),
+        (nothing, false, "not one event was sent; some servers answer so to a request longer than their context"),
         (begun, true, "was silent for 1 seconds"),
         (String::new(), true, "was silent for 1 seconds"),
         (String::new(), false, "no connection to http://127.0.0.1"),
@@ -134,6 +137,30 @@ async fn a_stream_that_breaks_or_stalls_is_no_answer() {
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let error = server(Format::OpenAi, &format!("http://{closed}"), 1).ask(&request()).await.unwrap_err();
     assert!(matches!(error, AskError::Unreachable { .. }), "{error}");
+}
+
+/// Comments come at once and for as long as the server lives, and do not keep a call alive.
+#[tokio::test]
+async fn a_connection_kept_open_by_comments_is_silent_all_the_same() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        let (mut socket, _) = listener.accept().await.unwrap();
+        let _ = socket.read(&mut vec![0; 1 << 16]).await;
+        let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n";
+        let mut sent = socket.write_all(head.as_bytes()).await;
+        while sent.is_ok() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            sent = socket.write_all(b": ping - 2026-11-21 23:40:14\r\n\r\n").await;
+        }
+    });
+    let error = server(Format::OpenAi, &address, 1).ask(&request()).await.unwrap_err();
+    assert!(matches!(error, AskError::TimedOut { seconds: 1, .. }), "{error}");
+    for (packet, comment) in
+        [(": ping\r\n\r\n", true), (": a\n: b\n", true), ("data: x\n", false), (": a\ndata: x", false)]
+    {
+        assert_eq!(is_comment(packet.as_bytes()), comment, "{packet}");
+    }
 }
 
 #[tokio::test]
