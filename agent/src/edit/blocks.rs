@@ -70,8 +70,11 @@ pub enum BlockError {
         /// The next marker that was awaited.
         missing: &'static str,
     },
-    /// An edit whose own text has markers cannot be written as a block.
-    #[error("an edit of {path} holds a line that reads as a marker ({found:?}), so it cannot be written as a block")]
+    /// An edit whose own text has markers, or carriage returns at line ends, cannot be written as a block.
+    #[error(
+        "an edit of {path} holds a line that reads as a marker or ends in a carriage return ({found:?}), so it cannot be \
+         written as a block"
+    )]
     Unwritable {
         /// The edit's path.
         path: String,
@@ -150,7 +153,9 @@ pub fn render(edits: &[Edit]) -> Result<String, BlockError> {
         if read_path(&edit.path).as_ref() != Some(&edit.path) || marker(&edit.path).is_some() || is_fence(&edit.path) {
             return Err(unwritable(&edit.path));
         }
-        if let Some(line) = edit.search.lines().chain(edit.replace.lines()).find(|line| marker(line).is_some()) {
+        // What reads a block takes a carriage return before a line feed for part of the line's end.
+        let lost = |line: &&str| marker(line).is_some() || line.ends_with('\r');
+        if let Some(line) = edit.search.split('\n').chain(edit.replace.split('\n')).find(lost) {
             return Err(unwritable(line));
         }
         push_line(&mut text, &edit.path);
@@ -287,8 +292,13 @@ mod tests {
 
     #[test]
     fn an_edit_with_markers_in_its_text_is_not_written() {
-        for bad in [edit("a.rs", "a\n=======\n", "b\n"), edit("a.rs", "a\n", ">>>>>>> REPLACE"), edit("a b", "a", "b")]
-        {
+        for bad in [
+            edit("a.rs", "a\n=======\n", "b\n"),
+            edit("a.rs", "a\n", ">>>>>>> REPLACE"),
+            edit("a b", "a", "b"),
+            edit("a.rs", "a\r\n", "b\n"),
+            edit("a.rs", "a\n", "b\r"),
+        ] {
             assert!(matches!(render(&[bad]), Err(BlockError::Unwritable { .. })));
         }
     }
