@@ -8,9 +8,11 @@
 //! say follows from the brief alone, so a night that is resumed goes on as it would have.
 
 pub mod ablation;
+mod agent;
 mod bandit;
 mod breadth;
 mod combine;
+pub mod command;
 #[cfg(test)]
 mod fixture;
 mod identical;
@@ -26,6 +28,7 @@ mod tuner;
 
 pub use ablation::{AblationError, LEAVE_ONE_OUT, ablation, ablations_of_parts};
 pub use combine::{Combine, tried_again};
+pub use command::{AgentDesk, Agents};
 pub use identical::Identical;
 pub use mix::Mix;
 pub use playbook::{Idea, Playbook};

@@ -9,7 +9,7 @@ use crate::edit::{CANDIDATE_FILES, CheckedPatch};
 use crate::flow::{Candidate, CommitId};
 
 /// Who commits where git has no name for the person.
-const NOBODY: (&str, &str) = ("Nocturne", "nocturne@localhost");
+pub(super) const NOBODY: (&str, &str) = ("Nocturne", "nocturne@localhost");
 
 impl Repo {
     /// Commits `patch` on top of `parent`. No branch leads to the commit yet; see [`Repo::create_branch`]. The same arguments make

@@ -13,6 +13,7 @@ mod export;
 mod harness;
 mod locks;
 mod message;
+mod own;
 mod read;
 mod references;
 #[cfg(test)]
@@ -25,6 +26,7 @@ use git2::{ErrorCode, Oid, Repository, RepositoryState};
 pub use error::RepoError;
 pub use export::Exported;
 pub use message::{commit_message, slug};
+pub use own::begin_own;
 pub use references::{Branch, branch_name, champion_name};
 
 use crate::flow::CommitId;

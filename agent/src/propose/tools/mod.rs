@@ -25,6 +25,7 @@ use crate::llm::Tool;
 use arguments::Arguments;
 
 pub use calculate::calculate;
+pub(crate) use check::seen_before;
 pub use facts::{Compiled, Compiler, CurveSource, Curves, ToolFacts};
 
 /// Characters of one answer; what is longer is cut at a line's end and says so.

@@ -1,0 +1,275 @@
+//! Ideas from a person's coding agent: it gets a folder with the champion's files and a brief, changes files, and ends; see
+//! [`agent`](super::agent) for what is handed to it and what is taken from it.
+//!
+//! A turn is one idea: two attempts at most, the second told what was wrong with the first, within one limit of time. What comes of it is
+//! on record before it is used. An agent that fails (is not there, crashes, runs out of time, leaves nothing that can be taken) costs its turn
+//! and nothing else: the night asks the next proposer, and one that failed [`MOST_FAILURES`] times in a row is left in peace.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+
+use super::agent::answer::{self, AGENTS};
+use super::agent::process::{self, Ended, Run};
+use super::agent::record::{Record, Records};
+use super::agent::words::{self, Mend, PROMPT};
+use super::agent::workplace::Workplace;
+use super::{Failure, ProposeError, Proposer};
+use crate::campaign::CodingAgent;
+use crate::edit::{Policy, apply};
+use crate::flow::{Brief, CommitId, Proposal, SourceFile};
+use crate::hash::sha256;
+use crate::run::{Launcher, StopSignal};
+
+/// Turns in a row that come to nothing, after which an agent is not asked again in this night.
+pub const MOST_FAILURES: u32 = 3;
+
+/// Attempts of one turn.
+const MOST_ATTEMPTS: usize = 2;
+
+/// A second attempt with less time than this is not worth beginning.
+const LEAST_SECOND: Duration = Duration::from_secs(20);
+
+/// Writes the files of a commit into a folder.
+pub type Export = Box<dyn Fn(&CommitId, &Path) -> Result<(), String> + Send>;
+
+/// What the agents of a night share.
+pub struct AgentDesk {
+    /// Starts and ends their processes.
+    pub launcher: Launcher,
+    /// Where they are waited for.
+    pub runtime: Handle,
+    /// The variables that they get: the person's own, see [`environment_of_process`].
+    pub environment: Vec<(String, String)>,
+    /// Lays out the champion's files.
+    pub export: Export,
+    /// The folder that they work in, one after the other; outside of the person's repository. Removed after each turn.
+    pub workplace: PathBuf,
+    /// Where briefs, logs and records of their turns are kept.
+    pub records: PathBuf,
+    /// The rules on edits.
+    pub policy: Policy,
+    /// Becomes true when the night is to end at once.
+    pub stop: StopSignal,
+    /// Tells the person, and the record, what became of a turn.
+    pub tell: Box<dyn Fn(String) + Send>,
+}
+
+/// The coding agents of a campaign, asked in turns.
+pub struct Agents {
+    agents: Vec<CodingAgent>,
+    desk: AgentDesk,
+    /// Turns in a row that came to nothing, by agent.
+    failures: HashMap<String, u32>,
+}
+
+/// The variables of this process that are text, but for those that are Nocturne's own.
+pub fn environment_of_process() -> Vec<(String, String)> {
+    let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+        Some((name.into_string().ok()?, value.into_string().ok()?))
+    };
+    std::env::vars_os().filter_map(text).filter(|(name, _)| !name.starts_with("NOCTURNE_")).collect()
+}
+
+/// What an agent begins with.
+struct Task<'a> {
+    brief: &'a Brief,
+    agent: &'a CodingAgent,
+    files: &'a [SourceFile],
+    text: String,
+    attempts: usize,
+}
+
+/// Why a turn came to nothing.
+enum Lost {
+    /// The agent's doing.
+    Agent(String),
+    /// The machine's.
+    Machine(String),
+    /// The night's end.
+    Stopped,
+}
+
+impl Agents {
+    /// Agents of a night; none of them is started before it is asked.
+    pub fn new(agents: Vec<CodingAgent>, desk: AgentDesk) -> Self {
+        Self { agents, desk, failures: HashMap::new() }
+    }
+
+    /// Whose turn it is; nobody's when all have failed too often.
+    fn of_turn(&self, turn: u64) -> Option<&CodingAgent> {
+        let willing: Vec<&CodingAgent> = self.agents.iter().filter(|agent| !self.is_left_alone(&agent.name)).collect();
+        let count = u64::try_from(willing.len()).ok().filter(|count| *count > 0)?;
+        willing.get(usize::try_from(turn % count).ok()?).copied()
+    }
+
+    fn is_left_alone(&self, agent: &str) -> bool {
+        self.failures.get(agent).is_some_and(|failures| *failures >= MOST_FAILURES)
+    }
+
+    /// One turn, from the record where it is there.
+    fn turn(&mut self, task: &Task<'_>) -> Option<Proposal> {
+        let records = Records::in_folder(&self.desk.records);
+        let (turn, name) = (task.brief.turn, &task.agent.name);
+        let brief_sha256 = sha256(task.text.as_bytes());
+        match records.of(turn, name, &brief_sha256) {
+            Ok(Some(record)) => return record.proposal,
+            Ok(None) => {}
+            Err(error) => {
+                (self.desk.tell)(format!("the coding agent {name} is not asked: {error}; remove that file"));
+                return None;
+            }
+        }
+        let mut record =
+            Record { agent: name.clone(), brief_sha256, seconds: 0.0, attempts: Vec::new(), proposal: None };
+        let made = self.work(task, &records.turn(turn), &mut record);
+        if let Err(Lost::Agent(why)) = &made
+            && record.attempts.last().is_none_or(Vec::is_empty)
+        {
+            record.attempts.push(vec![why.clone()]);
+        }
+        record.proposal = made.as_ref().ok().cloned();
+        let removed = crate::files::remove_folder(&self.desk.workplace);
+        if let Err(error) = removed {
+            (self.desk.tell)(format!("cannot remove {}: {error}", self.desk.workplace.display()));
+        }
+        // A turn that the machine or the night's end broke off was none, and is not on record.
+        if matches!(made, Ok(_) | Err(Lost::Agent(_)))
+            && let Err(error) = records.write(turn, &record)
+        {
+            (self.desk.tell)(format!(
+                "what the coding agent {name} proposed is not used, because it cannot be put on record: {error}"
+            ));
+            return None;
+        }
+        match made {
+            Ok(proposal) => {
+                self.failures.remove(name);
+                Some(proposal)
+            }
+            Err(lost) => {
+                self.lose(name, lost);
+                None
+            }
+        }
+    }
+
+    fn lose(&mut self, name: &str, lost: Lost) {
+        let why = match lost {
+            Lost::Stopped => return,
+            Lost::Agent(why) => why,
+            Lost::Machine(why) => format!("through no fault of its own: {why}"),
+        };
+        let failures = self.failures.entry(name.to_owned()).or_default();
+        *failures += 1;
+        let after = match *failures >= MOST_FAILURES {
+            true => format!("; that was {failures} times in a row, so it is asked no more tonight"),
+            false => String::new(),
+        };
+        (self.desk.tell)(format!("the coding agent {name} proposed nothing: {why}{after}"));
+    }
+
+    /// Lays out the folder and lets the agent work in it, as often as there are attempts.
+    fn work(&self, task: &Task<'_>, kept: &Path, record: &mut Record) -> Result<Proposal, Lost> {
+        let Task { brief, agent, files, text, attempts } = task;
+        let desk = &self.desk;
+        let machine = |error: crate::files::FileError| Lost::Machine(error.to_string());
+        crate::files::create_folder(kept).map_err(machine)?;
+        let prompt = kept.join("prompt.txt");
+        crate::files::write_atomically(&prompt, PROMPT.as_bytes()).map_err(machine)?;
+        let workplace = Workplace::lay_out(
+            &desk.workplace,
+            |folder| (desk.export)(&brief.champion, folder),
+            &brief.champion_files,
+            files,
+        )
+        .map_err(Lost::Machine)?;
+        let mut left = Duration::from_secs_f64(agent.minutes * 60.0);
+        let mut problems: Vec<String> = Vec::new();
+        for attempt in 1..=*attempts {
+            let text = match problems.is_empty() {
+                true => text.clone(),
+                false => words::second_attempt(&problems) + text,
+            };
+            workplace.write_brief(&text).map_err(Lost::Machine)?;
+            crate::files::write_atomically(&kept.join(format!("brief-{attempt}.md")), text.as_bytes())
+                .map_err(machine)?;
+            let run = Run {
+                command: &agent.command,
+                environment: &desk.environment,
+                folder: workplace.folder(),
+                input: prompt.clone(),
+                log: kept.join(format!("log-{attempt}.txt")),
+                limit: left,
+            };
+            let ran = process::run(&desk.launcher, &desk.runtime, &desk.stop, &run);
+            let (ended, took) = ran.map_err(|error| Lost::Machine(error.to_string()))?;
+            record.seconds += took.as_secs_f64();
+            left = left.saturating_sub(took);
+            match ended {
+                Ended::Done => {}
+                Ended::Stopped => return Err(Lost::Stopped),
+                Ended::TimedOut => {
+                    return Err(Lost::Agent(format!("it was not done after {} minutes", agent.minutes)));
+                }
+                Ended::Failed(why) | Ended::Missing(why) => return Err(Lost::Agent(why)),
+            }
+            let changed = workplace.changed(&desk.policy).map_err(Lost::Agent)?;
+            match answer::proposal(brief, &desk.policy, &agent.name, changed, workplace.proposal()) {
+                Ok(proposal) => {
+                    record.attempts.push(Vec::new());
+                    return Ok(proposal);
+                }
+                Err(found) => {
+                    record.attempts.push(found.clone());
+                    problems = found;
+                }
+            }
+            if left < LEAST_SECOND.min(Duration::from_secs_f64(agent.minutes * 6.0)) {
+                break;
+            }
+        }
+        let first = problems.first().map_or("nothing", String::as_str);
+        let first = crate::brief::quote::inline(first, 200);
+        Err(Lost::Agent(format!("what it left could not be taken ({} complaints, the first: {first})", problems.len())))
+    }
+}
+
+impl Proposer for Agents {
+    fn name(&self) -> &str {
+        AGENTS
+    }
+
+    fn propose(&mut self, brief: &Brief) -> Result<Option<Proposal>, ProposeError> {
+        let Some(agent) = self.of_turn(brief.turn).cloned() else { return Ok(None) };
+        let text = words::brief(brief, agent.minutes, None);
+        let files = &brief.champion_files;
+        Ok(self.turn(&Task { brief, agent: &agent, files, text, attempts: MOST_ATTEMPTS }))
+    }
+
+    fn repair(
+        &mut self,
+        brief: &Brief,
+        proposal: &Proposal,
+        failure: &Failure,
+    ) -> Result<Option<Proposal>, ProposeError> {
+        let author = proposal.author.model.as_deref();
+        let agent = self.agents.iter().find(|agent| Some(agent.name.as_str()) == author).cloned();
+        let Some(agent) = agent.filter(|agent| !self.is_left_alone(&agent.name)) else { return Ok(None) };
+        let applied = apply(&brief.champion_files, &proposal.edits).ok();
+        let mend = Mend { proposal, failure, applied: applied.is_some() };
+        let text = words::brief(brief, agent.minutes, Some(&mend));
+        let files = applied.as_deref().unwrap_or(&brief.champion_files);
+        let repaired = self.turn(&Task { brief, agent: &agent, files, text, attempts: 1 });
+        // It stays the same idea, under the name that it has.
+        Ok(repaired.map(|repaired| Proposal { key: proposal.key.clone(), ..repaired }))
+    }
+}
+
+impl std::fmt::Debug for Agents {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Agents").field("agents", &self.agents).finish_non_exhaustive()
+    }
+}
