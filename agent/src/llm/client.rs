@@ -126,6 +126,8 @@ impl Server {
             .user_agent(concat!("nocturne/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(Duration::from_secs(CONNECT_SECONDS))
             .read_timeout(Duration::from_secs(endpoint.silence_seconds))
+            // Calls are minutes apart, and a connection that the server closes between two of them would look like a server that is gone.
+            .pool_max_idle_per_host(0)
             // A key is for this address alone.
             .redirect(reqwest::redirect::Policy::none())
             .build()
