@@ -19,6 +19,7 @@ pub mod llm;
 pub mod night;
 pub mod prepare;
 pub mod propose;
+pub mod queue;
 pub mod records;
 pub mod replay;
 pub mod repo;

@@ -117,6 +117,62 @@ pub(super) struct ShowArgs {
     pub(super) json: bool,
 }
 
+/// Options of `nocturne queue add`.
+#[derive(Debug, Clone, Args)]
+pub(super) struct QueueAddArgs {
+    /// What to try, and why: a sentence or a few
+    pub(super) words: String,
+    /// Test exactly this: a unified diff of the candidate's files, as `git diff` writes it
+    #[arg(long, value_name = "FILE.diff")]
+    pub(super) patch: Option<PathBuf>,
+    /// For this campaign; the last night's if left out, or the only one
+    #[arg(long)]
+    pub(super) campaign: Option<PathBuf>,
+    /// Before all that wait, instead of behind them
+    #[arg(long)]
+    pub(super) first: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// Options of `nocturne queue list`.
+#[derive(Debug, Clone, Args)]
+pub(super) struct QueueListArgs {
+    /// Only this campaign's
+    #[arg(long)]
+    pub(super) campaign: Option<String>,
+    /// What was removed and what is long settled too
+    #[arg(long)]
+    pub(super) all: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// Options of `nocturne queue remove`.
+#[derive(Debug, Clone, Args)]
+pub(super) struct QueueRemoveArgs {
+    /// The idea's number, as `nocturne queue list` shows it
+    pub(super) id: u32,
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// Options of `nocturne queue move`.
+#[derive(Debug, Clone, Args)]
+pub(super) struct QueueMoveArgs {
+    /// The idea's number, as `nocturne queue list` shows it
+    pub(super) id: u32,
+    /// Its new place among those of its campaign that wait: 1 is the next to be taken
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    pub(super) place: u32,
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
 /// Options of `nocturne report`.
 #[derive(Debug, Clone, Args)]
 pub(super) struct ReportArgs {

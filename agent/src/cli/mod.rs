@@ -12,6 +12,7 @@ mod fault;
 mod history;
 mod night;
 mod output;
+mod queue;
 mod read;
 mod sample;
 mod show;
@@ -25,8 +26,8 @@ use clap::{Parser, Subcommand};
 pub use fault::Fault;
 
 use args::{
-    AttemptArgs, ConfineArgs, ListArgs, NewArgs, NightArgs, NoiseArgs, PrepareArgs, ReadArgs, ReplayArgs, ReportArgs,
-    SampleArgs, SetupArgs, ShowArgs, SuperviseArgs,
+    AttemptArgs, ConfineArgs, ListArgs, NewArgs, NightArgs, NoiseArgs, PrepareArgs, QueueAddArgs, QueueListArgs,
+    QueueMoveArgs, QueueRemoveArgs, ReadArgs, ReplayArgs, ReportArgs, SampleArgs, SetupArgs, ShowArgs, SuperviseArgs,
 };
 
 use crate::campaign::{self, CampaignError};
@@ -64,6 +65,9 @@ enum Command {
     List(ListArgs),
     /// One night or one experiment (NIGHT/NUMBER) whole: proposal, trials and their certificates, decision, diff
     Show(ShowArgs),
+    /// Your own ideas for the night, also while one runs
+    #[command(subcommand)]
+    Queue(QueueCommand),
     /// Write a night's plots, page and results.tsv
     Report(ReportArgs),
     /// Build an experiment's commit again and train it again under the same seed
@@ -84,6 +88,21 @@ enum Command {
     /// Try what a sandbox must prevent
     #[command(hide = true)]
     Attempt(AttemptArgs),
+}
+
+#[derive(Debug, Subcommand)]
+enum QueueCommand {
+    /// Write down an idea: in words for a language model, or with a patch that is tested as it is
+    ///
+    /// Ideas go before those of the proposers, in their order. A patch is checked at once: that it fits the candidate's files
+    /// as HEAD has them, and that what it makes may be tested. A night fits it to its champion.
+    Add(QueueAddArgs),
+    /// Ideas, in the order in which they will be taken, and what came of those that were
+    List(QueueListArgs),
+    /// Take back an idea that waits
+    Remove(QueueRemoveArgs),
+    /// Give an idea that waits another place
+    Move(QueueMoveArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -152,6 +171,10 @@ async fn run(command: Command) -> Result<(), Fault> {
         Command::Status(args) => read::status(args).await,
         Command::List(args) => read::list(args).await,
         Command::Show(args) => show::show(args).await,
+        Command::Queue(QueueCommand::Add(args)) => queue::add(args).await,
+        Command::Queue(QueueCommand::List(args)) => queue::list(args).await,
+        Command::Queue(QueueCommand::Remove(args)) => queue::remove(args).await,
+        Command::Queue(QueueCommand::Move(args)) => queue::shift(args).await,
         Command::Report(args) => history::report(args).await,
         Command::Replay(args) => history::replay(args).await,
         Command::Sample(args) => sample::sample(args).await,
