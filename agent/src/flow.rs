@@ -6,6 +6,7 @@
 //! night (`experiment.json`, `trial.json`) are these types, and the database can be rebuilt from them.
 
 mod decision;
+mod details;
 mod evaluation;
 mod names;
 mod trial;
@@ -15,6 +16,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 pub use decision::{Decision, Evidence, Verdict};
+pub use details::{Details, Telemetry, Told, Wish};
 pub use evaluation::{Audit, Certificate, Check, DocumentLoss, Rejected, Verified};
 pub use names::{BadName, CommitId, ExperimentId, NightId};
 pub use trial::{Purpose, Trained, TrialEnd};
@@ -50,6 +52,8 @@ pub struct Brief {
     pub turn: u64,
     /// The night's own random number for proposers; not one of the secret training seeds.
     pub proposer_seed: u64,
+    /// What there is to read, for proposers that do.
+    pub details: Details,
 }
 
 /// One line of a [`Brief`]'s history.
@@ -88,7 +92,7 @@ pub struct Edit {
 /// Who proposed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Author {
-    /// `playbook`, `tuner`, `combine`, `leave-one-out`, `model`, `agent`, `person`.
+    /// `playbook`, `tuner`, `combine`, `leave-one-out`, `models`, `agents`, `person`.
     pub proposer: String,
     /// The language model's name, where one was asked.
     pub model: Option<String>,

@@ -51,6 +51,7 @@ fn brief(turn: u64) -> Brief {
         stagnation: 0,
         turn,
         proposer_seed: 1,
+        details: Default::default(),
     }
 }
 

@@ -133,6 +133,7 @@ impl Desk {
             stagnation: 0,
             turn: 0,
             proposer_seed: lot,
+            details: Default::default(),
         };
         Ok(Self { brief, mix: Mix::new(proposers), night, places: HashMap::new() })
     }

@@ -143,6 +143,21 @@ impl Server {
         }
     }
 
+    /// A text without the key, wherever it stands in it.
+    pub fn redact(&self, text: &str) -> String {
+        self.key.as_ref().map_or_else(|| text.to_owned(), |key| key.redact(text))
+    }
+
+    /// A document without the key, wherever it stands in its texts.
+    pub fn redact_all(&self, value: Value) -> Value {
+        match value {
+            Value::String(text) => Value::String(self.redact(&text)),
+            Value::Array(values) => values.into_iter().map(|value| self.redact_all(value)).collect(),
+            Value::Object(fields) => fields.into_iter().map(|(name, value)| (name, self.redact_all(value))).collect(),
+            other => other,
+        }
+    }
+
     /// Asks until there is an answer or nothing more to hope for. `wait` is told of every failure that is tried again, and waits.
     ///
     /// # Errors

@@ -4,8 +4,9 @@ use std::sync::{Arc, PoisonError};
 
 use serde_json::json;
 
+use super::briefing;
 use super::context::{Context, PatchFacts};
-use super::messages::{Event, Lines, Refusal, Setback, Without};
+use super::messages::{Champion, Event, Lines, Refusal, Setback, Without};
 use super::perform::{Fault, blocking, fault, now, warn};
 use crate::build::{BuildError, Order};
 use crate::edit::{CheckedPatch, Class};
@@ -21,16 +22,27 @@ pub const MOST_START_SECONDS: f64 = 3.0 * 3600.0;
 /// Seconds for building a candidate on top of that; a few are usual.
 const MOST_BUILD_SECONDS: f64 = 600.0;
 
+/// What a proposer is asked for.
+pub(super) struct Asked {
+    /// The best so far.
+    pub champion: Champion,
+    /// Number that the experiment will have.
+    pub number: u32,
+    /// Counts these calls.
+    pub turn: u64,
+    /// What is to be repaired, and why; `None`: something new.
+    pub repair: Option<(Proposal, Setback)>,
+}
+
 /// Asks for a proposal, or for the repair of one.
 pub(super) async fn propose(
     context: Arc<Context>,
-    champion: CommitId,
-    champion_val_bpb: Option<f64>,
-    turn: u64,
-    repair: Option<(Proposal, Setback)>,
+    Asked { champion, number, turn, repair }: Asked,
 ) -> Result<Event, Fault> {
     let history = context.store.history(context.campaign.name.as_str()).await;
     let history = history.map_err(|error| fault("cannot read the history")(&error))?;
+    let details = briefing::details(&context, &champion, number, &history).await?;
+    let Champion { commit: champion, val_bpb: champion_val_bpb, .. } = champion;
     let asked = Arc::clone(&context);
     let (proposal, asked_whom, skipped) = blocking("the proposer", move || {
         let context = asked;
@@ -49,6 +61,7 @@ pub(super) async fn propose(
             stagnation: u32::try_from(stagnation).unwrap_or(u32::MAX),
             turn,
             proposer_seed: context.night.proposer_seed,
+            details,
         };
         let mut proposer = context.proposer.lock().unwrap_or_else(PoisonError::into_inner);
         let proposal = match repair {

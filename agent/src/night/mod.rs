@@ -4,6 +4,7 @@
 //! decision of a night can therefore be tested without a night.
 
 mod begin;
+mod briefing;
 mod claim;
 pub mod context;
 mod cores;

@@ -25,18 +25,16 @@ impl Driver<'_> {
                     .journal(&format!("propose/{number}/{turn}"), "propose", json!({ "champion": champion.commit }))
                     .await?;
                 self.view.next = Some((number, "proposing".to_owned()));
-                self.spawn_making(key, number, making::propose(context, champion.commit, champion.val_bpb, turn, None));
+                let asked = making::Asked { champion, number, turn, repair: None };
+                self.spawn_making(key, number, making::propose(context, asked));
             }
             Effect::Repair { number, turn, proposal, setback } => {
                 let key =
                     self.journal(&format!("repair/{number}/{turn}"), "repair", json!({ "key": proposal.key })).await?;
                 self.view.next = Some((number, "repairing".to_owned()));
                 let repair = Some((*proposal, *setback));
-                self.spawn_making(
-                    key,
-                    number,
-                    making::propose(context, champion.commit, champion.val_bpb, turn, repair),
-                );
+                let asked = making::Asked { champion, number, turn, repair };
+                self.spawn_making(key, number, making::propose(context, asked));
             }
             Effect::Commit { number, proposal, parent } => {
                 let key = self

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use crate::edit::{CANDIDATE_FILES, apply, content_digest};
 use crate::flow::{
-    Author, Brief, CommitId, Edit, Evidence, ExperimentId, NightId, PastExperiment, Proposal, SourceFile, Verdict,
+    Author, Brief, CommitId, Details, Edit, Evidence, ExperimentId, NightId, PastExperiment, Proposal, SourceFile,
+    Verdict,
 };
 
 /// The repository's own candidate files.
@@ -26,6 +27,7 @@ pub fn brief(champion_files: Vec<SourceFile>) -> Brief {
         stagnation: 0,
         turn: 0,
         proposer_seed: 1,
+        details: Details::default(),
     }
 }
 

@@ -27,10 +27,18 @@ impl Mix {
     /// The proposers' indices in the order in which they are asked this turn.
     fn order(&self, brief: &Brief) -> Vec<usize> {
         let record = Record::of(brief);
-        let of =
-            |name: &str| record.arm(Arm::new(PRIOR_GAIN, PRIOR_TRIES), |past| past.proposal.author.proposer == name);
-        let arms: Vec<Arm> = self.proposers.iter().map(|proposer| of(proposer.name())).collect();
-        bandit::ranked(&arms, record.spread, Breadth::of(brief), &mut bandit::random(brief, 0))
+        let of = |proposer: &dyn Proposer| {
+            record.arm(Arm::new(PRIOR_GAIN, PRIOR_TRIES), |past| proposer.wrote(&past.proposal.author))
+        };
+        let arms: Vec<Arm> = self.proposers.iter().map(|proposer| of(proposer.as_ref())).collect();
+        let mut order = bandit::ranked(&arms, record.spread, Breadth::of(brief), &mut bandit::random(brief, 0));
+        // An answer that is on record goes before everything; then words of the person, which not everybody reads.
+        let asked = brief.details.asked.is_some();
+        order.sort_by_key(|index| {
+            let proposer = &self.proposers[*index];
+            (!proposer.owes(brief), asked && !proposer.reads())
+        });
+        order
     }
 }
 
@@ -40,8 +48,14 @@ impl Proposer for Mix {
     }
 
     fn propose(&mut self, brief: &Brief) -> Result<Option<Proposal>, ProposeError> {
-        for index in self.order(brief) {
-            if let Some(proposal) = self.proposers[index].propose(brief)? {
+        let order = self.order(brief);
+        for index in &order {
+            if let Some(proposal) = self.proposers[*index].propose(brief)? {
+                return Ok(Some(proposal));
+            }
+        }
+        for index in &order {
+            if let Some(proposal) = self.proposers[*index].insist(brief)? {
                 return Ok(Some(proposal));
             }
         }
@@ -54,7 +68,7 @@ impl Proposer for Mix {
         proposal: &Proposal,
         failure: &Failure,
     ) -> Result<Option<Proposal>, ProposeError> {
-        match self.proposers.iter_mut().find(|proposer| proposer.name() == proposal.author.proposer) {
+        match self.proposers.iter_mut().find(|proposer| proposer.wrote(&proposal.author)) {
             Some(author) => author.repair(brief, proposal, failure),
             None => Ok(None),
         }

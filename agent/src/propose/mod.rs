@@ -1,11 +1,11 @@
 //! Where ideas come from. A [`Proposer`] reads a [`Brief`] and answers with the next [`Proposal`]: the [`Playbook`]
-//! from curated ideas, the [`Tuner`] from the numbers of the champion's recipe, [`Combine`] from what was nearly kept, the
-//! [`Mix`] from several proposers. [`ablation()`] proposes to leave a kept change out, which measures and is no idea.
+//! from curated ideas, the [`Tuner`] from the numbers of the champion's recipe, [`Combine`] from what was nearly kept, a
+//! [`ModelProposer`](model::ModelProposer) from a language model, the [`Mix`] from several proposers. [`ablation()`] proposes to leave a kept change out, which measures and is no idea.
 //!
 //! Every proposal foretells its effect and how sure its author is, so that the two can be held against what is found.
 //!
-//! Nothing in here builds, runs, measures or commits anything, and the proposers above do no IO at all: what they
-//! say follows from the brief alone, so a night that is resumed goes on as it would have.
+//! Nothing in here builds, runs, measures or commits anything. What the proposers say follows from the brief alone, so a night
+//! that is resumed goes on as it would have; models, which are asked over the network, are put on record for that.
 
 pub mod ablation;
 mod agent;
@@ -14,7 +14,7 @@ mod breadth;
 mod combine;
 pub mod command;
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 mod identical;
 mod mix;
 pub mod model;
@@ -35,7 +35,7 @@ pub use playbook::{Idea, Playbook};
 pub use recipe::{Constant, constants};
 pub use tuner::Tuner;
 
-use crate::flow::{Brief, BuildFailure, Proposal};
+use crate::flow::{Author, Brief, BuildFailure, Proposal};
 
 /// Folder of the files that an experiment may edit, relative to the repository's root.
 pub const CANDIDATE_FOLDER: &str = "trainer/src/candidate";
@@ -58,11 +58,34 @@ pub trait Proposer: Send {
     /// The word that stands in [`Author::proposer`](crate::flow::Author::proposer) of its proposals.
     fn name(&self) -> &str;
 
+    /// Whether a proposal of this author is its own.
+    fn wrote(&self, author: &Author) -> bool {
+        author.proposer == self.name()
+    }
+
+    /// Whether it reads, so that it can work out an idea in words (`details.asked` of the brief).
+    fn reads(&self) -> bool {
+        false
+    }
+
+    /// Whether it has answered this turn already, before the night was cut off: then it is asked first.
+    fn owes(&self, _brief: &Brief) -> bool {
+        false
+    }
+
     /// The next idea; `None` when there is nothing left to propose for this brief.
     ///
     /// # Errors
     /// When the proposer itself failed; the night may ask again or ask another.
     fn propose(&mut self, brief: &Brief) -> Result<Option<Proposal>, ProposeError>;
+
+    /// Once more, when no proposer has anything: who can get over what stood in the way by waiting or by another try does so.
+    ///
+    /// # Errors
+    /// As [`propose`](Self::propose).
+    fn insist(&mut self, _brief: &Brief) -> Result<Option<Proposal>, ProposeError> {
+        Ok(None)
+    }
 
     /// Another attempt at an idea that could not be edited, passed or built; `None` gives it up.
     ///
@@ -112,6 +135,9 @@ pub enum ProposeError {
         /// What is wrong with it, and where.
         problem: String,
     },
+    /// What a model was asked could not be put on record, so that its answer must not be used.
+    #[error(transparent)]
+    Record(#[from] model::exchange::RecordError),
 }
 
 #[cfg(test)]

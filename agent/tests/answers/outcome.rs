@@ -49,6 +49,7 @@ fn of_answer(error: &AnswerError) -> &'static str {
         AnswerError::Lines(_) => "lines",
         AnswerError::Blocks(_) => "blocks",
         AnswerError::Habits(_) => "habits",
+        AnswerError::Count { .. } => "count",
     }
 }
 
@@ -60,7 +61,7 @@ fn error_kind(error: &AnswerError) -> String {
                 |line: &String| line.trim_start_matches('`').split(':').next().unwrap_or_default().to_lowercase();
             lines.iter().map(name).collect::<Vec<_>>().join(" ")
         }
-        AnswerError::Habits(_) => String::new(),
+        AnswerError::Habits(_) | AnswerError::Count { .. } => String::new(),
         AnswerError::Blocks(error) => match error {
             BlockError::NoBlocks => "no-blocks",
             BlockError::NoPath { .. } => "no-path",

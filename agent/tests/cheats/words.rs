@@ -79,6 +79,7 @@ fn words_move_no_proposer() {
         stagnation: 0,
         turn: 1,
         proposer_seed: 1,
+        details: Default::default(),
     };
     let quiet = Proposal { hypothesis: String::new(), title: "Raise the soft cap".to_owned(), ..talkative() };
     let (quiet, loud) = (brief(quiet), brief(talkative()));

@@ -6,6 +6,7 @@
 //! Family: schedule
 //! Predicted: -0.002
 //! Confidence: 0.4
+//! Edits: 1
 //!
 //! trainer/src/candidate/recipe.rs
 //! <<<<<<< SEARCH
@@ -59,6 +60,16 @@ pub enum AnswerError {
     /// The blocks cannot be read.
     #[error("{0}")]
     Blocks(#[from] BlockError),
+    /// There are more or fewer blocks than the answer says: one was lost, or a marker.
+    #[error(
+        "`Edits: {said}` does not agree with the {found} blocks that follow; write every block with all its markers, and count them again"
+    )]
+    Count {
+        /// What the line says.
+        said: usize,
+        /// Blocks that were found.
+        found: usize,
+    },
     /// The blocks can be read, and hold what is not meant as code.
     #[error("{}", .0.join("\n"))]
     Habits(
@@ -73,7 +84,9 @@ const HYPOTHESIS: &str = "hypothesis";
 const FAMILY: &str = "family";
 const PREDICTED: &str = "predicted";
 const CONFIDENCE: &str = "confidence";
-const NAMES: [&str; 5] = [TITLE, HYPOTHESIS, FAMILY, PREDICTED, CONFIDENCE];
+/// How many blocks follow; an answer may do without.
+const EDITS: &str = "edits";
+const NAMES: [&str; 6] = [TITLE, HYPOTHESIS, FAMILY, PREDICTED, CONFIDENCE, EDITS];
 
 /// What is put around thoughts; the first of a pair is left out by servers whose template has written it already.
 const THOUGHTS: [(&str, &str); 2] = [("<think>", "</think>"), ("<thinking>", "</thinking>")];
@@ -124,6 +137,9 @@ pub fn read(text: &str) -> Result<Idea, AnswerError> {
         return Err(AnswerError::Lines(problems));
     }
     let edits = blocks::parse(text)?;
+    if let Some(said) = said.value(EDITS).and_then(|count| leading_count(&count)).filter(|said| *said != edits.len()) {
+        return Err(AnswerError::Count { said, found: edits.len() });
+    }
     let complaints = habits::complaints(&edits);
     if !complaints.is_empty() {
         return Err(AnswerError::Habits(complaints));
@@ -140,7 +156,7 @@ pub fn read(text: &str) -> Result<Idea, AnswerError> {
 
 /// The text without a byte order mark and the thought that it begins with. A thought that does not end is all there is: drafts of
 /// blocks in it are no answer.
-fn behind_thought(text: &str) -> &str {
+pub(super) fn behind_thought(text: &str) -> &str {
     let text = text.trim_start_matches('\u{FEFF}');
     for (open, close) in THOUGHTS {
         match text.find(close) {
@@ -150,6 +166,17 @@ fn behind_thought(text: &str) -> &str {
         }
     }
     text
+}
+
+/// Whether an answer has lines about an idea of its own, and not only blocks.
+pub(super) fn has_title(text: &str) -> bool {
+    Said::of(behind_thought(text)).value(TITLE).is_some()
+}
+
+/// `2`, also as `2 blocks`; `None` where no number stands.
+fn leading_count(text: &str) -> Option<usize> {
+    let digits: String = text.trim_start_matches(['`', '*']).chars().take_while(char::is_ascii_digit).collect();
+    digits.parse().ok()
 }
 
 /// The named lines above the first block; a hypothesis may go on over several.
@@ -330,6 +357,18 @@ mod tests {
         assert_eq!(error.matches("stands below the first block; write").count(), 5, "{error}");
         // Within an edit it is code.
         assert!(answer(&format!("{lines}\n\n{}", BLOCK.replace("0.05,", "0.05,\n// Title: U"))).is_ok());
+    }
+
+    #[test]
+    fn a_count_of_edits_must_be_right_where_there_is_one() {
+        let lines = "Title: T\nHypothesis: h\nFamily: f\nPredicted: 0\nConfidence: 0.5\nEdits: ";
+        for (said, fits) in
+            [("1", true), ("**1** block", true), ("", true), ("see below", true), ("2", false), ("0", false)]
+        {
+            assert_eq!(answer(&format!("{lines}{said}")).is_ok(), fits, "{said}");
+        }
+        let error = answer(&format!("{lines}3")).unwrap_err().to_string();
+        assert!(error.contains("`Edits: 3` does not agree with the 1 blocks"), "{error}");
     }
 
     #[test]

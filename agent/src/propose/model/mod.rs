@@ -1,4 +1,384 @@
 //! Ideas from a language model.
+//!
+//! One [`ModelProposer`] per model of the campaign. It writes a brief, lets the model use tools, takes its answer apart
+//! ([`answer`]), sends back what does not fit ([`draft`]) and what does not compile (`repairs`), and gives up with a reason that is
+//! recorded. What all models of a night share is the [`desk`]: limits, record, replay ([`exchange`]).
+//!
+//! No failure of a model or its server is an error here: the turn goes to another proposer. An error is only that an exchange could not
+//! be put on record, for then its answer must not be used.
 
+mod alike;
 pub mod answer;
+pub mod desk;
+pub mod draft;
+pub mod exchange;
 pub(super) mod habits;
+mod repairs;
+mod talk;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use self::desk::{Desk, News, NoAnswer, Place, is_away};
+use self::draft::{Draft, Step};
+use self::exchange::RecordError;
+use self::talk::Talk;
+use super::{Failure, ProposeError, Proposer};
+use crate::brief::quote::quote;
+use crate::campaign::Model;
+use crate::edit::blocks;
+use crate::flow::{Author, Brief, Proposal};
+use crate::llm::client::Server;
+use crate::llm::{self, Role, Stop, Tool};
+use crate::records::{ExchangeFailure, FailureKind, QueueEntry};
+
+/// The word that stands in its proposals' author, whichever model it is.
+pub const NAME: &str = "models";
+
+/// Calls of tools in one conversation.
+const MOST_CALLS: u32 = 8;
+
+/// Lines of a tool's answer.
+const MOST_TOOL_LINES: usize = 400;
+
+/// Conversations of one turn that may come to nothing where no other proposer has anything.
+const MOST_TRIES: u32 = 3;
+
+/// A model that cannot be reached is asked again after this long, then twice as long, and so on.
+const FIRST_PAUSE: Duration = Duration::from_secs(30);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30 * 60);
+
+/// So long is waited for a model where nobody else has anything to propose.
+const MOST_PATIENCE: Duration = Duration::from_secs(2 * 3600);
+
+/// What a model may call, made for one brief. What comes back is bounded text; `Err` is what the model is told went wrong.
+pub trait Tools: Send {
+    /// What there is.
+    fn tools(&self) -> Vec<Tool>;
+
+    /// Calls one.
+    ///
+    /// # Errors
+    /// What went wrong, for the model.
+    fn call(&self, name: &str, arguments: &Value) -> Result<String, String>;
+}
+
+/// Makes the tools for a brief.
+pub type ToolMaker = Arc<dyn Fn(&Brief) -> Box<dyn Tools> + Send + Sync>;
+
+/// One model that proposes.
+pub struct ModelProposer {
+    model: Model,
+    /// `None` where a night is replayed.
+    server: Option<Server>,
+    desk: Arc<Desk>,
+    tools: Option<ToolMaker>,
+    name: String,
+    away: Option<Away>,
+    /// The last turn in which it was asked, and how many conversations of that came to nothing.
+    turn: u64,
+    given_up: u32,
+}
+
+/// A model that could not be reached.
+#[derive(Debug, Clone, Copy)]
+struct Away {
+    failures: u32,
+    pause: Duration,
+    until: Instant,
+}
+
+/// How a conversation ended.
+enum End {
+    Proposal(Box<Proposal>),
+    GaveUp(String),
+    Away(ExchangeFailure),
+    /// Nobody is asked any more.
+    Closed,
+}
+
+impl ModelProposer {
+    /// A model and how it is reached. Tools are offered where the campaign says that it can call them.
+    pub fn new(model: Model, server: Option<Server>, desk: Arc<Desk>, tools: Option<ToolMaker>) -> Self {
+        let name = format!("{NAME}/{}", model.name);
+        let tools = tools.filter(|_| model.tools);
+        Self { model, server, desk, tools, name, away: None, turn: 0, given_up: 0 }
+    }
+
+    fn author(&self) -> Author {
+        Author { proposer: NAME.to_owned(), model: Some(self.model.name.clone()), cost_usd: 0.0 }
+    }
+
+    /// Whether there is any use in asking now.
+    fn may_be_asked(&self, brief: &Brief) -> bool {
+        let paused = self.away.is_some_and(|away| Instant::now() < away.until);
+        self.desk.has_answer(brief.turn, &self.model.name) || (!self.desk.is_closed() && !paused)
+    }
+
+    /// Where the next conversation of this turn belongs.
+    fn next_place(&mut self, brief: &Brief, repair: bool) -> Place {
+        if self.turn != brief.turn {
+            (self.turn, self.given_up) = (brief.turn, 0);
+        }
+        Place { number: brief.details.number, turn: brief.turn, repair }
+    }
+
+    /// A conversation about a new idea.
+    fn think(&mut self, brief: &Brief) -> Result<End, RecordError> {
+        let place = self.next_place(brief, false);
+        if !self.desk.begin(&self.model.name, place) {
+            return Ok(End::Closed);
+        }
+        let key = brief.details.asked.as_ref().map(|wish| QueueEntry::key(wish.id));
+        let tools = self.tools.as_ref().map(|make| make(brief));
+        let mut draft = Draft::fresh(brief, self.author(), key);
+        let listed = tools.as_ref().map_or_else(Vec::new, |tools| tools.tools());
+        let mut talk = Talk::new(brief, &self.model, listed);
+        self.converse(place, &mut talk, &mut draft, tools.as_deref())
+    }
+
+    fn converse(
+        &self,
+        place: Place,
+        talk: &mut Talk<'_>,
+        draft: &mut Draft<'_>,
+        tools: Option<&dyn Tools>,
+    ) -> Result<End, RecordError> {
+        let mut calls = 0;
+        loop {
+            let request = match talk.request() {
+                Ok(request) => request,
+                Err(small) => return Ok(End::GaveUp(small.to_string())),
+            };
+            let answer = match self.desk.ask(&self.model, self.server.as_ref(), place, &request) {
+                Ok((answer, dollars)) => {
+                    draft.paid(dollars);
+                    answer
+                }
+                Err(NoAnswer::Failed(failed)) if failed.kind == FailureKind::TooLong && talk.shrink() => continue,
+                Err(NoAnswer::Failed(failed)) if is_away(&failed) => return Ok(End::Away(failed)),
+                Err(NoAnswer::Failed(failed)) => return Ok(End::GaveUp(failed.words)),
+                Err(NoAnswer::NotOnRecord) => {
+                    return Ok(End::GaveUp("the night that is replayed has no further answer to this".to_owned()));
+                }
+                Err(NoAnswer::UsedUp | NoAnswer::Stopped) => return Ok(End::Closed),
+                Err(NoAnswer::Record(error)) => return Err(error),
+            };
+            let mut parts: Vec<llm::Part> = Vec::new();
+            if !answer.text.trim().is_empty() {
+                parts.push(llm::Part::Text { text: answer.text.clone() });
+            }
+            let step = match answer.stop {
+                Stop::Refused => {
+                    return Ok(End::GaveUp("the model, or a filter beside it, refused to answer".to_owned()));
+                }
+                // A call in an answer that was cut off is as good as none.
+                Stop::Length => draft.cut_off(self.model.answer_tokens),
+                Stop::Calls => {
+                    parts.extend(answer.calls.iter().cloned().map(llm::Part::Call));
+                    let before = calls;
+                    let results: Vec<llm::Part> =
+                        answer.calls.iter().map(|call| called(tools, call, &mut calls)).collect();
+                    talk.assistant(parts);
+                    talk.push(Role::User, results);
+                    // Beyond the last one the model is told so; if it goes on, that is an answer which is none.
+                    if before < MOST_CALLS && tools.is_some() {
+                        continue;
+                    }
+                    match draft.called("there are no calls of tools left") {
+                        Step::Ask(question) => talk.user(question),
+                        Step::GiveUp(reason) => return Ok(End::GaveUp(reason)),
+                        Step::Done(proposal) => return Ok(End::Proposal(proposal)),
+                    }
+                    continue;
+                }
+                Stop::Done => draft.take(&answer.text),
+            };
+            match step {
+                Step::Done(proposal) => return Ok(End::Proposal(proposal)),
+                Step::GiveUp(reason) => return Ok(End::GaveUp(reason)),
+                Step::Ask(question) => {
+                    // An assistant's message may not be empty, and half an answer is not worth its room.
+                    if parts.is_empty() || answer.stop == Stop::Length {
+                        parts = vec![llm::Part::Text { text: "(no answer)".to_owned() }];
+                    }
+                    talk.assistant(parts);
+                    talk.user(question);
+                }
+            }
+        }
+    }
+
+    /// What follows from how a conversation ended.
+    fn ended(&mut self, brief: &Brief, what: &str, end: End) -> Option<Proposal> {
+        if !matches!(end, End::Away(_) | End::Closed)
+            && let Some(away) = self.away.take()
+        {
+            let times = away.failures;
+            self.desk.tell(News::Warning(format!(
+                "the model {} answers again, after {times} failed turns",
+                self.model.name
+            )));
+        }
+        match end {
+            End::Proposal(proposal) => return Some(*proposal),
+            End::GaveUp(reason) => {
+                self.given_up += 1;
+                let key = format!("turn-{}/{what}", brief.turn);
+                if let Some(wish) = &brief.details.asked {
+                    self.desk.refuse(wish.id, &format!("the model {}: {reason}", self.model.name));
+                }
+                let (proposer, champion) = (self.name.clone(), brief.champion.clone());
+                self.desk.tell(News::GivenUp { proposer, key, champion, reason });
+            }
+            End::Away(failed) => self.went_away(&failed),
+            End::Closed => {}
+        }
+        None
+    }
+
+    fn went_away(&mut self, failed: &ExchangeFailure) {
+        let failures = self.away.map_or(0, |away| away.failures) + 1;
+        let pause = FIRST_PAUSE.saturating_mul(1 << (failures - 1).min(16)).min(LONGEST_PAUSE);
+        self.away = Some(Away { failures, pause, until: Instant::now() + self.desk.paced(pause) });
+        let words = format!("the model {} gives no answers: {}", self.model.name, failed.words);
+        let news = match failures {
+            1 => News::Warning(format!("{words}; the night goes on with the other proposers and asks it again later")),
+            _ => News::Note(format!("{words}; asked again in {} seconds", pause.as_secs())),
+        };
+        self.desk.tell(news);
+    }
+}
+
+/// Calls a tool for a model, or says why not.
+fn called(tools: Option<&dyn Tools>, call: &llm::Call, calls: &mut u32) -> llm::Part {
+    let outcome = match tools {
+        None => Err("there are no tools here".to_owned()),
+        Some(_) if *calls >= MOST_CALLS => Err(format!("all {MOST_CALLS} calls of tools are used up; answer now")),
+        Some(tools) => {
+            *calls += 1;
+            tools.call(&call.name, &call.arguments)
+        }
+    };
+    let failed = outcome.is_err();
+    let text = outcome.unwrap_or_else(|why| why);
+    llm::Part::Result { id: call.id.clone(), text: quote(&text, MOST_TOOL_LINES), failed }
+}
+
+fn failed(error: RecordError) -> ProposeError {
+    ProposeError::Record(error)
+}
+
+impl Proposer for ModelProposer {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn wrote(&self, author: &Author) -> bool {
+        author.proposer == NAME && author.model.as_deref() == Some(self.model.name.as_str())
+    }
+
+    fn reads(&self) -> bool {
+        true
+    }
+
+    fn owes(&self, brief: &Brief) -> bool {
+        self.desk.has_answer(brief.turn, &self.model.name)
+    }
+
+    fn propose(&mut self, brief: &Brief) -> Result<Option<Proposal>, ProposeError> {
+        if !self.may_be_asked(brief) {
+            return Ok(None);
+        }
+        let end = self.think(brief).map_err(failed)?;
+        Ok(self.ended(brief, "idea", end))
+    }
+
+    /// Where nobody else has anything, a model that could not be reached is waited for, and one that gave up is asked again.
+    fn insist(&mut self, brief: &Brief) -> Result<Option<Proposal>, ProposeError> {
+        let mut patience = MOST_PATIENCE;
+        // What was counted in another turn says nothing of this one.
+        while self.turn != brief.turn || self.given_up < MOST_TRIES {
+            if self.desk.is_closed() && !self.owes(brief) {
+                return Ok(None);
+            }
+            if let Some(away) = self.away.filter(|_| !self.owes(brief)) {
+                let pause = away.until.saturating_duration_since(Instant::now());
+                if patience.is_zero() || self.desk.wait(pause).is_err() {
+                    return Ok(None);
+                }
+                patience = patience.saturating_sub(away.pause);
+            }
+            let end = self.think(brief).map_err(failed)?;
+            let closed = matches!(end, End::Closed);
+            if let Some(proposal) = self.ended(brief, "idea", end) {
+                return Ok(Some(proposal));
+            }
+            if closed {
+                return Ok(None);
+            }
+        }
+        Ok(None)
+    }
+
+    fn repair(
+        &mut self,
+        brief: &Brief,
+        proposal: &Proposal,
+        failure: &Failure,
+    ) -> Result<Option<Proposal>, ProposeError> {
+        if !self.may_be_asked(brief) {
+            return Ok(None);
+        }
+        let place = self.next_place(brief, true);
+        if !self.desk.begin(&self.model.name, place) {
+            return Ok(None);
+        }
+        let mut author = self.author();
+        author.cost_usd = proposal.author.cost_usd;
+        let tools = self.tools.as_ref().map(|make| make(brief));
+        let listed = tools.as_ref().map_or_else(Vec::new, |tools| tools.tools());
+        let mut talk = Talk::new(brief, &self.model, listed);
+        talk.assistant(vec![llm::Part::Text { text: said(proposal) }]);
+        let on_top = Draft::on_top_of(brief, proposal, author.clone());
+        let (mut draft, question) = match (on_top, failure) {
+            (Some(draft), Failure::Build(failure)) => {
+                let question = repairs::question(failure, draft.files());
+                (draft, question)
+            }
+            (_, failure) => {
+                let why = match failure {
+                    Failure::Edit(why) | Failure::Policy(why) => why.clone(),
+                    Failure::Build(_) => "the champion has moved since, and these edits no longer fit it".to_owned(),
+                };
+                let question = format!(
+                    "This was refused:\n\n{}\nSend the whole answer again, mended, with its lines.\n",
+                    quote(&why, 80)
+                );
+                (Draft::fresh(brief, author, Some(proposal.key.clone())), question)
+            }
+        };
+        talk.user(question);
+        let end = self.converse(place, &mut talk, &mut draft, tools.as_deref()).map_err(failed)?;
+        Ok(self.ended(brief, "repair", end))
+    }
+}
+
+/// A proposal as its author would have written it.
+fn said(proposal: &Proposal) -> String {
+    let Proposal { title, hypothesis, family, predicted_effect, confidence, edits, .. } = proposal;
+    let written = blocks::render(edits).unwrap_or_else(|_| "(edits that cannot be written as blocks)\n".to_owned());
+    format!(
+        "Title: {title}\nHypothesis: {hypothesis}\nFamily: {family}\nPredicted: {}\nConfidence: {}\nEdits: {}\n\n{written}",
+        predicted_effect.unwrap_or_default(),
+        confidence.unwrap_or_default(),
+        edits.len()
+    )
+}
+
+#[cfg(test)]
+mod draft_tests;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,74 @@
+//! The rules in a brief, out of the page that is written from the policy itself, and the form of an answer.
+
+use super::sections::piece;
+use super::window::{Piece, Section};
+use crate::edit;
+
+/// Parts of the page: what is allowed tells more than what is refused, and is shorter.
+const ALLOWED: (&str, f64) = ("Allowed", 0.5);
+const LIMITS: (&str, f64) = ("Limits", 0.3);
+const RULES: (&str, f64) = ("Rules", 0.25);
+const NAMES: &str = "Names refused";
+
+/// What an experiment may contain. How the page ends, with what no check can stop, is for people.
+pub(super) fn rules() -> Section {
+    let page = edit::page();
+    let mut head = String::new();
+    let mut pieces: Vec<Piece> = Vec::new();
+    for part in page.split("\n## ") {
+        let (title, text) = part.split_once('\n').unwrap_or((part, ""));
+        let text = text.trim();
+        match title {
+            "Files" => head.push_str(&format!("{text}\n\n")),
+            _ if title == ALLOWED.0 => pieces.push(piece(format!("Allowed:\n{text}\n\n"), ALLOWED.1)),
+            _ if title == LIMITS.0 => pieces.push(piece(format!("Limits:\n{text}\n\n"), LIMITS.1)),
+            _ if title == RULES.0 => pieces.extend(text.split("### ").filter_map(rule)),
+            _ if title.starts_with(NAMES) => pieces.push(piece(format!("{title}:\n{text}\n"), 0.1)),
+            _ => {}
+        }
+    }
+    pieces.sort_by(|a, b| per_token(b).total_cmp(&per_token(a)));
+    head.push_str(
+        "Edits are checked before anything is built; what breaks a rule comes back to you with the rule and the place. No new dependencies.\n\n",
+    );
+    Section { title: "The rules".to_owned(), head, pieces, worth: 40.0, what: "rules" }
+}
+
+fn per_token(piece: &Piece) -> f64 {
+    piece.worth / crate::llm::spend::estimated_tokens(&piece.text).max(1) as f64
+}
+
+/// One rule on one line.
+fn rule(text: &str) -> Option<Piece> {
+    let (name, words) = text.split_once('\n')?;
+    Some(piece(format!("- {}: {}\n", name.trim(), words.trim()), RULES.1))
+}
+
+/// How a model has to answer: never left out.
+pub fn answer_format() -> Section {
+    let head = "Answer with exactly one idea: first these lines, each beginning with its name,
+
+Title: what is changed, in the imperative, at most 72 characters
+Hypothesis: why it should lower val_bpb, in a few sentences
+Family: one word for the kind of change, such as schedule, optimizer, attention, initialisation
+Predicted: the change of val_bpb that you expect, such as -0.002
+Confidence: how probable an improvement is, from 0 to 1
+Edits: how many blocks follow
+
+then its edits, as blocks of this form, each under the path of its file:
+
+trainer/src/candidate/recipe.rs
+<<<<<<< SEARCH
+            matrix_rate: 0.04,
+=======
+            matrix_rate: 0.05,
+>>>>>>> REPLACE
+
+The search text must stand in the file exactly as you write it, and at one place only: copy whole lines, and as many as it takes. The replacement \
+stands there afterwards, whole: nothing is left out of it with `...`. Blocks of one file apply one after the other. Nothing between SEARCH and \
+======= replaces the whole file. Nothing that does not fit is ever applied.
+"
+    .to_owned();
+    let title = "How to answer".to_owned();
+    Section { title, head, pieces: Vec::new(), worth: f64::INFINITY, what: "lines" }
+}

@@ -1,0 +1,74 @@
+//! What a brief tells proposers that read: the champion's last run, what was decided on past experiments, the terms of every trial.
+//! Everything is on record already; nothing is decided here. What only a figure follows from stands in the brief itself.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::context::Context;
+use super::messages::Champion;
+use super::perform::{Fault, fault};
+use crate::flow::{Details, ExperimentId, NightId, Purpose, Telemetry, Told};
+use crate::records::HistoryEntry;
+use crate::run::Curve;
+
+/// Puts together what there is to read for the experiment that will have a number.
+pub(super) async fn details(
+    context: &Arc<Context>,
+    champion: &Champion,
+    number: u32,
+    history: &[HistoryEntry],
+) -> Result<Details, Fault> {
+    Ok(Details {
+        number,
+        budget: Some(context.campaign.budget()),
+        setting: Some(context.workbench.setting.clone()),
+        champion: telemetry(context, champion.number).await?,
+        told: told(context, history).await?,
+        asked: None,
+        waiting: Vec::new(),
+    })
+}
+
+/// The last verified run of an experiment of this night.
+async fn telemetry(context: &Arc<Context>, number: u32) -> Result<Option<Telemetry>, Fault> {
+    let trials = context.store.trials(&context.id(number)).await;
+    let trials = trials.map_err(|error| fault("cannot read the champion's runs")(&error))?;
+    let verified = || {
+        trials
+            .iter()
+            .filter(|trial| trial.purpose == Purpose::Search)
+            .filter_map(|trial| Some((trial, trial.val_bpb()?, trial.trained.as_ref()?)))
+    };
+    let Some((last, _, trained)) = verified().next_back() else { return Ok(None) };
+    let path = context.layout.curve(&last.experiment, last.ordinal);
+    let curve = match Curve::read(&path, trained.budget) {
+        Ok(curve) => curve.points(),
+        // A person may clean up; a brief without a curve is a brief.
+        Err(error) if error.is_not_found() => Vec::new(),
+        Err(error) => return Err(fault("cannot read the champion's curve")(&error)),
+    };
+    let val_bpb = verified().map(|(_, val_bpb, _)| val_bpb).collect();
+    Ok(Some(Telemetry { experiment: number, val_bpb, trained: trained.clone(), curve }))
+}
+
+/// What was decided on past experiments. Of those that were taken back, which count as not measured, nothing is told.
+async fn told(context: &Arc<Context>, history: &[HistoryEntry]) -> Result<BTreeMap<ExperimentId, Told>, Fault> {
+    let measured: BTreeSet<&ExperimentId> =
+        history.iter().filter(|entry| entry.verdict.is_some()).map(|entry| &entry.id).collect();
+    let nights: BTreeSet<&NightId> = measured.iter().map(|id| &id.night).collect();
+    let mut told = BTreeMap::new();
+    for night in nights {
+        let experiments = context.store.experiments(night).await;
+        let experiments = experiments.map_err(|error| fault("cannot read past experiments")(&error))?;
+        let withdrawal = context.store.withdrawal(night).await;
+        let withdrawal = withdrawal.map_err(|error| fault("cannot read past experiments")(&error))?;
+        for experiment in experiments.into_iter().filter(|experiment| measured.contains(&experiment.id)) {
+            let trusted = withdrawal.as_ref().is_none_or(|withdrawal| withdrawal.trusts(experiment.id.number));
+            if let Some(decision) = experiment.decision.filter(|_| trusted) {
+                let found = Told { interval: decision.interval, trials: decision.trials, reason: decision.reason };
+                told.insert(experiment.id, found);
+            }
+        }
+    }
+    Ok(told)
+}

@@ -1,0 +1,297 @@
+//! From a model's answers to a proposal: what an answer lacks goes back to its author, round by round, until it fits or is given up.
+//!
+//! Pure: a text goes in, and out comes a proposal, the next question, or a reason to give up. Nothing is ever applied by half: blocks that
+//! fit wait until all do.
+
+use super::alike;
+use super::answer::{self, AnswerError, Idea};
+use super::habits;
+use crate::brief::quote::{inline, quote};
+use crate::edit::{CheckedPatch, EditError, Policy, apply, blocks};
+use crate::flow::{Author, Brief, Edit, Proposal, SourceFile};
+
+/// Rounds in which an answer may be mended, block by block.
+pub const MOST_ROUNDS: u32 = 3;
+
+/// The round in which whole files are asked for; the last.
+const WHOLE_FILE_ROUND: u32 = MOST_ROUNDS + 1;
+
+/// Lines of an error that are shown.
+const MOST_LINES: usize = 80;
+
+/// What is to be done with an answer.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Step {
+    /// It is a proposal.
+    Done(Box<Proposal>),
+    /// Its author is asked this.
+    Ask(String),
+    /// It comes to nothing.
+    GiveUp(String),
+}
+
+/// What is known of a model's idea so far.
+pub struct Draft<'a> {
+    brief: &'a Brief,
+    policy: Policy,
+    /// Edits of the proposal that is being repaired; new ones go on top.
+    base: Vec<Edit>,
+    /// The files that new edits are written for.
+    files: Vec<SourceFile>,
+    /// What the model said of its idea.
+    idea: Option<Idea>,
+    /// Places in the idea's edits that do not fit.
+    failed: Vec<usize>,
+    round: u32,
+    last_problem: String,
+    shown_alike: bool,
+    author: Author,
+    /// Names the proposal; `None`: by its code.
+    key: Option<String>,
+}
+
+impl<'a> Draft<'a> {
+    /// Nothing yet, for the champion's files.
+    pub fn fresh(brief: &'a Brief, author: Author, key: Option<String>) -> Self {
+        Self {
+            brief,
+            policy: Policy::default(),
+            base: Vec::new(),
+            files: brief.champion_files.clone(),
+            idea: None,
+            failed: Vec::new(),
+            round: 0,
+            last_problem: String::new(),
+            shown_alike: false,
+            author,
+            key,
+        }
+    }
+
+    /// A proposal that does not build, whose edits stay and are mended by more; `None` where they no longer fit the champion.
+    pub fn on_top_of(brief: &'a Brief, proposal: &Proposal, author: Author) -> Option<Self> {
+        let files = apply(&brief.champion_files, &proposal.edits).ok()?;
+        let idea = Idea {
+            title: proposal.title.clone(),
+            hypothesis: proposal.hypothesis.clone(),
+            family: proposal.family.clone(),
+            predicted: proposal.predicted_effect.unwrap_or_default(),
+            confidence: proposal.confidence.unwrap_or_default(),
+            edits: Vec::new(),
+        };
+        let fresh = Self::fresh(brief, author, Some(proposal.key.clone()));
+        Some(Self { base: proposal.edits.clone(), files, idea: Some(idea), shown_alike: true, ..fresh })
+    }
+
+    /// The files that new edits are written for.
+    pub fn files(&self) -> &[SourceFile] {
+        &self.files
+    }
+
+    /// Adds to what the proposal cost.
+    pub fn paid(&mut self, dollars: f64) {
+        self.author.cost_usd += dollars;
+    }
+
+    /// Takes an answer in.
+    pub fn take(&mut self, text: &str) -> Step {
+        let read = match &self.idea {
+            // Blocks without lines mend the idea that is there.
+            Some(idea) if !answer::has_title(text) => self.mended(idea, text),
+            _ => answer::read(text).map_err(|error| self.unreadable(&error)),
+        };
+        let idea = match read {
+            Ok(idea) => idea,
+            Err(question) => return self.next_round(question),
+        };
+        self.failed.clear();
+        let misfits = self.misfits(&idea.edits);
+        if !misfits.is_empty() {
+            let question = self.about_misfits(&idea, &misfits);
+            self.failed = misfits.into_iter().map(|(place, _)| place).collect();
+            self.idea = Some(idea);
+            return self.next_round(question);
+        }
+        let mut proposal = self.proposal(&idea);
+        self.idea = Some(idea);
+        let patch = match CheckedPatch::check(&proposal, &self.brief.champion_files, &self.policy) {
+            Ok(patch) => patch,
+            Err(error) => return self.next_round(self.about_refusal(&error)),
+        };
+        let digest = patch.digest();
+        if let Some(past) = self.brief.history.iter().find(|past| past.digest == digest) {
+            let question = format!(
+                "Experiment {} tried exactly this code (`{}`): {}. The same code is never run twice. Send another idea, whole, with its lines.\n",
+                past.id,
+                inline(&past.proposal.title, 80),
+                past.verdict.map_or("it is still being tested", |verdict| verdict.name())
+            );
+            (self.idea, self.files) = (None, self.brief.champion_files.clone());
+            self.base.clear();
+            return self.next_round((question, format!("the same code as experiment {}", past.id)));
+        }
+        if !self.shown_alike {
+            self.shown_alike = true;
+            let alike = alike::alike(&proposal, &self.brief.history);
+            if !alike.is_empty() {
+                // Not a fault of the answer, and no round of it.
+                return Step::Ask(alike::question(&alike));
+            }
+        }
+        if proposal.key.is_empty() {
+            proposal.key = digest.chars().take(16).collect();
+        }
+        Step::Done(Box::new(proposal))
+    }
+
+    /// The answer was cut off for its length.
+    pub fn cut_off(&mut self, tokens: u32) -> Step {
+        let question = format!(
+            "Your answer was cut off: it had used up all {tokens} tokens that it may have. Nothing of it was taken. Answer again, shorter: think \
+             less, choose a smaller change, and quote no more lines than it takes.\n"
+        );
+        self.next_round((question, "the answer was cut off for its length".to_owned()))
+    }
+
+    /// Tools were called where there are none (any more).
+    pub fn called(&mut self, why: &str) -> Step {
+        self.next_round((format!("{why}. Answer now, in the form that you were told.\n"), why.to_owned()))
+    }
+
+    fn next_round(&mut self, (question, problem): (String, String)) -> Step {
+        self.round += 1;
+        self.last_problem = problem;
+        match self.round {
+            1..=MOST_ROUNDS => Step::Ask(question),
+            WHOLE_FILE_ROUND => {
+                self.idea = self.idea.take().filter(|_| !self.base.is_empty());
+                self.failed.clear();
+                Step::Ask(format!(
+                    "{question}\nThis is the last try. Send the whole answer anew, its lines first, and instead of quoting lines replace whole \
+                     files: for each file that you change its path, then a block with nothing between `<<<<<<< SEARCH` and `=======`, and the \
+                     whole new file before `>>>>>>> REPLACE`.\n"
+                ))
+            }
+            _ => Step::GiveUp(format!(
+                "given up after {MOST_ROUNDS} rounds and a try with whole files: {}",
+                self.last_problem
+            )),
+        }
+    }
+
+    /// The idea with the blocks of a text in place of those that do not fit, or as more edits of a proposal that is repaired.
+    fn mended(&self, idea: &Idea, text: &str) -> Result<Idea, (String, String)> {
+        let sent = blocks::parse(answer::behind_thought(text)).map_err(|error| self.unreadable(&error.into()))?;
+        let complaints = habits::complaints(&sent);
+        if !complaints.is_empty() {
+            return Err(self.unreadable(&AnswerError::Habits(complaints)));
+        }
+        let mut edits = idea.edits.clone();
+        match self.failed.as_slice() {
+            [] => edits = sent,
+            [one] => drop(edits.splice(*one..=*one, sent)),
+            several if several.len() == sent.len() => {
+                for (place, edit) in several.iter().zip(sent) {
+                    edits[*place] = edit;
+                }
+            }
+            several => {
+                let (wanted, found) = (several.len(), sent.len());
+                let problem = format!("{found} blocks came where {wanted} were asked for");
+                let question = format!(
+                    "{wanted} blocks did not fit, and you sent {found} without lines. Send exactly the blocks that did not fit, in their order, or \
+                     the whole answer anew, with its lines.\n"
+                );
+                return Err((question, problem));
+            }
+        }
+        Ok(Idea { edits, ..idea.clone() })
+    }
+
+    fn unreadable(&self, error: &AnswerError) -> (String, String) {
+        let words = error.to_string();
+        let again = match (&self.idea, self.failed.is_empty()) {
+            (Some(_), false) => "Send the blocks that did not fit again, or the whole answer anew, with its lines",
+            (Some(_), true) if !self.base.is_empty() => "Send the blocks again",
+            _ => "Send the whole answer again",
+        };
+        let problem = first_line(&words);
+        (format!("Your answer cannot be taken:\n\n{}\n{again}.\n", quote(&words, MOST_LINES)), problem)
+    }
+
+    /// Edits that do not fit, each with the reason. Those that do are applied, so that later ones find what they build on.
+    fn misfits(&self, edits: &[Edit]) -> Vec<(usize, EditError)> {
+        let mut files = self.files.clone();
+        let mut misfits = Vec::new();
+        for (place, edit) in edits.iter().enumerate() {
+            // An absurd length is the policy's to refuse, before anything searches for it.
+            if edit.search.len() > self.policy.max_file_bytes {
+                continue;
+            }
+            match apply(&files, std::slice::from_ref(edit)) {
+                Ok(after) => files = after,
+                Err(error) => misfits.push((place, error)),
+            }
+        }
+        misfits
+    }
+
+    fn about_misfits(&self, idea: &Idea, misfits: &[(usize, EditError)]) -> (String, String) {
+        let (all, wrong) = (idea.edits.len(), misfits.len());
+        let mut question = format!("{} of your {all} blocks fit and are kept. ", all - wrong);
+        question.push_str(match wrong {
+            1 => "This one does not:\n",
+            _ => "These do not:\n",
+        });
+        let mut problem = String::new();
+        for (place, error) in misfits {
+            // An edit is tried by itself, so that its error counts one of one.
+            let words = error.to_string().replacen("edit 1 of 1", &format!("block {} of {all}", place + 1), 1);
+            if problem.is_empty() {
+                problem = first_line(&words);
+            }
+            question.push_str(&format!("\n{}", quote(&words, MOST_LINES)));
+        }
+        question.push_str(match wrong {
+            1 => "\nSend only that block again, mended, under its path and without the lines.\n",
+            _ => {
+                "\nSend only those blocks again, mended, in their order, each under its path, and without the lines.\n"
+            }
+        });
+        (question, problem)
+    }
+
+    fn about_refusal(&self, error: &EditError) -> (String, String) {
+        let words = error.to_string();
+        let again = match self.base.is_empty() {
+            true => "Send the whole answer again, mended, with its lines",
+            false => "Send all blocks of this round again, mended",
+        };
+        let question =
+            format!("All blocks fit, but the result is refused:\n\n{}\n{again}.\n", quote(&words, MOST_LINES));
+        (question, first_line(&words))
+    }
+
+    fn proposal(&self, idea: &Idea) -> Proposal {
+        let model = self.author.model.as_deref().unwrap_or_default();
+        let source = match &self.brief.details.asked {
+            Some(wish) => format!("the person's queue, entry {}; worked out by the model {model}", wish.id),
+            None => format!("the model {model}"),
+        };
+        Proposal {
+            key: self.key.clone().unwrap_or_default(),
+            title: idea.title.clone(),
+            hypothesis: idea.hypothesis.clone(),
+            source,
+            family: idea.family.clone(),
+            predicted_effect: Some(idea.predicted),
+            confidence: Some(idea.confidence),
+            edits: self.base.iter().chain(&idea.edits).cloned().collect(),
+            author: self.author.clone(),
+        }
+    }
+}
+
+fn first_line(words: &str) -> String {
+    inline(words.lines().find(|line| !line.trim().is_empty()).unwrap_or(words), 300)
+}
