@@ -195,8 +195,7 @@ pub(super) fn night_text(account: &Account) -> String {
                 "\n  None was left to finish as a sample yet, so how often a stop is wrong is not known.".to_owned()
             }
             Some(stops) => format!(
-                "\n  Of {} that looked hopeless and were left to finish, {} were worth going on with (95 % interval of the share: {} \
-                 to {}).",
+                "\n  Of {} that looked hopeless and were left to finish, {} were kept in the end (95 % interval of the share: {} to {}).",
                 stops.spared,
                 stops.wrong,
                 percent(stops.interval.0),

@@ -176,11 +176,10 @@ pub async fn where_it_was(context: &Arc<Context>) -> Result<Start, Fault> {
         settle::crown(context, *number, candidate).await?;
     }
     retreat::retreat(context).await?;
-    let champion = last_kept.map_or(0, |(number, _)| number);
     let builds = experiments.iter().filter(|experiment| experiment.id.number > 0);
     let builds = builds.filter_map(|experiment| Some(experiment.artifact.as_ref()?.build_seconds));
     start.longest_build = builds.fold(0.0, f64::max);
-    start.trials = past_trials(context, &trials, &effects, &order, champion, &start).await?;
+    start.trials = past_trials(context, &trials, &effects, &order, &start).await?;
     earlier::take_over(context, &mut start).await?;
     Ok(start)
 }
@@ -307,18 +306,16 @@ async fn past_trials(
     trials: &[TrialRecord],
     effects: &[EffectRecord],
     order: &journal::Order,
-    champion: u32,
     start: &Start,
 ) -> Result<Vec<PastTrial>, Fault> {
     let in_order = in_order(trials, order);
-    let unsettled = start.unsettled.as_ref().map(|unsettled| unsettled.standing.number);
     let journal = journal::Trials::of(effects);
     let mut past = Vec::with_capacity(in_order.len());
     for (place, trial) in in_order.iter().enumerate() {
         let number = trial.experiment.number;
-        let compared = number == 0 || number == champion || Some(number) == unsettled;
-        // A claim that is made needs its documents no more, and the sealed text stays closed.
-        let documents = compared && (trial.purpose == Purpose::Search || !start.claimed);
+        // A claim that is made needs its documents no more, and the sealed text stays closed. In the search those of every trial say how
+        // sure what was found of it is.
+        let documents = trial.purpose == Purpose::Search || !start.claimed;
         let newest = place + 1 == in_order.len();
         let OfTrial { looks, changed, fault } = journal.trial(number, trial.ordinal);
         past.push(PastTrial {

@@ -1,19 +1,17 @@
-//! A whole night's figures: its noise, the way of its champion, what leaving one out showed, the ledger of held-out text, early
-//! stops, and how good proposers were at predicting.
+//! A whole night's figures: its noise, the way of its champion, what leaving one out showed, the ledger of held-out text, and how good
+//! proposers were at predicting.
 
 use jiff::Timestamp;
-use protocol::Budget;
 use serde::Serialize;
 
-use super::experiment::{came_to, leaves_one_out};
-use super::{NightRecords, PartLooks, ReportError, ledger};
+use super::experiment::leaves_one_out;
+use super::{EarlyStops, NightRecords, PartLooks, ReportError, ledger};
 use crate::campaign::{Campaign, CampaignName};
-use crate::flow::{CommitId, NightId, Purpose, Trained, TrialEnd, Verdict};
+use crate::flow::{CommitId, NightId, Purpose};
 use crate::propose::ablation::WITHOUT;
-use crate::records::{ClaimRecord, EarlierRun, ExperimentRecord, LookRecord, TrialRecord, WithdrawalRecord};
+use crate::records::{ClaimRecord, EarlierRun, ExperimentRecord, LookRecord, WithdrawalRecord};
 use crate::stats::Rules;
 use crate::stats::calibration::{Calibration, Prediction, calibration};
-use crate::stats::early::{Early, FalseStops};
 use crate::stats::noise::{Noise, Observation};
 use crate::store::Reader;
 
@@ -123,20 +121,6 @@ pub struct LeftOut {
     pub words: &'static str,
 }
 
-/// What ending hopeless trials early saved, and how often it would have been wrong.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct EarlyStops {
-    /// Trials that were stopped.
-    pub stopped: u32,
-    /// Seconds of training that they would have taken on top.
-    pub seconds_saved: f64,
-    /// Share of the training time that trials of experiments which came to nothing would have taken without it.
-    pub share_saved: Option<f64>,
-    /// Of the trials that would have been stopped and were left to finish as a sample: how many, and how many of them were worth
-    /// going on with after all (a further trial followed, or the experiment was kept).
-    pub false_stops: Option<FalseStops>,
-}
-
 impl Account {
     /// Reads what other nights of the campaign know besides, and works a night's account out.
     ///
@@ -169,9 +153,9 @@ impl Account {
             withdrawal: withdrawal.clone(),
             left_out: left_out(records),
             looks: ledger::looks(&records.night.id, ledger),
-            early: early(records),
+            early: EarlyStops::of(records),
             calibration: calibration(&predictions(records)),
-            foretold: records.experiments.iter().filter_map(foretold).collect(),
+            foretold: records.experiments.iter().filter_map(|experiment| foretold(records, experiment)).collect(),
         }
     }
 }
@@ -244,64 +228,18 @@ fn left_out(records: &NightRecords) -> Vec<LeftOut> {
     records.experiments.iter().filter(|experiment| leaves_one_out(experiment)).map(of).collect()
 }
 
-fn early(records: &NightRecords) -> Option<EarlyStops> {
-    let verdict = |number: u32, verdict: Verdict| {
-        records.experiments.iter().any(|experiment| experiment.id.number == number && came_to(experiment, verdict))
-    };
-    let measures = |number: u32| {
-        records.experiments.iter().any(|experiment| experiment.id.number == number && leaves_one_out(experiment))
-    };
-    let mut counted = Early::new();
-    let (mut stopped, mut saved, mut spent) = (0, 0.0, 0.0);
-    for trial in records.trials.iter().filter(|trial| trial.purpose == Purpose::Search) {
-        let number = trial.experiment.number;
-        if trial.would_stop.is_some() && trial.val_bpb().is_some() {
-            let follows = |other: &TrialRecord| {
-                let of_it = other.experiment == trial.experiment && other.purpose == Purpose::Search;
-                of_it && other.ordinal > trial.ordinal
-            };
-            counted.count_spared(verdict(number, Verdict::Kept) || records.trials.iter().any(follows));
-        }
-        let Some(trained) = &trial.trained else { continue };
-        if matches!(trained.end, TrialEnd::StoppedEarly { .. }) {
-            stopped += 1;
-            saved += left(trained);
-        }
-        if number > 0 && verdict(number, Verdict::Discarded) && !measures(number) {
-            spent += trained.training_seconds;
-        }
-    }
-    let false_stops = counted.false_stops();
-    (stopped > 0 || false_stops.is_some()).then(|| EarlyStops {
-        stopped,
-        seconds_saved: saved,
-        share_saved: (saved + spent > 0.0).then(|| saved / (saved + spent)),
-        false_stops,
-    })
-}
-
-/// Seconds of training that a trial had left of its budget.
-fn left(trained: &Trained) -> f64 {
-    let seconds = match trained.budget {
-        Budget::Seconds(seconds) => seconds - trained.training_seconds,
-        Budget::Tokens(tokens) if trained.tokens > 0 => {
-            trained.training_seconds * (tokens as f64 / trained.tokens as f64 - 1.0)
-        }
-        Budget::Tokens(_) => 0.0,
-    };
-    seconds.max(0.0)
-}
-
-fn foretold(experiment: &ExperimentRecord) -> Option<Foretold> {
+fn foretold(records: &NightRecords, experiment: &ExperimentRecord) -> Option<Foretold> {
+    let stands = records.stands(experiment.id.number);
     let decision = experiment.decision.as_ref().filter(|_| experiment.id.number > 0)?;
     // In the morning, a probability is not what is asked for; and what a curve alone foresaw was not found.
-    let evidence = decision.evidence.as_deref().filter(|found| found.vouched() && !leaves_one_out(experiment));
+    let evidence =
+        decision.evidence.as_deref().filter(|found| stands && found.vouched() && !leaves_one_out(experiment));
     Some(Foretold {
         number: experiment.id.number,
         proposer: experiment.proposal.author.proposer.clone(),
         predicted: experiment.proposal.predicted_effect,
         confidence: experiment.proposal.confidence,
-        measured: decision.difference,
+        measured: decision.difference.filter(|_| stands),
         expected: evidence.map(|evidence| evidence.expected),
         probability: evidence.map(|evidence| evidence.probability),
     })
@@ -310,6 +248,8 @@ fn foretold(experiment: &ExperimentRecord) -> Option<Foretold> {
 /// What was predicted of settled experiments, and found. Experiments that leave one out are no ideas.
 fn predictions(records: &NightRecords) -> Vec<Prediction> {
     let ideas = records.experiments.iter().filter(|experiment| experiment.id.number > 0 && !leaves_one_out(experiment));
+    // What was taken back was found of something else than what it was said of.
+    let ideas = ideas.filter(|experiment| records.stands(experiment.id.number));
     ideas
         .filter_map(|experiment| {
             let evidence = experiment.decision.as_ref()?.evidence.as_ref().filter(|found| found.vouched())?;
@@ -373,32 +313,6 @@ mod tests {
         let view = records.view(&account, |_| String::new());
         let stopped = view.experiments.iter().find(|experiment| experiment.number == 3).unwrap();
         assert!(stopped.evidence.is_none() && stopped.stopped_early);
-    }
-
-    #[test]
-    fn early_stops_are_counted_with_what_they_would_have_missed() {
-        let mut records = fixture::night();
-        let early = Account::of(&records, &[], &[]).early.unwrap();
-        assert_eq!((early.stopped, early.seconds_saved), (1, 12.0));
-        // Saved 12 s; trials of discarded ideas (2, 3 and 4) took 20 + 8 + 20.
-        assert_eq!(early.share_saved, Some(0.2));
-        let sample = early.false_stops.unwrap();
-        assert_eq!((sample.spared, sample.wrong), (1, 0));
-        let again = TrialRecord { ordinal: 2, would_stop: None, ..records.trials[12].clone() };
-        records.trials.push(again);
-        let sample = Account::of(&records, &[], &[]).early.unwrap().false_stops.unwrap();
-        assert_eq!((sample.spared, sample.wrong), (1, 1), "it was worth going on with");
-        records.trials.retain(|trial| trial.would_stop.is_none() && trial.experiment.number != 3);
-        assert_eq!(Account::of(&records, &[], &[]).early, None);
-    }
-
-    #[test]
-    fn tokens_that_were_left_are_worth_their_time() {
-        let mut trained = fixture::night().trials.remove(0).trained.unwrap();
-        (trained.budget, trained.tokens, trained.training_seconds) = (Budget::Tokens(1_000), 250, 10.0);
-        assert_eq!(left(&trained), 30.0);
-        trained.tokens = 0;
-        assert_eq!(left(&trained), 0.0);
     }
 
     #[test]

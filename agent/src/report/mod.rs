@@ -6,6 +6,7 @@
 
 mod account;
 mod curves;
+mod early_stops;
 mod experiment;
 mod files;
 #[cfg(test)]
@@ -21,7 +22,8 @@ use crate::records::{
 use crate::repo::RepoError;
 use crate::store::{Reader, StoreError};
 
-pub use account::{Account, ChampionStep, EarlyStops, Foretold, LeftOut, NoiseAccount};
+pub use account::{Account, ChampionStep, Foretold, LeftOut, NoiseAccount};
+pub use early_stops::EarlyStops;
 pub use experiment::{ExperimentAccount, TrialAccount};
 pub use files::write;
 pub use ledger::PartLooks;

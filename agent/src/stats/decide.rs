@@ -7,7 +7,7 @@
 
 use super::Run;
 use super::belief::Belief;
-use super::difference::{Difference, difference};
+use super::difference::{Difference, difference, document_error};
 use super::distributions::widening;
 use super::mixture::{Mixture, Seen};
 use super::noise::Noise;
@@ -103,7 +103,8 @@ impl<'a> Known<'a> {
 
     /// The difference from the champion's level, by each account of how the candidate's pairs scatter, errors widened for what is not
     /// known of the noise and by what the held-out documents leave open. Empty before champion and candidate have run.
-    fn seen(&self, candidate: &[Run], glimpse: Option<&Glimpse>, document_error: f64) -> Vec<Seen> {
+    fn seen(&self, candidate: &[Run], glimpse: Option<&Glimpse>) -> Vec<Seen> {
+        let document_error = document_error(candidate, self.reference.champion());
         let mut seen = self.level.as_ref().map(|level| level.difference(candidate, glimpse)).unwrap_or_default();
         for account in &mut seen {
             account.error = (account.error * self.widen).hypot(document_error);
@@ -113,12 +114,12 @@ impl<'a> Known<'a> {
 
     /// The same over all accounts. This is what [`Belief::learn`] learns from. `None` before champion and candidate have run.
     pub fn found(&self, candidate: &[Run], glimpse: Option<&Glimpse>) -> Option<(f64, f64)> {
-        Seen::overall(&self.seen(candidate, glimpse, 0.0))
+        Seen::overall(&self.seen(candidate, glimpse))
     }
 
     /// What is believed of each part of an experiment after its runs; of a fresh idea (`parts` empty) there is one.
     pub fn after(&self, parts: &[Mixture], candidate: &[Run], glimpse: Option<&Glimpse>) -> Vec<Mixture> {
-        self.each(parts, &self.seen(candidate, glimpse, 0.0))
+        self.each(parts, &self.seen(candidate, glimpse))
     }
 
     fn each(&self, parts: &[Mixture], seen: &[Seen]) -> Vec<Mixture> {
@@ -139,7 +140,7 @@ impl<'a> Known<'a> {
 
     fn weigh(&self, change: &Change, parts: &[Mixture], candidate: &[Run]) -> Option<Weighed> {
         let found = difference(candidate, self.reference.champion(), self.noise)?;
-        let seen = self.seen(candidate, None, found.document_error);
+        let seen = self.seen(candidate, None);
         if seen.is_empty() {
             return None;
         }
@@ -305,8 +306,8 @@ pub fn fresh_watch(known: &Known) -> Option<u32> {
     (level.expected(fresh).1 <= known.noise.pair_sd()).then_some(fresh)
 }
 
-/// Why a run of the champion under a seed that it had not had shows that the machine may have changed; `None`: it does not. By chance it
-/// does less than once in ten thousand times where runs are normal.
+/// Why a run of the champion under a seed that it had not had shows that the machine may have changed; `None`: it does not. Where the
+/// noise is known well and runs are normal, chance does so less than once in ten thousand times.
 pub fn unexpected(known: &Known, seed: u32, val_bpb: f64) -> Option<String> {
     let (expected, sd) = known.level.as_ref()?.expected(seed);
     let (difference, bound) = (val_bpb - expected, FAR_OFF * sd * known.widen);
@@ -329,7 +330,7 @@ pub fn hopeless(
     candidate: &[Run],
     glimpse: &Glimpse,
 ) -> Option<String> {
-    let seen = known.seen(candidate, Some(glimpse), 0.0);
+    let seen = known.seen(candidate, Some(glimpse));
     let (estimate, _) = Seen::overall(&seen)?;
     let after = known.prior(parts).after(&seen);
     let least = known.rules.least_effect_of(change.lines_added, change.lines_removed);

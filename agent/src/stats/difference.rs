@@ -147,14 +147,7 @@ pub fn difference(candidate: &[Run], champion: &[Run], noise: &Noise) -> Option<
     let seeds =
         told.iter().map(|(weight, found, variance)| weight * (variance + (found - estimate).powi(2))).sum::<f64>()
             / total;
-    // What is lost must not make a difference look surer.
-    let documents = match documents(candidate, champion, era) {
-        Documents::Both => document_variance(candidate, champion, era),
-        Documents::OneSided => {
-            document_variance_alone(candidate, era).or_else(|| document_variance_alone(champion, era))
-        }
-        Documents::Neither => None,
-    };
+    let documents = document_part(candidate, champion, era);
     let share = f64::from(paired) / f64::from(candidate_runs);
     let seed_degrees = share * noise.pair_degrees + (1.0 - share) * noise.run_degrees;
     let (document_part, document_degrees) = documents.unwrap_or((0.0, f64::INFINITY));
@@ -175,6 +168,27 @@ pub fn difference(candidate: &[Run], champion: &[Run], noise: &Noise) -> Option<
         champion_runs,
         paired,
     })
+}
+
+/// What the held-out text leaves open of a candidate's difference, bits per byte: [`Difference::document_error`] by itself. 0 where either
+/// has no run in the champion's newest era.
+pub(super) fn document_error(candidate: &[Run], champion: &[Run]) -> f64 {
+    let Some(era) = newest_era(champion) else { return 0.0 };
+    if by_seed(candidate, era).is_empty() || by_seed(champion, era).is_empty() {
+        return 0.0;
+    }
+    document_part(candidate, champion, era).map_or(0.0, |(variance, _)| variance.sqrt())
+}
+
+/// The variance that the held-out text leaves, with its degrees of freedom. What is lost must not make a difference look surer.
+fn document_part(candidate: &[Run], champion: &[Run], era: u32) -> Option<(f64, f64)> {
+    match documents(candidate, champion, era) {
+        Documents::Both => document_variance(candidate, champion, era),
+        Documents::OneSided => {
+            document_variance_alone(candidate, era).or_else(|| document_variance_alone(champion, era))
+        }
+        Documents::Neither => None,
+    }
 }
 
 /// Which of two sides have figures per document in an era.

@@ -54,7 +54,7 @@ pub struct Early {
 pub struct FalseStops {
     /// Trials that would have been stopped and were left to finish.
     pub spared: u32,
-    /// Those that then were worth going on with.
+    /// Those that were kept in the end.
     pub wrong: u32,
     /// 95 % interval of the share (Clopper and Pearson, 1934).
     pub interval: (f64, f64),
@@ -112,10 +112,10 @@ impl Early {
         ((z ^ (z >> 31)) >> 11) as f64 / ((1_u64 << 53) as f64) < rules.early_spare
     }
 
-    /// Counts a trial that would have been stopped and was left to finish; `worth_it`: its final difference was worth going on with.
-    pub fn count_spared(&mut self, worth_it: bool) {
+    /// Counts a trial that would have been stopped and was left to finish; `kept`: its experiment was kept in the end.
+    pub fn count_spared(&mut self, kept: bool) {
         self.spared += 1;
-        self.wrong += u32::from(worth_it);
+        self.wrong += u32::from(kept);
     }
 
     /// The measured share of wrong stops; `None` before any was measured.

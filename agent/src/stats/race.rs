@@ -11,7 +11,7 @@ use crate::flow::Decision;
 
 /// Name and version of the rule. Whoever changes what it decides, a default of [`Rules`] included, gives it another: figures that were
 /// decided under two rules are not one night's. "race/1" to "race/4" were given to rules that are no more.
-pub const RULE: &str = "race/5";
+pub const RULE: &str = "race/6";
 
 /// What the rule knows of a change besides its runs.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -111,9 +111,27 @@ mod tests {
     /// Fails when a default changes: then the rule is another, and wants another name.
     #[test]
     fn a_name_stands_for_one_set_of_defaults() {
-        let Rules { false_keep, least_effect, least_effect_per_line, margin, most_trials, champion_seeds, .. } =
-            Rules::default();
-        let decisive = (RULE, false_keep, least_effect, least_effect_per_line, margin, most_trials, champion_seeds);
-        assert_eq!(decisive, ("race/5", 0.2, 0.000_2, 0.000_005, 0.001, 8, 6));
+        // Every field by name: who adds one must say here whether it decides.
+        let Rules {
+            decision,
+            repair_rounds: _,
+            champion_seeds,
+            most_trials,
+            false_keep,
+            least_effect,
+            least_effect_per_line,
+            margin,
+            combine,
+            own_spread,
+            drift_every,
+            early_stop,
+            early_spare,
+            morning_pairs,
+            expected_run_sd,
+        } = Rules::default();
+        assert_eq!((RULE, decision), ("race/6", super::super::rules::Method::Race));
+        assert_eq!((false_keep, least_effect, least_effect_per_line, margin), (0.2, 0.000_2, 0.000_005, 0.001));
+        assert_eq!((champion_seeds, most_trials, drift_every, morning_pairs), (6, 8, 12, 6));
+        assert_eq!((combine, own_spread, early_stop, early_spare, expected_run_sd), (true, true, true, 0.1, 0.001_5));
     }
 }

@@ -270,6 +270,7 @@ impl Level {
         };
         let seen: Vec<Seen> = accounts.iter().map(|(_, seen)| *seen).collect();
         let (mean, variance) = prior.after(&seen).moments();
+        let believed = (mean, variance);
         // The normal prior of the effect that gives these moments by the most probable account.
         let told = 1.0 / (error * error).max(f64::MIN_POSITIVE);
         let precision = 1.0 / variance.max(f64::MIN_POSITIVE) - told;
@@ -287,6 +288,9 @@ impl Level {
             self.observe(point, true, ratio);
         }
         if kept {
+            // Accounts that disagree leave more open than the most probable one by itself.
+            self.mean[EFFECT] = believed.0;
+            self.covariance[EFFECT][EFFECT] = self.covariance[EFFECT][EFFECT].max(believed.1);
             self.mean[LEVEL] += self.mean[EFFECT];
             let effect = self.covariance[EFFECT];
             for (value, more) in self.covariance[LEVEL].iter_mut().zip(effect) {

@@ -142,8 +142,8 @@ fn early_words(early: &EarlyView) -> String {
     let sample = match early.wrong_interval {
         None => " None was left to finish as a sample, so how often such a stop is wrong is not known.".to_owned(),
         Some((low, high)) => format!(
-            " Of {} that looked as hopeless and {} left to finish as a sample, {} worth going on with after all (95 % interval of \
-             the share of wrong stops: {} to {}).",
+            " Of {} that looked as hopeless and {} left to finish as a sample, {} kept in the end (95 % interval of the share \
+             of wrong stops: {} to {}).",
             early.spared,
             if early.spared == 1 { "was" } else { "were" },
             match early.wrong {
@@ -278,7 +278,7 @@ mod tests {
         assert_eq!(
             early_words(&view),
             "12 trials were stopped early as hopeless, which saved 13 min of training, 31 % of what trials of discarded ideas would \
-             have taken. Of 2 that looked as hopeless and were left to finish as a sample, none was worth going on with after all \
+             have taken. Of 2 that looked as hopeless and were left to finish as a sample, none was kept in the end \
              (95 % interval of the share of wrong stops: 0 % to 84 %)."
         );
         let unknown = early_words(&EarlyView { stopped: 1, wrong_interval: None, share_saved: None, ..view });

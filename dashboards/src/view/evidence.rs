@@ -50,7 +50,7 @@ pub struct EarlyView {
     pub share_saved: Option<f64>,
     /// Hopeless trials that were left to finish as a sample.
     pub spared: u32,
-    /// Those of them that were worth going on with after all.
+    /// Those of them that were kept in the end.
     pub wrong: u32,
     /// 95 % interval of the share of wrong stops.
     pub wrong_interval: Option<(f64, f64)>,

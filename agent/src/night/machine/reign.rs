@@ -14,7 +14,8 @@ use crate::stats::race::SEARCH_SEEDS;
 const FAILURES_BEFORE_GIVING_UP: u32 = 2;
 
 /// A repetition is off when it differs by more than so many standard deviations of a paired difference. Two runs of one commit
-/// under one seed differ by less than those of two commits, so this is seen by chance less than once in ten thousand times.
+/// under one seed differ by less than those of two commits, so normal runs show this by chance less than once in ten thousand times where
+/// the noise is known well, and somewhat oftener while it is not: a repetition too many is all that it costs then.
 const FAR_OFF: f64 = 4.0;
 
 /// A repetition is off when it did fewer steps than this share of the first, or the first fewer than this share of it. Under a

@@ -37,7 +37,7 @@ pub struct Unsettled {
 /// How a trial of this night came out.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Came {
-    /// Verified. The documents may be left empty for experiments that are settled and not the champion.
+    /// Verified. After the claim the documents of the morning's trials may be left empty.
     Verified(Measured),
     /// Trained to the end, and executable and checkpoint are there to evaluate it.
     Waits,

@@ -182,3 +182,28 @@ fn a_large_gain_needs_few_pairs_and_a_small_one_all() {
         assert_eq!(morning_pairs(&rules, &noise(0.0), expected), pairs, "{expected}");
     }
 }
+
+/// A near miss that was lucky with the text must not be taken for sure when it is tried again.
+#[test]
+fn what_the_text_leaves_open_is_open_in_all_that_is_remembered() {
+    let (rules, noise) = (Rules::default(), noise(0.9));
+    let belief = Belief::new(&rules);
+    let documents = |nats: [f64; 4]| -> std::sync::Arc<[crate::flow::DocumentLoss]> {
+        nats.iter().map(|&nats| crate::flow::DocumentLoss { nats, bytes: 100 }).collect()
+    };
+    let even = documents([70.0; 4]);
+    let mut reference = Reference::new();
+    (0..6).for_each(|seed| reference.champion_ran(Run { documents: even.clone(), ..run(seed, 1.0) }));
+    let known = Known::new(&rules, &belief, &noise, &reference);
+    let candidate = |documents: &std::sync::Arc<[crate::flow::DocumentLoss]>| {
+        vec![Run { documents: documents.clone(), ..run(0, 0.997) }]
+    };
+    let (alike, lucky) = (candidate(&documents([69.8; 4])), candidate(&documents([67.2, 70.6, 70.8, 70.6])));
+    let error = |runs: &[Run]| known.found(runs, None).unwrap().1;
+    let spread = |runs: &[Run]| known.after(&[], runs, None)[0].moments().1.sqrt();
+    assert!(error(&lucky) > 2.0 * error(&alike), "{} {}", error(&lucky), error(&alike));
+    assert!(spread(&lucky) > 1.5 * spread(&alike), "{} {}", spread(&lucky), spread(&alike));
+    // A trial that was stopped has no figures per document: nobody is called lopsided for that.
+    let glimpse = Glimpse { seed: 0, val_bpb: 1.02, error: 0.001, era: 0 };
+    assert!(hopeless(&known, &Change::default(), &[], &[], &glimpse).is_some());
+}
