@@ -152,6 +152,15 @@ pub(crate) fn signed(value: Option<f64>) -> String {
     }
 }
 
+/// An interval's bounds, as [`signed`]; one that is nothing beside the other is none: `−0.1371 to 0.0000`.
+pub(crate) fn interval((low, high): (f64, f64)) -> String {
+    let bound = |own: f64, other: f64| match own.abs() < 5e-5 && own != 0.0 && other.abs() >= 5e-5 {
+        true => minus(format!("{own:.4}")),
+        false => signed(Some(own)),
+    };
+    format!("{} to {}", bound(low, high), bound(high, low))
+}
+
 /// A standard error behind its metric, `± 2e−6`; nothing where there is none, or where it is nothing beside four decimals: to
 /// take a logarithm in two ways alone makes some 1e-8.
 pub(crate) fn plus_minus(error: Option<f64>) -> String {
@@ -227,6 +236,19 @@ mod tests {
         assert_eq!(durations, ["0 s", "42 s", "13 min", "7 h 05 min", "–", "–"]);
         assert_eq!([0, 1_500, 1 << 30].map(bytes), ["0 B", "1.5 KiB", "1.0 GiB"]);
         assert_eq!((counted(1, "trial"), counted(0, "trial")), ("1 trial".into(), "0 trials".into()));
+    }
+
+    #[test]
+    fn a_bound_that_is_nothing_beside_the_other_is_no_power_of_ten() {
+        for (bounds, told) in [
+            ((-0.1371, -7e-10), "−0.1371 to 0.0000"),
+            ((-0.002, 0.00001), "−0.0020 to 0.0000"),
+            ((-0.00002, 0.00001), "−2e−5 to +1e−5"),
+            ((-0.0502, -0.0208), "−0.0502 to −0.0208"),
+            ((0.0, 0.01), "0.0000 to +0.0100"),
+        ] {
+            assert_eq!(interval(bounds), told);
+        }
     }
 
     #[test]

@@ -28,9 +28,7 @@ pub(super) fn article(night: &NightView, experiment: &ExperimentView, pictures: 
                 dt { "effect" }
                 dd {
                     strong { (signed(experiment.difference)) }
-                    @if let Some((low, high)) = experiment.interval {
-                        " (95 % interval " (signed(Some(low))) " to " (signed(Some(high))) ")"
-                    }
+                    @if let Some(bounds) = experiment.interval { " (95 % interval " (text::interval(bounds)) ")" }
                     " against " (against) ", predicted " (signed(experiment.predicted_effect))
                     @if let Some(confidence) = experiment.confidence { " with a confidence of " (percent(confidence)) }
                     "; " (clean(&night.metric)) " " (metric(experiment.val_bpb))
@@ -41,8 +39,7 @@ pub(super) fn article(night: &NightView, experiment: &ExperimentView, pictures: 
                     dt { "to expect" }
                     dd {
                         strong { (signed(Some(evidence.expected))) }
-                        " when measured again (95 % interval " (signed(Some(evidence.expected_interval.0))) " to "
-                        (signed(Some(evidence.expected_interval.1))) "): what is kept was picked for looking good, and this is \
+                        " when measured again (95 % interval " (text::interval(evidence.expected_interval)) "): what is kept was picked for looking good, and this is \
                          corrected for it. An improvement with " (percent(evidence.probability)) "; worth having from "
                         (signed(Some(-evidence.least_effect))) " on."
                     }
