@@ -16,6 +16,7 @@ pub mod flow;
 pub mod hash;
 pub mod layout;
 pub mod llm;
+pub mod mcp;
 pub mod night;
 pub mod prepare;
 pub mod propose;

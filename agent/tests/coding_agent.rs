@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use nocturne::campaign::CodingAgent;
 use nocturne::edit::{CANDIDATE_FILES, Policy};
-use nocturne::flow::{Brief, BuildFailure, CommitId, Proposal, SourceFile};
+use nocturne::flow::{Brief, BuildFailure, CommitId, Details, Proposal, SourceFile, Wish};
 use nocturne::propose::{AgentDesk, Agents, Failure, Proposer};
 use nocturne::run::Launcher;
 use tempfile::TempDir;
@@ -51,7 +51,7 @@ fn brief(turn: u64) -> Brief {
         stagnation: 0,
         turn,
         proposer_seed: 1,
-        details: Default::default(),
+        details: Details::default(),
     }
 }
 
@@ -235,6 +235,19 @@ fn a_turn_on_record_is_not_worked_again() {
     });
     assert!(proposals.iter().all(|proposal| proposal.edits == proposals[0].edits));
     assert_eq!(std::fs::read_to_string(count).unwrap().lines().count(), 3);
+}
+
+#[test]
+fn what_the_person_asked_for_keeps_its_name_in_the_queue() {
+    let bench = Arc::new(Bench::new());
+    let theirs = Arc::clone(&bench);
+    let script = format!("grep -q '^| try a higher rate' NOCTURNE_BRIEF.md || exit 6; {GOOD}{LINES}");
+    let proposal = asked(move || {
+        let mut brief = brief(1);
+        brief.details.asked = Some(Wish { id: 7, words: "try a higher rate".to_owned() });
+        theirs.agents(vec![scripted(&script)]).propose(&brief).unwrap()
+    });
+    assert_eq!(proposal.unwrap_or_else(|| panic!("{}", bench.told())).key, "queue-7");
 }
 
 #[test]

@@ -16,7 +16,7 @@ pub mod window;
 
 pub(crate) use champion::fenced;
 pub use rules::answer_format;
-pub use sections::{SYSTEM, sections};
+pub use sections::{SYSTEM, facts, sections};
 
 #[cfg(test)]
 mod tests;

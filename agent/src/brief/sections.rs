@@ -37,8 +37,14 @@ pub(super) fn piece(text: String, per_token: f64) -> Piece {
 /// All sections for proposers, the form of the answer aside. `window`: the tokens that all of them may have, by estimate, which decides
 /// whether files are shown whole.
 pub fn sections(brief: &Brief, window: u64) -> Vec<Section> {
+    let mut sections = facts(brief);
+    sections.insert(2, champion::files(&brief.champion_files, window));
+    sections
+}
+
+/// The same without the champion's files, for those who have them beside the brief.
+pub fn facts(brief: &Brief) -> Vec<Section> {
     let mut sections = vec![task(brief), goal(brief)];
-    sections.push(champion::files(&brief.champion_files, window));
     sections.extend(champion::run(brief));
     sections.extend(history::table(brief));
     sections.extend(history::edits(brief));

@@ -193,6 +193,13 @@ pub(super) struct ReplayArgs {
     pub(super) json: bool,
 }
 
+/// Options of `nocturne mcp`.
+#[derive(Debug, Clone, Args)]
+pub(super) struct McpArgs {
+    /// The campaign's folder, for example experiments/quickstart; with its whole path, the command can be run anywhere
+    pub(super) campaign: PathBuf,
+}
+
 /// Options of `nocturne sample`.
 #[derive(Debug, Clone, Args)]
 pub(super) struct SampleArgs {

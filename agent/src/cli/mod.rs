@@ -10,6 +10,7 @@ mod data;
 mod environment;
 mod fault;
 mod history;
+mod mcp;
 mod night;
 mod output;
 mod queue;
@@ -26,8 +27,9 @@ use clap::{Parser, Subcommand};
 pub use fault::Fault;
 
 use args::{
-    AttemptArgs, ConfineArgs, ListArgs, NewArgs, NightArgs, NoiseArgs, PrepareArgs, QueueAddArgs, QueueListArgs,
-    QueueMoveArgs, QueueRemoveArgs, ReadArgs, ReplayArgs, ReportArgs, SampleArgs, SetupArgs, ShowArgs, SuperviseArgs,
+    AttemptArgs, ConfineArgs, ListArgs, McpArgs, NewArgs, NightArgs, NoiseArgs, PrepareArgs, QueueAddArgs,
+    QueueListArgs, QueueMoveArgs, QueueRemoveArgs, ReadArgs, ReplayArgs, ReportArgs, SampleArgs, SetupArgs, ShowArgs,
+    SuperviseArgs,
 };
 
 use crate::campaign::{self, CampaignError};
@@ -74,6 +76,11 @@ enum Command {
     Replay(ReplayArgs),
     /// Continue a text with a trained model
     Sample(SampleArgs),
+    /// Offer a campaign to a coding agent: tools of the Model Context Protocol on standard input and output
+    ///
+    /// An agent that is connected reads, checks edits and puts entries into the queue (see `queue`); it changes nothing else. Register
+    /// `nocturne mcp experiments/<campaign>`, run in the repository, as a server of its configuration.
+    Mcp(McpArgs),
     /// Measure the machine and the campaign outside nights
     #[command(subcommand)]
     Bench(BenchCommand),
@@ -179,6 +186,7 @@ async fn run(command: Command) -> Result<(), Fault> {
         Command::Replay(args) => history::replay(args).await,
         Command::Sample(args) => sample::sample(args).await,
         Command::Rebuild(args) => history::rebuild(args).await,
+        Command::Mcp(args) => mcp::mcp(args).await,
         Command::Bench(BenchCommand::Noise(args)) => bench::noise(args).await,
         Command::Supervise(_) | Command::Confine(_) | Command::Attempt(_) => Ok(()),
     }

@@ -17,10 +17,12 @@ use super::agent::record::{Record, Records};
 use super::agent::words::{self, Mend, PROMPT};
 use super::agent::workplace::Workplace;
 use super::{Failure, ProposeError, Proposer};
+use crate::brief::window::TooSmall;
 use crate::campaign::CodingAgent;
 use crate::edit::{Policy, apply};
 use crate::flow::{Brief, CommitId, Proposal, SourceFile};
 use crate::hash::sha256;
+use crate::records::QueueEntry;
 use crate::run::{Launcher, StopSignal};
 
 /// Turns in a row that come to nothing, after which an agent is not asked again in this night.
@@ -156,6 +158,11 @@ impl Agents {
         }
     }
 
+    /// The brief, if it could be written.
+    fn told(&self, agent: &str, brief: Result<String, TooSmall>) -> Option<String> {
+        brief.map_err(|error| (self.desk.tell)(format!("the coding agent {agent} is not asked: {error}"))).ok()
+    }
+
     fn lose(&mut self, name: &str, lost: Lost) {
         let why = match lost {
             Lost::Stopped => return,
@@ -242,11 +249,22 @@ impl Proposer for Agents {
         AGENTS
     }
 
+    fn reads(&self) -> bool {
+        self.agents.iter().any(|agent| !self.is_left_alone(&agent.name))
+    }
+
+    fn owes(&self, brief: &Brief) -> bool {
+        Records::in_folder(&self.desk.records).has(brief.turn)
+    }
+
     fn propose(&mut self, brief: &Brief) -> Result<Option<Proposal>, ProposeError> {
         let Some(agent) = self.of_turn(brief.turn).cloned() else { return Ok(None) };
-        let text = words::brief(brief, agent.minutes, None);
+        let Some(text) = self.told(&agent.name, words::brief(brief, agent.minutes, None)) else { return Ok(None) };
         let files = &brief.champion_files;
-        Ok(self.turn(&Task { brief, agent: &agent, files, text, attempts: MOST_ATTEMPTS }))
+        let made = self.turn(&Task { brief, agent: &agent, files, text, attempts: MOST_ATTEMPTS });
+        // What the person asked for in words is theirs, under the name by which their queue knows it.
+        let asked = brief.details.asked.as_ref().map(|wish| QueueEntry::key(wish.id));
+        Ok(made.map(|made| Proposal { key: asked.unwrap_or(made.key.clone()), ..made }))
     }
 
     fn repair(
@@ -260,7 +278,9 @@ impl Proposer for Agents {
         let Some(agent) = agent.filter(|agent| !self.is_left_alone(&agent.name)) else { return Ok(None) };
         let applied = apply(&brief.champion_files, &proposal.edits).ok();
         let mend = Mend { proposal, failure, applied: applied.is_some() };
-        let text = words::brief(brief, agent.minutes, Some(&mend));
+        let Some(text) = self.told(&agent.name, words::brief(brief, agent.minutes, Some(&mend))) else {
+            return Ok(None);
+        };
         let files = applied.as_deref().unwrap_or(&brief.champion_files);
         let repaired = self.turn(&Task { brief, agent: &agent, files, text, attempts: 1 });
         // It stays the same idea, under the name that it has.

@@ -27,6 +27,7 @@ mod tried;
 mod tuner;
 
 pub use ablation::{AblationError, LEAVE_ONE_OUT, ablation, ablations_of_parts};
+pub(crate) use agent::words::facts as agent_facts;
 pub use combine::{Combine, tried_again};
 pub use command::{AgentDesk, Agents};
 pub use identical::Identical;

@@ -170,7 +170,9 @@ impl QueueEntry {
 
     /// The entry's patch as a proposal, its edits having been fitted to the champion's files.
     pub fn proposal(&self, edits: Vec<Edit>) -> Proposal {
-        let line = self.words.split_whitespace().collect::<Vec<_>>().join(" ");
+        // What comes first, up to an empty line, says what; the rest says why.
+        let first = self.words.trim_start().split("\n\n").next().unwrap_or_default();
+        let line = first.split_whitespace().collect::<Vec<_>>().join(" ");
         let mut title: String = line.chars().take(MOST_TITLE).collect();
         if line.chars().count() > MOST_TITLE {
             title.pop();
@@ -217,6 +219,7 @@ mod tests {
             settled_at: None,
         };
         assert_eq!(entry("try a longer\n warm-down").proposal(Vec::new()).title, "try a longer warm-down");
+        assert_eq!(entry("Warm down\n\nIt may help.").proposal(Vec::new()).title, "Warm down");
         let long = entry(&"é".repeat(73)).proposal(Vec::new());
         assert_eq!(long.title, "é".repeat(71) + "…");
         assert_eq!((long.key.as_str(), long.author.proposer.as_str()), ("queue-3", "person"));

@@ -42,6 +42,11 @@ impl Records {
         self.folder.join(turn.to_string())
     }
 
+    /// Whether there is a record of a turn.
+    pub(in crate::propose) fn has(&self, turn: u64) -> bool {
+        self.place(turn).exists()
+    }
+
     /// What is on record of a turn for this agent and brief.
     ///
     /// # Errors

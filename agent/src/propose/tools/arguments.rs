@@ -9,13 +9,13 @@ use crate::llm::Tool;
 const MOST_BYTES: usize = 512 * 1024;
 
 /// Arguments of one call, by the names that its tool knows.
-pub(super) struct Arguments<'a> {
+pub(crate) struct Arguments<'a> {
     values: Vec<(&'a str, &'a Value)>,
 }
 
 impl<'a> Arguments<'a> {
     /// Takes them apart; nothing at all stands for no arguments.
-    pub(super) fn of(tool: &Tool, arguments: &'a Value) -> Result<Self, String> {
+    pub(crate) fn of(tool: &Tool, arguments: &'a Value) -> Result<Self, String> {
         let object = match arguments {
             Value::Null => return Ok(Self { values: Vec::new() }),
             Value::Object(object) => object,
@@ -46,7 +46,7 @@ impl<'a> Arguments<'a> {
     }
 
     /// A text, if it is there.
-    pub(super) fn text(&self, name: &str) -> Result<Option<&'a str>, String> {
+    pub(crate) fn text(&self, name: &str) -> Result<Option<&'a str>, String> {
         match self.value(name) {
             None => Ok(None),
             Some(Value::String(text)) if text.len() <= MOST_BYTES => Ok(Some(text)),
@@ -58,20 +58,34 @@ impl<'a> Arguments<'a> {
     }
 
     /// A text that must be there.
-    pub(super) fn need_text(&self, name: &str) -> Result<&'a str, String> {
+    pub(crate) fn need_text(&self, name: &str) -> Result<&'a str, String> {
         self.text(name)?.ok_or_else(|| format!("`{name}` is missing"))
     }
 
     /// A number or a text that stands for one thing, such as an experiment, as text.
-    pub(super) fn need_name(&self, name: &str) -> Result<String, String> {
+    pub(crate) fn need_name(&self, name: &str) -> Result<String, String> {
         match self.value(name) {
             Some(Value::Number(number)) => Ok(number.to_string()),
             _ => self.need_text(name).map(|text| text.trim().to_owned()),
         }
     }
 
+    /// A number, if it is there.
+    pub(crate) fn number(&self, name: &str) -> Result<Option<f64>, String> {
+        let Some(value) = self.value(name) else { return Ok(None) };
+        let number = match value {
+            Value::Number(number) => number.as_f64(),
+            Value::String(text) => text.trim().parse().ok(),
+            _ => None,
+        };
+        match number.filter(|number: &f64| number.is_finite()) {
+            Some(number) => Ok(Some(number)),
+            None => Err(format!("`{name}` must be a number, not {}", shown(value))),
+        }
+    }
+
     /// A whole number from 1 to `most`, if it is there; one that is larger counts as `most`.
-    pub(super) fn count(&self, name: &str, most: usize) -> Result<Option<usize>, String> {
+    pub(crate) fn count(&self, name: &str, most: usize) -> Result<Option<usize>, String> {
         let Some(value) = self.value(name) else { return Ok(None) };
         let number = match value {
             Value::Number(number) => {

@@ -22,7 +22,7 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 use crate::llm::Tool;
-use arguments::Arguments;
+pub(crate) use arguments::Arguments;
 
 pub use calculate::calculate;
 pub(crate) use check::seen_before;
@@ -110,7 +110,7 @@ fn bounded(text: String) -> String {
 }
 
 /// One tool; `properties` names each argument with its type and meaning.
-fn tool(name: &str, description: &str, properties: &[(&str, &str, &str)], required: &[&str]) -> Tool {
+pub(crate) fn tool(name: &str, description: &str, properties: &[(&str, &str, &str)], required: &[&str]) -> Tool {
     let properties: serde_json::Map<String, Value> = properties
         .iter()
         .map(|(name, kind, meaning)| ((*name).to_owned(), json!({ "type": kind, "description": meaning })))

@@ -1,0 +1,40 @@
+//! The curves of an experiment and its champion's, out of a night's files.
+
+use crate::flow::ExperimentId;
+use crate::layout::Layout;
+use crate::propose::tools::Curves;
+use crate::records::TrialRecord;
+use crate::report::NightRecords;
+use crate::run::Curve;
+use crate::store::Reader;
+
+/// The training loss of an experiment's last trial, and its champion's under the same seed.
+///
+/// # Errors
+/// What is missing, for whoever asked.
+pub async fn curves(reader: &Reader, layout: &Layout, id: &ExperimentId) -> Result<Curves, String> {
+    let records = NightRecords::read(reader, &id.night).await.map_err(|error| error.to_string())?;
+    let experiment = records.experiments.iter().find(|experiment| experiment.id == *id);
+    let experiment = experiment.ok_or_else(|| format!("there is no experiment {id}"))?;
+    let Some(own) = records.trial(id.number) else { return Ok(Curves::default()) };
+    let parent = experiment.candidate.as_ref().map(|candidate| &candidate.parent);
+    let champion = records.experiments.iter().find(|other| {
+        other.id != *id && other.candidate.as_ref().is_some_and(|candidate| Some(&candidate.commit) == parent)
+    });
+    let pair = champion.and_then(|champion| {
+        let runs = records.runs(champion.id.number).into_iter();
+        runs.rev().find(|run| (run.seed, run.era) == (own.seed, own.era))
+    });
+    Ok(Curves {
+        own: read(layout, own)?,
+        champion: pair.map(|pair| read(layout, pair)).transpose()?.unwrap_or_default(),
+    })
+}
+
+fn read(layout: &Layout, trial: &TrialRecord) -> Result<Vec<(f64, f64)>, String> {
+    match Curve::read(&layout.curve(&trial.experiment, trial.ordinal), trial.budget) {
+        Ok(curve) => Ok(curve.points()),
+        Err(error) if error.is_not_found() => Ok(Vec::new()),
+        Err(error) => Err(error.to_string()),
+    }
+}
