@@ -22,5 +22,5 @@ pub use plots::losses::losses;
 pub use plots::progress::progress;
 pub use view::{
     CalibrationView, ClaimView, CurveAxis, CurvePoint, CurveView, EarlyView, EvidenceView, ExperimentView, LeftOutView,
-    LooksView, NightView, NoiseView, TrialView, Verdict, VerificationView,
+    LooksView, ModelView, NightView, NoiseView, TrialView, Verdict, VerificationView,
 };

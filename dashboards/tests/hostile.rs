@@ -160,6 +160,9 @@ fn no_text_becomes_markup() {
     for calibration in &mut night.calibration {
         calibration.proposer = nasty();
     }
+    for model in &mut night.models {
+        (model.model, model.failed) = (nasty(), vec![(nasty(), 3)]);
+    }
     for curve in &mut curves {
         curve.label = nasty();
         curve.verdict = curve.verdict.map(|_| Verdict::Kept);

@@ -173,12 +173,12 @@ pub(super) struct QueueMoveArgs {
     pub(super) json: bool,
 }
 
-/// Options of `nocturne report`.
+/// Options of `nocturne report` and `nocturne models`.
 #[derive(Debug, Clone, Args)]
 pub(super) struct ReportArgs {
     /// A night; the last one if left out
     pub(super) night: Option<String>,
-    /// Print JSON: the files written
+    /// Print JSON
     #[arg(long)]
     pub(super) json: bool,
 }

@@ -11,6 +11,7 @@ mod environment;
 mod fault;
 mod history;
 mod mcp;
+mod models;
 mod night;
 mod output;
 mod queue;
@@ -70,6 +71,8 @@ enum Command {
     /// Your own ideas for the night, also while one runs
     #[command(subcommand)]
     Queue(QueueCommand),
+    /// How far the answers of each language model and coding agent got in a night, and what they cost
+    Models(ReportArgs),
     /// Write a night's plots, page and results.tsv
     Report(ReportArgs),
     /// Build an experiment's commit again and train it again under the same seed
@@ -182,6 +185,7 @@ async fn run(command: Command) -> Result<(), Fault> {
         Command::Queue(QueueCommand::List(args)) => queue::list(args).await,
         Command::Queue(QueueCommand::Remove(args)) => queue::remove(args).await,
         Command::Queue(QueueCommand::Move(args)) => queue::shift(args).await,
+        Command::Models(args) => models::models(args).await,
         Command::Report(args) => history::report(args).await,
         Command::Replay(args) => history::replay(args).await,
         Command::Sample(args) => sample::sample(args).await,

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::models::models_text;
 use crate::flow::{Evidence, Purpose};
 use crate::records::ExperimentRecord;
 use crate::report::{Account, ExperimentAccount, Foretold, TrialAccount};
@@ -203,6 +204,10 @@ pub(super) fn night_text(account: &Account) -> String {
             ),
         };
         sections.push(text);
+    }
+    if !account.models.is_empty() {
+        let text = models_text(&account.models);
+        sections.push(format!("Language models and coding agents:\n{}", text.trim_end()));
     }
     if account.foretold.iter().any(|one| one.predicted.is_some() || one.confidence.is_some()) {
         let lines = account.calibration.iter().map(|of| format!("\n  {}", clean(&of.words)));

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::experiment::leaves_one_out;
-use super::{EarlyStops, NightRecords, PartLooks, ReportError, ledger};
+use super::{EarlyStops, ModelAccount, NightRecords, PartLooks, ReportError, ledger, models};
 use crate::campaign::{Campaign, CampaignName};
 use crate::flow::{CommitId, NightId, Purpose};
 use crate::propose::ablation::WITHOUT;
@@ -41,6 +41,8 @@ pub struct Account {
     pub calibration: Vec<Calibration>,
     /// What was predicted of each settled experiment, beside what was found.
     pub foretold: Vec<Foretold>,
+    /// How far the answers of language models and coding agents got, and what they cost.
+    pub models: Vec<ModelAccount>,
 }
 
 /// What was predicted of an experiment before it was tested, and found. Effects are in bits per byte, negative is better.
@@ -156,6 +158,7 @@ impl Account {
             early: EarlyStops::of(records),
             calibration: calibration(&predictions(records)),
             foretold: records.experiments.iter().filter_map(|experiment| foretold(records, experiment)).collect(),
+            models: models::models(records),
         }
     }
 }

@@ -45,6 +45,7 @@ pub fn empty() -> NightRecords {
         champions: Vec::new(),
         claim: None,
         withdrawal: None,
+        calls: Vec::new(),
         concluded: Vec::new(),
         faults: Vec::new(),
     }

@@ -12,12 +12,14 @@ mod files;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod ledger;
+mod models;
 mod view;
 
 use crate::files::FileError;
 use crate::flow::{CommitId, ExperimentId, NightId, Purpose};
 use crate::records::{
-    ChampionMove, ClaimRecord, EventRecord, ExperimentRecord, Level, NightRecord, TrialRecord, WithdrawalRecord,
+    ChampionMove, ClaimRecord, EventRecord, ExchangeFacts, ExperimentRecord, Level, NightRecord, TrialRecord,
+    WithdrawalRecord,
 };
 use crate::repo::RepoError;
 use crate::store::{Reader, StoreError};
@@ -27,6 +29,7 @@ pub use early_stops::EarlyStops;
 pub use experiment::{ExperimentAccount, TrialAccount};
 pub use files::write;
 pub use ledger::PartLooks;
+pub use models::ModelAccount;
 
 /// Why a report could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +69,8 @@ pub struct NightRecords {
     pub claim: Option<ClaimRecord>,
     /// What had to be taken back of what was kept and claimed.
     pub withdrawal: Option<WithdrawalRecord>,
+    /// Calls of language models, in order.
+    pub calls: Vec<ExchangeFacts>,
     /// What was concluded after trials that settled nothing, by experiment, in order.
     pub concluded: Vec<(u32, String)>,
     /// Warnings and errors, one line each.
@@ -87,6 +92,7 @@ impl NightRecords {
             champions: reader.champion_moves(id).await?,
             claim: reader.claim(id).await?,
             withdrawal: reader.withdrawal(id).await?,
+            calls: reader.exchange_facts(id).await?,
             concluded: events.iter().filter_map(concluded).collect(),
             faults: events
                 .into_iter()

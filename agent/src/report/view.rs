@@ -1,11 +1,11 @@
 //! View models for `dashboards` from a night's records. Pure.
 
 use dashboards::{
-    CalibrationView, ClaimView, EarlyView, EvidenceView, ExperimentView, LeftOutView, LooksView, NightView, NoiseView,
-    TrialView, VerificationView,
+    CalibrationView, ClaimView, EarlyView, EvidenceView, ExperimentView, LeftOutView, LooksView, ModelView, NightView,
+    NoiseView, TrialView, VerificationView,
 };
 
-use super::{Account, EarlyStops, NightRecords, NoiseAccount, TrialAccount, seconds_between};
+use super::{Account, EarlyStops, ModelAccount, NightRecords, NoiseAccount, TrialAccount, seconds_between};
 use crate::flow::{Evidence, Purpose, Trained, TrialEnd, Verdict};
 use crate::records::{Evaluation, ExperimentRecord, TrialRecord};
 
@@ -87,6 +87,7 @@ impl NightRecords {
                     brier: of.brier,
                 })
                 .collect(),
+            models: account.models.iter().map(model).collect(),
             verification: self.verification(),
             faults: self.faults.clone(),
             warnings: self.warnings(),
@@ -241,6 +242,23 @@ fn trial_view(trial: &TrialAccount) -> TrialView {
         val_bpb: trial.val_bpb,
         paired_with: trial.paired_with,
         difference: trial.difference,
+    }
+}
+
+fn model(of: &ModelAccount) -> ModelView {
+    ModelView {
+        model: of.model.clone(),
+        calls: of.calls,
+        failed: of.failed.iter().map(|(kind, count)| ((*kind).to_owned(), *count)).collect(),
+        answers: of.answers,
+        parsed: of.parsed,
+        applied: of.applied,
+        compiled: of.compiled,
+        ran: of.ran,
+        kept: of.kept,
+        tokens: of.tokens,
+        dollars: of.dollars,
+        dollars_per_thousandth: of.dollars_per_thousandth,
     }
 }
 

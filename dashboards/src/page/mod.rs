@@ -5,6 +5,7 @@
 
 mod article;
 mod found;
+mod models;
 mod table;
 
 use std::collections::BTreeMap;
@@ -84,6 +85,7 @@ pub fn page(night: &NightView, pictures: &NightPictures) -> String {
                     }
                     (found::looks(night))
                     (found::calibration(night))
+                    (models::models(night))
                     h2 { "All experiments" }
                     (table::table(night, &experiments))
                     @if others.iter().any(|e| pictures.experiments.contains_key(&e.number)) {

@@ -107,6 +107,35 @@ pub struct CalibrationView {
     pub brier: Option<f64>,
 }
 
+/// How far the answers of one language model or coding agent got, and what they cost.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct ModelView {
+    /// Which.
+    pub model: String,
+    /// Tries over the network; 0 where nobody counts them.
+    pub calls: u64,
+    /// Calls that no answer came of, by the reason.
+    pub failed: Vec<(String, u32)>,
+    /// Answers.
+    pub answers: u32,
+    /// Of these, the ones that can be read.
+    pub parsed: u32,
+    /// Edits that fitted and were allowed.
+    pub applied: u32,
+    /// Edits that compiled.
+    pub compiled: u32,
+    /// Experiments of which a trial ran.
+    pub ran: u32,
+    /// Experiments that were kept and stand.
+    pub kept: u32,
+    /// Tokens of requests and answers.
+    pub tokens: u64,
+    /// US dollars.
+    pub dollars: f64,
+    /// US dollars for a thousandth of the metric gained; `None` where nothing was gained.
+    pub dollars_per_thousandth: Option<f64>,
+}
+
 /// What a decision rests on.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct EvidenceView {

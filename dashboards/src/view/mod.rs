@@ -11,7 +11,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-pub use evidence::{CalibrationView, ClaimView, EarlyView, EvidenceView, LeftOutView, LooksView, NoiseView, TrialView};
+pub use evidence::{
+    CalibrationView, ClaimView, EarlyView, EvidenceView, LeftOutView, LooksView, ModelView, NoiseView, TrialView,
+};
 
 /// How an experiment ended; the same words as in the database and in notes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -110,6 +112,9 @@ pub struct NightView {
     pub looks: Vec<LooksView>,
     /// How good each proposer was at predicting.
     pub calibration: Vec<CalibrationView>,
+    /// How far the answers of language models and coding agents got.
+    #[serde(default)]
+    pub models: Vec<ModelView>,
     /// How the figures were verified.
     pub verification: VerificationView,
     /// Faults of the machine during the night, one line each.

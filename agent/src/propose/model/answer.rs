@@ -154,6 +154,14 @@ pub fn read(text: &str) -> Result<Idea, AnswerError> {
     })
 }
 
+/// Whether an answer can be read: as a whole idea or, where one is being mended, as blocks alone. For counting answers afterwards.
+pub fn is_readable(text: &str, mends: bool) -> bool {
+    if !mends || has_title(text) {
+        return read(text).is_ok();
+    }
+    blocks::parse(behind_thought(text)).is_ok_and(|edits| habits::complaints(&edits).is_empty())
+}
+
 /// The text without a byte order mark and the thought that it begins with. A thought that does not end is all there is: drafts of
 /// blocks in it are no answer.
 pub(super) fn behind_thought(text: &str) -> &str {
