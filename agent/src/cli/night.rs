@@ -26,6 +26,7 @@ pub(super) async fn night(args: NightArgs) -> Result<(), Fault> {
         until: args.until,
         experiments: args.experiments,
         proposers: args.proposer.clone(),
+        replay: args.replay.clone(),
     };
     let mut ask = ask_to_resume;
     let cut_off = match (args.resume, args.fresh) {

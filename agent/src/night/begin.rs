@@ -31,7 +31,7 @@ pub(super) async fn new_night(
     wishes: &Wishes,
     start_commit: CommitId,
     machine: BTreeMap<String, String>,
-    asked_at: &jiff::Zoned,
+    (asked_at, proposer_seed): (&jiff::Zoned, Option<u64>),
 ) -> Result<NightRecord, OpenError> {
     let lots = Seeds::draw(SEEDS).map_err(|error| OpenError::Lots(error.to_string()))?;
     let now = jiff::Zoned::now();
@@ -64,7 +64,7 @@ pub(super) async fn new_night(
             campaign.night.experiments
         }),
         seeds: lots.training().to_vec(),
-        proposer_seed: lots.proposer(),
+        proposer_seed: proposer_seed.unwrap_or_else(|| lots.proposer()),
         machine,
         end: None,
     };

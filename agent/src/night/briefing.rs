@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::context::Context;
 use super::messages::Champion;
 use super::perform::{Fault, fault};
+use super::queue;
 use crate::flow::{Details, ExperimentId, NightId, Purpose, Telemetry, Told};
 use crate::records::HistoryEntry;
 use crate::run::Curve;
@@ -18,6 +19,11 @@ pub(super) async fn details(
     number: u32,
     history: &[HistoryEntry],
 ) -> Result<Details, Fault> {
+    let campaign = &context.campaign;
+    let reads = context.asking.desk().is_some() || !campaign.models.is_empty() || !campaign.coding_agents.is_empty();
+    if !reads {
+        return Ok(Details { number, ..Details::default() });
+    }
     Ok(Details {
         number,
         budget: Some(context.campaign.budget()),
@@ -25,7 +31,7 @@ pub(super) async fn details(
         champion: telemetry(context, champion.number).await?,
         told: told(context, history).await?,
         asked: None,
-        waiting: Vec::new(),
+        waiting: queue::waiting(context).await?,
     })
 }
 

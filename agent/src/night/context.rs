@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::asking::Asking;
 use super::cores::Cores;
 use super::workbench::{Subject, Workbench};
 use crate::build::Builder;
@@ -34,7 +35,7 @@ pub struct Context {
     /// Where its files lie.
     pub layout: Layout,
     /// The records.
-    pub store: Store,
+    pub store: Arc<Store>,
     /// How trainers run and are evaluated.
     pub workbench: Workbench,
     /// Builds trainers.
@@ -43,6 +44,8 @@ pub struct Context {
     pub policy: Policy,
     /// Who proposes.
     pub proposer: Mutex<Box<dyn Proposer>>,
+    /// What the night has to do with language models.
+    pub asking: Asking,
     /// Watches the machine.
     pub conditions: Arc<Conditions>,
     /// Champions that a brief was written for.
@@ -74,10 +77,10 @@ impl Context {
         night: NightRecord,
         campaign: Campaign,
         layout: Layout,
-        store: Store,
+        store: Arc<Store>,
         workbench: Workbench,
         builder: Builder,
-        proposer: Box<dyn Proposer>,
+        (proposer, asking): (Box<dyn Proposer>, Asking),
         conditions: Arc<Conditions>,
     ) -> Self {
         let cores = Cores::of(&workbench);
@@ -90,6 +93,7 @@ impl Context {
             builder,
             policy: Policy::default(),
             proposer: Mutex::new(proposer),
+            asking,
             conditions,
             briefed: Mutex::new(HashSet::new()),
             patches: Mutex::new(HashMap::new()),

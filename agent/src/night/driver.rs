@@ -16,6 +16,7 @@ use super::messages::{Effect, Ending, Event};
 use super::perform::TestProgress;
 use super::settle;
 use super::telling::{recorded, summary};
+use crate::propose::model::desk::News;
 use crate::terminal::{LiveView, Notice, Stage};
 
 /// How often the watcher is told how things stand.
@@ -98,6 +99,7 @@ pub async fn drive(
         view,
         watcher,
     };
+    let mut news = driver.context.asking.news();
     let mut tick = tokio::time::interval(TICK);
     let mut wishes = 0;
     let mut ending = driver.take(Event::Begin).await?;
@@ -125,11 +127,14 @@ pub async fn drive(
                 let words =
                     if at_once { "stopping now" } else { "stopping after this trial; press Ctrl-C again to stop now" };
                 driver.watcher.notice(&Notice::Stage { text: words.to_owned() });
+                // Nothing that is proposed now would be tested.
+                driver.context.asking.stop();
                 ending = driver.take(Event::Stop { at_once }).await?;
             }
             Some(progress) = progressed.recv() => {
                 ending = driver.heard(progress).await?;
             }
+            Some(told) = heard(&mut news) => driver.news(told).await?,
             _ = tick.tick() => {
                 driver.show();
                 ending = driver.take(Event::Tick).await?;
@@ -138,11 +143,22 @@ pub async fn drive(
     }
     let ending = ending.unwrap_or(Ending::Stopped);
     driver.end_tasks().await;
+    while let Some(told) = news.as_mut().and_then(|news| news.try_recv().ok()) {
+        driver.news(told).await?;
+    }
     driver.show();
     if let Some((how, detail)) = recorded(&ending) {
         driver.context.store.end_night(&driver.context.night.id, how, &detail).await?;
     }
     Ok(Outcome { ending, seconds: driver.began.elapsed().as_secs_f64() })
+}
+
+/// The next news of models, where there can be any.
+async fn heard(news: &mut Option<mpsc::UnboundedReceiver<News>>) -> Option<News> {
+    match news {
+        Some(news) => news.recv().await,
+        None => None,
+    }
 }
 
 impl Driver<'_> {
@@ -249,6 +265,7 @@ impl Driver<'_> {
 
     /// Ends whatever still runs; processes get the chance to end their trees.
     async fn end_tasks(&mut self) {
+        self.context.asking.stop();
         // Nobody listening means nothing runs.
         let _nothing_runs = self.stop.send(true);
         let all = async { while self.tasks.join_next().await.is_some() {} };

@@ -8,11 +8,13 @@ use super::briefing;
 use super::context::{Context, PatchFacts};
 use super::messages::{Champion, Event, Lines, Refusal, Setback, Without};
 use super::perform::{Fault, blocking, fault, now, warn};
+use super::queue;
 use crate::build::{BuildError, Order};
 use crate::edit::{CheckedPatch, Class};
 use crate::flow::{Brief, Candidate, CommitId, PastExperiment, Proposal};
 use crate::hash::sha256;
 use crate::propose::{Failure, LEAVE_ONE_OUT, Skipped, ablation, ablations_of_parts};
+use crate::records::HistoryEntry;
 use crate::repo;
 use crate::run::StopSignal;
 
@@ -21,6 +23,12 @@ pub const MOST_START_SECONDS: f64 = 3.0 * 3600.0;
 
 /// Seconds for building a candidate on top of that; a few are usual.
 const MOST_BUILD_SECONDS: f64 = 600.0;
+
+/// What of a campaign's history counts for this night.
+fn remembered(context: &Context, mut history: Vec<HistoryEntry>) -> Vec<HistoryEntry> {
+    history.retain(|entry| context.asking.remembers(&entry.id.night));
+    history
+}
 
 /// What a proposer is asked for.
 pub(super) struct Asked {
@@ -41,7 +49,20 @@ pub(super) async fn propose(
 ) -> Result<Event, Fault> {
     let history = context.store.history(context.campaign.name.as_str()).await;
     let history = history.map_err(|error| fault("cannot read the history")(&error))?;
-    let details = briefing::details(&context, &champion, number, &history).await?;
+    let history = remembered(&context, history);
+    let mut details = briefing::details(&context, &champion, number, &history).await?;
+    let mut taken = None;
+    if repair.is_none() {
+        match queue::next(&context, &champion.commit, number).await? {
+            queue::Next::Proposal(proposal) => return Ok(Event::Proposed(Some(proposal))),
+            queue::Next::Words(wish) => {
+                taken = Some(wish.id);
+                details.waiting.retain(|other| other.id != wish.id);
+                details.asked = Some(wish);
+            }
+            queue::Next::Nothing => {}
+        }
+    }
     let Champion { commit: champion, val_bpb: champion_val_bpb, .. } = champion;
     let asked = Arc::clone(&context);
     let (proposal, asked_whom, skipped) = blocking("the proposer", move || {
@@ -75,6 +96,9 @@ pub(super) async fn propose(
         Ok((proposal, whom, skipped.into_iter().map(|skipped| (skipped, brief.champion.clone())).collect::<Vec<_>>()))
     })
     .await?;
+    if let Some(id) = taken {
+        queue::worked_out(&context, id, proposal.as_ref()).await?;
+    }
     for (Skipped { key, reason }, champion) in skipped {
         let recorded = context.store.record_skip(&context.night.id, &asked_whom, &key, &champion, &reason).await;
         recorded.map_err(|error| fault("cannot record a skipped idea")(&error))?;
@@ -133,7 +157,12 @@ pub(super) async fn commit(
     parent: CommitId,
 ) -> Result<Event, Fault> {
     let seen = context.store.digests_seen(context.campaign.name.as_str()).await;
-    let seen = seen.map_err(|error| fault("cannot read which edits were tried")(&error))?;
+    let mut seen = seen.map_err(|error| fault("cannot read which edits were tried")(&error))?;
+    if context.asking.forgets() {
+        let history = context.store.history(context.campaign.name.as_str()).await;
+        let history = history.map_err(|error| fault("cannot read the history")(&error))?;
+        seen = remembered(&context, history).into_iter().map(|entry| entry.patch_digest).collect();
+    }
     blocking("committing", move || {
         let files =
             context.candidate_files(&parent).map_err(|error| fault("cannot read the champion's files")(&error))?;

@@ -3,6 +3,7 @@
 //! The machine knows nothing of files, processes, clocks or SQL: events and a time in seconds go in, effects come out. Every
 //! decision of a night can therefore be tested without a night.
 
+mod asking;
 mod begin;
 mod briefing;
 mod claim;
@@ -23,6 +24,7 @@ pub mod messages;
 pub mod open;
 mod open_error;
 mod perform;
+mod queue;
 pub mod ready;
 pub mod redteam;
 pub mod resume;

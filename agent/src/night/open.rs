@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use super::asking::{self, Asking};
 use super::begin::{self, deadline, limits, machine_facts, new_night};
 use super::context::Context;
 use super::lock::{Lock, is_running};
@@ -12,6 +13,7 @@ use super::ready::{self, Ready};
 use super::redteam;
 use super::{resume, retreat};
 use crate::campaign::{self, Campaign, ProposerName};
+use crate::flow::NightId;
 use crate::layout::Layout;
 use crate::prepare;
 use crate::propose::{Combine, Identical, Mix, Playbook, Proposer, Tuner};
@@ -36,6 +38,8 @@ pub struct Wishes {
     pub experiments: Option<u32>,
     /// Ask only these proposers.
     pub proposers: Vec<String>,
+    /// Let models answer from this night's record instead of asking them.
+    pub replay: Option<String>,
 }
 
 impl Wishes {
@@ -88,7 +92,11 @@ pub async fn open(
     let root = repo.root().to_owned();
     let campaign = campaign::load(&campaign::locate(&root, campaign)?)?;
     let names = proposer_names(&campaign, wishes)?;
-    let proposer = proposer(&names)?;
+    let replay = wishes.replay.as_deref().map(|night| night.parse::<NightId>()).transpose();
+    let replay = replay.map_err(OpenError::NotANight)?;
+    if asking::asks(&names) && replay.is_none() {
+        asking::servers(&campaign)?;
+    }
     let layout = Layout::new(&root);
     if is_running(&layout)? {
         return Err(OpenError::Running(layout.lock()));
@@ -107,7 +115,7 @@ pub async fn open(
     }
 
     let environment = prepare::environment(&root, &campaign, watcher).await?;
-    let store = Store::open_in(&layout).await?;
+    let store = Arc::new(Store::open_in(&layout).await?);
     let lock = Lock::take(&layout.lock())?;
     let interrupted = wanted_resume(&store, &campaign, wishes, cut_off, watcher).await?;
     let resumed = interrupted.is_some();
@@ -140,8 +148,37 @@ pub async fn open(
             same.map_err(|why| OpenError::Resume { night: night.id.clone(), why })?;
             night
         }
-        None => new_night(&store, &campaign, wishes, start.commit, facts, &asked_at).await?,
+        None => {
+            let seed = match &replay {
+                // Who is asked in which turn is drawn as it was then.
+                Some(other) => store.night(other).await?.map(|night| night.proposer_seed),
+                None => None,
+            };
+            let night = new_night(&store, &campaign, wishes, start.commit, facts, (&asked_at, seed)).await?;
+            if let Some(other) = &replay {
+                asking::note_replay(&store, &night.id, other).await?;
+            }
+            night
+        }
     };
+    let replaying = asking::replay_of(&store, &night.id).await?;
+    if resumed && replay.is_some() && replay != replaying {
+        let text = format!("night {} goes on as it began; --replay is for new nights", night.id);
+        watcher.notice(&Notice::Warning { text });
+    }
+    let replay = replaying;
+    let names = if replay.is_some() && wishes.proposers.is_empty() { vec![ProposerName::Models] } else { names };
+    let harness = Repo::discover(&root)?.harness_files(&night.start_commit)?;
+    let place = asking::Place {
+        campaign: &campaign,
+        layout: &layout,
+        store: &store,
+        night: &night.id,
+        harness,
+        replay: replay.as_ref(),
+        launcher: &workbench.launcher,
+    };
+    let proposer = proposer(&names, place).await?;
     let mut limits = limits(&campaign, &night);
     if resumed {
         // What the person asks for now stands before what was asked for then.
@@ -156,7 +193,7 @@ pub async fn open(
     let context = Arc::new(context);
     // Ideas that a night took from the person's queue and made nothing of.
     context.store.put_back_queued(context.campaign.name.as_str()).await?;
-    let start = if resumed {
+    let mut start = if resumed {
         resume::where_it_was(&context)
             .await
             .map_err(|why| OpenError::Resume { night: context.night.id.clone(), why })?
@@ -165,6 +202,7 @@ pub async fn open(
             .await
             .map_err(|why| OpenError::Resume { night: context.night.id.clone(), why })?
     };
+    start.turn = context.asking.first_turn(start.turn, start.next_number);
     retreat::catch_up(&context, watcher).await?;
     let baseline = match resumed {
         true => context.store.trials(&context.id(0)).await?.iter().rev().find_map(|trial| trial.val_bpb()),
@@ -200,6 +238,9 @@ fn resumed_campaign(
 
 fn proposer_names(campaign: &Campaign, wishes: &Wishes) -> Result<Vec<ProposerName>, OpenError> {
     let mut names = campaign.night.proposers.clone();
+    if wishes.replay.is_some() {
+        names = vec![ProposerName::Models];
+    }
     if !wishes.proposers.is_empty() {
         names.clear();
         for name in &wishes.proposers {
@@ -211,7 +252,7 @@ fn proposer_names(campaign: &Campaign, wishes: &Wishes) -> Result<Vec<ProposerNa
         }
     }
     for (proposer, list, none) in [
-        (ProposerName::Models, "models", campaign.models.is_empty()),
+        (ProposerName::Models, "models", campaign.models.is_empty() && wishes.replay.is_none()),
         (ProposerName::Agents, "coding_agents", campaign.coding_agents.is_empty()),
     ] {
         if names.contains(&proposer) && none {
@@ -221,7 +262,7 @@ fn proposer_names(campaign: &Campaign, wishes: &Wishes) -> Result<Vec<ProposerNa
     Ok(names)
 }
 
-fn proposer(names: &[ProposerName]) -> Result<Box<dyn Proposer>, OpenError> {
+async fn proposer(names: &[ProposerName], place: asking::Place<'_>) -> Result<(Box<dyn Proposer>, Asking), OpenError> {
     let mut proposers: Vec<Box<dyn Proposer>> = Vec::new();
     for name in names {
         proposers.push(match name {
@@ -229,10 +270,12 @@ fn proposer(names: &[ProposerName]) -> Result<Box<dyn Proposer>, OpenError> {
             ProposerName::Tuner => Box::new(Tuner),
             ProposerName::Combine => Box::new(Combine),
             ProposerName::Identical => Box::new(Identical),
-            ProposerName::Models | ProposerName::Agents => return Err(OpenError::NotYet(name.name())),
+            ProposerName::Models | ProposerName::Agents => continue,
         });
     }
-    Ok(Box::new(Mix::new(proposers)))
+    let (asking, readers) = Asking::of(&place, names).await?;
+    proposers.extend(readers);
+    Ok((Box::new(Mix::new(proposers)), asking))
 }
 
 /// The night to go on with, if there is one, it has time left and the person wants it. One that is not gone on with is ended.

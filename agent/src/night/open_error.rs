@@ -53,9 +53,20 @@ pub enum OpenError {
         /// The section that is missing.
         list: &'static str,
     },
-    /// A proposer that a campaign can describe, and nights cannot ask yet.
-    #[error("nights cannot ask {0:?} yet; leave it out of `proposers` in campaign.toml")]
-    NotYet(&'static str),
+    /// A model cannot be asked.
+    #[error("the model {name:?} cannot be asked: {why}")]
+    Model {
+        /// Its name in campaign.toml.
+        name: String,
+        /// Why.
+        why: String,
+    },
+    /// What is to be replayed is no night's name.
+    #[error("cannot replay: {0}")]
+    NotANight(#[source] crate::flow::BadName),
+    /// The night that is to be replayed asked no models.
+    #[error("night {0} has no answers of models on record; `nocturne list` shows the nights there are")]
+    NothingToReplay(NightId),
     /// Another night runs in this repository.
     #[error("another night is running in this repository (it holds {}); `nocturne status` shows it", .0.display())]
     Running(PathBuf),
@@ -103,7 +114,9 @@ impl OpenError {
             OpenError::Campaign(_)
             | OpenError::NoSuchProposer { .. }
             | OpenError::NobodyToAsk { .. }
-            | OpenError::NotYet(_)
+            | OpenError::Model { .. }
+            | OpenError::NotANight(_)
+            | OpenError::NothingToReplay(_)
             | OpenError::Repo(_) => 2,
             OpenError::Setup(error) => error.exit_code(),
             OpenError::Data(error) => error.exit_code(),

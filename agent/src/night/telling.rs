@@ -111,6 +111,8 @@ impl Driver<'_> {
         }
         let Some((how, _)) = self.machine.search_ended().and_then(recorded) else { return Ok(()) };
         self.morning_noted = true;
+        // The morning looks for nothing new.
+        self.context.asking.stop();
         let key = self.journal("morning", MORNING, json!({ "ending": how.name() })).await?;
         self.end(&key, "the search has ended").await
     }

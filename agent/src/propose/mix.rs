@@ -74,6 +74,10 @@ impl Proposer for Mix {
         }
     }
 
+    fn reads(&self) -> bool {
+        self.proposers.iter().any(|proposer| proposer.reads())
+    }
+
     fn skipped(&self, brief: &Brief) -> Vec<Skipped> {
         self.proposers.iter().flat_map(|proposer| proposer.skipped(brief)).collect()
     }

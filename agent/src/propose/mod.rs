@@ -64,7 +64,7 @@ pub trait Proposer: Send {
         author.proposer == self.name()
     }
 
-    /// Whether it reads, so that it can work out an idea in words (`details.asked` of the brief).
+    /// Whether it can work out an idea in words now (`details.asked` of the brief).
     fn reads(&self) -> bool {
         false
     }

@@ -280,8 +280,9 @@ impl Proposer for ModelProposer {
         author.proposer == NAME && author.model.as_deref() == Some(self.model.name.as_str())
     }
 
+    /// Not while it is away: words wait for it then.
     fn reads(&self) -> bool {
-        true
+        !self.desk.is_closed() && self.away.is_none_or(|away| Instant::now() >= away.until)
     }
 
     fn owes(&self, brief: &Brief) -> bool {

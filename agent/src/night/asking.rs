@@ -1,0 +1,348 @@
+//! Language models and coding agents in a night: how they are reached, what is on record of them, what they may look at, and who is told of them.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde_json::json;
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, watch};
+
+use super::driver::{Driver, DriverError};
+use super::open_error::OpenError;
+use crate::campaign::{Campaign, Model, ProposerName};
+use crate::edit::Policy;
+use crate::flow::{Brief, CommitId, ExperimentId, NightId, Purpose, SourceFile};
+use crate::layout::Layout;
+use crate::llm::client::{Format, Server};
+use crate::llm::key::Key;
+use crate::llm::spend::Price;
+use crate::propose::command::environment_of_process;
+use crate::propose::model::desk::{Desk, News, Opening};
+use crate::propose::model::exchange::{Exchanges, Known, RecordError};
+use crate::propose::model::{ModelProposer, ToolMaker, Tools};
+use crate::propose::tools::{Curves, ToolFacts, Toolbox};
+use crate::propose::{AgentDesk, Agents, Proposer};
+use crate::records::{ExchangeRecord, Level};
+use crate::repo::Repo;
+use crate::run::{Curve, Launcher};
+use crate::setup::Surroundings;
+use crate::store::Store;
+
+/// The effect by which the journal knows of a night that answers from another's record.
+const REPLAY: &str = "replay";
+
+/// What a night has to do with models.
+pub struct Asking {
+    desk: Option<Arc<Desk>>,
+    news: Mutex<Option<mpsc::UnboundedReceiver<News>>>,
+    stop: watch::Sender<bool>,
+    /// Turn and experiment of every call on record.
+    on_record: Vec<(u64, u32)>,
+    /// Nights that a replay must know nothing of: the one that it replays, and those after it.
+    forgotten: HashSet<NightId>,
+}
+
+/// Where models are asked from.
+pub(super) struct Place<'a> {
+    pub campaign: &'a Campaign,
+    pub layout: &'a Layout,
+    pub store: &'a Arc<Store>,
+    pub night: &'a NightId,
+    /// What may be read of the trainer beside the candidate.
+    pub harness: Vec<SourceFile>,
+    /// The night whose answers are used instead of asking.
+    pub replay: Option<&'a NightId>,
+    /// Starts coding agents.
+    pub launcher: &'a Launcher,
+}
+
+impl Asking {
+    /// A night that asks no models.
+    pub(super) fn nobody() -> Self {
+        let stop = watch::Sender::new(false);
+        Self { desk: None, news: Mutex::new(None), stop, on_record: Vec::new(), forgotten: HashSet::new() }
+    }
+
+    /// Whose desk it is, where models are asked.
+    pub(super) fn desk(&self) -> Option<&Desk> {
+        self.desk.as_deref()
+    }
+
+    /// Whether what a night tried is remembered. A night that replays another begins with what that one knew; else all that it proposes
+    /// would have been tried before.
+    pub(super) fn remembers(&self, night: &NightId) -> bool {
+        !self.forgotten.contains(night)
+    }
+
+    /// Whether any night is forgotten.
+    pub(super) fn forgets(&self) -> bool {
+        !self.forgotten.is_empty()
+    }
+
+    /// Nobody is asked any more, and what is being asked is given up.
+    pub(super) fn stop(&self) {
+        self.stop.send_replace(true);
+    }
+
+    /// What is told of models; for the one who drives the night.
+    pub(super) fn news(&self) -> Option<mpsc::UnboundedReceiver<News>> {
+        self.news.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// The turn with which a night goes on: the first of those that were for the experiment which comes next and for which something is on
+    /// record, so that it hears the same again; else `turn`, which none had.
+    pub(super) fn first_turn(&self, turn: u64, next_number: u32) -> u64 {
+        let again = self.on_record.iter().filter(|(_, number)| *number >= next_number).map(|(turn, _)| *turn).min();
+        again.map_or(turn, |again| again.min(turn))
+    }
+
+    /// The campaign's models and coding agents, as far as they are among those who propose, and what the night keeps of them.
+    pub(super) async fn of(
+        place: &Place<'_>,
+        names: &[ProposerName],
+    ) -> Result<(Self, Vec<Box<dyn Proposer>>), OpenError> {
+        let (news, heard) = mpsc::unbounded_channel();
+        let mut asking = Self { news: Mutex::new(Some(heard)), ..Self::nobody() };
+        let mut proposers: Vec<Box<dyn Proposer>> = Vec::new();
+        if names.contains(&ProposerName::Models) {
+            proposers.extend(asking.models(place, news.clone()).await?);
+        }
+        if names.contains(&ProposerName::Agents) {
+            proposers.push(Box::new(asking.agents(place, news)?));
+        }
+        Ok((asking, proposers))
+    }
+
+    async fn models(
+        &mut self,
+        place: &Place<'_>,
+        news: mpsc::UnboundedSender<News>,
+    ) -> Result<Vec<Box<dyn Proposer>>, OpenError> {
+        let Place { campaign, store, night, replay, .. } = place;
+        let own: Vec<(u64, u32, Known)> = match replay {
+            // What opened a conversation is seen in what was asked.
+            Some(_) => store.exchanges(night).await?.into_iter().map(known).collect(),
+            None => {
+                let facts = store.exchange_facts(night).await?;
+                facts.into_iter().map(|facts| (facts.turn, facts.number, Known::without_request(facts))).collect()
+            }
+        };
+        self.on_record = own.iter().map(|(turn, number, _)| (*turn, *number)).collect();
+        let mut replayed = None;
+        let models: Vec<(Model, Option<Server>)> = match replay {
+            None => servers(campaign)?.into_iter().map(|(model, server)| (model, Some(server))).collect(),
+            Some(other) => {
+                let exchanges = store.exchanges(other).await?;
+                if exchanges.is_empty() {
+                    return Err(OpenError::NothingToReplay((*other).clone()));
+                }
+                let mut names: Vec<String> = exchanges.iter().map(|exchange| exchange.model.clone()).collect();
+                names.sort();
+                names.dedup();
+                replayed = Some(exchanges.into_iter().map(Known::of).collect());
+                self.forgotten = after(store, other, night).await?;
+                names.into_iter().map(|name| (on_record_only(name), None)).collect()
+            }
+        };
+        let runtime = Handle::current();
+        let record = StoreExchanges { store: Arc::clone(store), night: (*night).clone(), runtime: runtime.clone() };
+        let opening = Opening {
+            limits: campaign.spending.limits(),
+            own: own.into_iter().map(|(_, _, known)| known).collect(),
+            replay: replayed,
+            record: Arc::new(record),
+            news,
+            stop: self.stop.subscribe(),
+            pace: 1.0,
+        };
+        let desk = Arc::new(Desk::open(opening, runtime.clone()));
+        let tools = tools(place, runtime);
+        self.desk = Some(Arc::clone(&desk));
+        let proposer = |(model, server)| {
+            Box::new(ModelProposer::new(model, server, Arc::clone(&desk), Some(Arc::clone(&tools))))
+                as Box<dyn Proposer>
+        };
+        Ok(models.into_iter().map(proposer).collect())
+    }
+
+    fn agents(&self, place: &Place<'_>, news: mpsc::UnboundedSender<News>) -> Result<Agents, OpenError> {
+        let root = place.layout.root().to_owned();
+        let export = move |commit: &CommitId, folder: &Path| {
+            let exported = Repo::discover(&root).and_then(|repo| repo.export(commit, folder));
+            exported.map(drop).map_err(|error| error.to_string())
+        };
+        let tell = move |text: String| {
+            // Nobody listening means that the night has ended.
+            let _nobody = news.send(News::Warning(text));
+        };
+        let desk = AgentDesk {
+            launcher: place.launcher.clone(),
+            runtime: Handle::current(),
+            environment: environment_of_process(),
+            export: Box::new(export),
+            // Not in the person's repository, where an agent would take itself for asked about that.
+            workplace: Surroundings::of_process().cache()?.join("agents").join(place.night.as_str()),
+            records: place.layout.night(place.night).join("agents"),
+            policy: Policy::default(),
+            stop: self.stop.subscribe(),
+            tell: Box::new(tell),
+        };
+        Ok(Agents::new(place.campaign.coding_agents.clone(), desk))
+    }
+}
+
+/// A night and all that began later, this one aside.
+async fn after(store: &Store, other: &NightId, this: &NightId) -> Result<HashSet<NightId>, OpenError> {
+    let nights = store.nights().await?;
+    let from = nights.iter().find(|night| night.id == *other).map(|night| night.started_at);
+    let later = nights.into_iter().filter(|night| from.is_some_and(|from| night.started_at >= from));
+    Ok(later.map(|night| night.id).filter(|id| id != this).collect())
+}
+
+fn known(exchange: ExchangeRecord) -> (u64, u32, Known) {
+    (exchange.turn, exchange.number, Known::of(exchange))
+}
+
+/// A model that answers from the record alone: no limit of its own is known, and none matters.
+fn on_record_only(name: String) -> Model {
+    Model {
+        model: name.clone(),
+        name,
+        format: Format::OpenAi,
+        endpoint: String::new(),
+        key: None,
+        context_tokens: 1_000_000,
+        answer_tokens: 100_000,
+        tools: true,
+        temperature: None,
+        timeout_seconds: 1,
+        price: Price::default(),
+    }
+}
+
+/// The campaign's models, each with how it is reached; connects to nothing.
+pub(super) fn servers(campaign: &Campaign) -> Result<Vec<(Model, Server)>, OpenError> {
+    let home = std::env::home_dir();
+    let reached = |model: &Model| {
+        let key = model.key_source(home.as_deref()).map(|source| Key::read(&source, |name| std::env::var(name).ok()));
+        let key =
+            key.transpose().map_err(|error| OpenError::Model { name: model.name.clone(), why: error.to_string() })?;
+        let server = Server::new(model.endpoint(), key);
+        let server = server.map_err(|error| OpenError::Model { name: model.name.clone(), why: error.to_string() })?;
+        Ok((model.clone(), server))
+    };
+    campaign.models.iter().map(reached).collect()
+}
+
+/// Whether models are among those who propose.
+pub(super) fn asks(names: &[ProposerName]) -> bool {
+    names.contains(&ProposerName::Models)
+}
+
+/// The night whose record a night answers from, as its journal has it.
+pub(super) async fn replay_of(store: &Store, night: &NightId) -> Result<Option<NightId>, OpenError> {
+    let effects = store.effects(night).await?;
+    let noted = effects.iter().find(|effect| effect.kind == REPLAY);
+    Ok(noted.and_then(|effect| effect.payload["night"].as_str()?.parse().ok()))
+}
+
+/// Writes down that a night answers from another's record, so that it goes on so.
+pub(super) async fn note_replay(store: &Store, night: &NightId, other: &NightId) -> Result<(), OpenError> {
+    store.begin_effect(night, REPLAY, REPLAY, &json!({ "night": other })).await?;
+    store.end_effect(night, REPLAY, &json!({ "event": "noted" })).await?;
+    Ok(())
+}
+
+/// Puts exchanges into the night's records, and waits until they are there.
+struct StoreExchanges {
+    store: Arc<Store>,
+    night: NightId,
+    runtime: Handle,
+}
+
+impl Exchanges for StoreExchanges {
+    fn record(&self, exchange: &ExchangeRecord) -> Result<(), RecordError> {
+        let recorded = self.runtime.block_on(self.store.record_exchange(&self.night, exchange));
+        recorded.map_err(|error| RecordError(error.to_string()))
+    }
+}
+
+impl Tools for Toolbox {
+    fn tools(&self) -> Vec<crate::llm::Tool> {
+        Toolbox::tools(self)
+    }
+
+    fn call(&self, name: &str, arguments: &serde_json::Value) -> Result<String, String> {
+        Toolbox::call(self, name, arguments)
+    }
+}
+
+/// Makes the tools of each turn: its champion, its history, the harness as the night began.
+fn tools(place: &Place<'_>, runtime: Handle) -> ToolMaker {
+    let (store, layout, night) = (Arc::clone(place.store), place.layout.clone(), place.night.clone());
+    let harness = place.harness.clone();
+    Arc::new(move |brief: &Brief| {
+        let curves = CurveFiles { store: Arc::clone(&store), layout: layout.clone(), runtime: runtime.clone() };
+        Box::new(Toolbox::new(ToolFacts {
+            candidate: brief.champion_files.clone(),
+            harness: harness.clone(),
+            night: Some(night.clone()),
+            history: brief.history.clone(),
+            policy: Policy::default(),
+            curve: Some(Box::new(move |id| curves.of(id))),
+            // The answer itself is compiled next, and the compiler's errors come back.
+            compile: None,
+        })) as Box<dyn Tools>
+    })
+}
+
+/// Finds curves by experiment.
+struct CurveFiles {
+    store: Arc<Store>,
+    layout: Layout,
+    runtime: Handle,
+}
+
+impl CurveFiles {
+    fn of(&self, id: &ExperimentId) -> Result<Curves, String> {
+        let trials = self.runtime.block_on(self.store.trials(id)).map_err(|error| error.to_string())?;
+        let trial = trials.iter().rfind(|trial| trial.purpose == Purpose::Search);
+        let trial = trial.ok_or_else(|| format!("experiment {id} has not been trained"))?;
+        let path: PathBuf = self.layout.curve(id, trial.ordinal);
+        match Curve::read(&path, trial.budget) {
+            Ok(curve) => Ok(Curves { own: curve.points(), champion: Vec::new() }),
+            Err(error) if error.is_not_found() => Err(format!("the curve of experiment {id} is not there any more")),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+}
+
+impl Driver<'_> {
+    /// Tells people, and the records, what happened with models.
+    pub(super) async fn news(&mut self, news: News) -> Result<(), DriverError> {
+        match news {
+            News::Warning(text) => self.warn("models", &text).await,
+            News::Note(text) => self.record(Level::Info, "models", &text).await,
+            News::GivenUp { proposer, key, champion, reason } => {
+                let night = &self.context.night.id;
+                self.context.store.record_skip(night, &proposer, &key, &champion, &reason).await?;
+                self.record(Level::Info, "models", &format!("{proposer}: {reason}")).await
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_night_goes_on_with_the_first_turn_that_is_on_record_for_what_comes_next() {
+        let mut asking = Asking::nobody();
+        // Turns 2 and 3 became experiment 1, turns 5 and 6 were on the way to experiment 2.
+        asking.on_record = vec![(2, 1), (3, 1), (5, 2), (6, 2), (6, 2)];
+        assert_eq!((asking.first_turn(8, 2), asking.first_turn(8, 3), asking.first_turn(4, 2)), (5, 8, 4));
+        assert_eq!(Asking::nobody().first_turn(8, 1), 8);
+    }
+}

@@ -1,0 +1,199 @@
+//! Whole nights with a pretended trainer and a pretended language model.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that fails may panic")]
+
+mod support;
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use support::Fixture;
+use wiremock::matchers::method;
+use wiremock::{Mock, MockServer, Request, Respond, ResponseTemplate};
+
+/// An answer that does not come.
+const HANGS: &str = "(hangs)";
+
+const RECIPE: &str = "trainer/src/candidate/recipe.rs";
+
+/// Gives these answers, one after the other, then refuses.
+#[derive(Clone)]
+struct Script(Arc<Mutex<VecDeque<String>>>);
+
+impl Respond for Script {
+    fn respond(&self, request: &Request) -> ResponseTemplate {
+        assert_eq!(request.headers["authorization"], "Bearer sk-of-a-test");
+        let (text, finish) = match self.0.lock().unwrap().pop_front() {
+            Some(text) => (text, "stop"),
+            None => (String::new(), "content_filter"),
+        };
+        let said = json!({ "choices": [{ "delta": { "content": text }, "finish_reason": finish }] });
+        let usage = json!({ "choices": [], "usage": { "prompt_tokens": 2_000, "completion_tokens": 100 } });
+        let delay = if text == HANGS { Duration::from_secs(600) } else { Duration::ZERO };
+        let body = format!("data: {said}\n\ndata: {usage}\n\ndata: [DONE]\n\n");
+        ResponseTemplate::new(200).set_body_raw(body, "text/event-stream").set_delay(delay)
+    }
+}
+
+async fn server(answers: &[String]) -> MockServer {
+    let mock = MockServer::start().await;
+    let script = Script(Arc::new(Mutex::new(answers.iter().cloned().collect())));
+    Mock::given(method("POST")).respond_with(script).mount(&mock).await;
+    mock
+}
+
+fn block(search: &str, replace: &str) -> String {
+    format!("{RECIPE}\n<<<<<<< SEARCH\n{search}\n=======\n{replace}\n>>>>>>> REPLACE\n")
+}
+
+fn answer(title: &str, family: &str, search: &str, replace: &str) -> String {
+    let lines =
+        format!("Title: {title}\nHypothesis: It should help.\nFamily: {family}\nPredicted: -0.01\nConfidence: 0.6\n");
+    format!("{lines}Edits: 1\n\n{}", block(search, replace))
+}
+
+/// A campaign that asks one model, named `pretended`.
+fn fixture(endpoint: &str, proposers: &str) -> Fixture {
+    let fixture = Fixture::new();
+    let campaign = "experiments/pretend/campaign.toml";
+    fixture.replace(campaign, "proposers = [\"tuner\"]", &format!("proposers = {proposers}"));
+    let text = std::fs::read_to_string(fixture.root().join(campaign)).unwrap();
+    fixture.write(
+        campaign,
+        &format!(
+            "{text}\n[[models]]\nname = \"pretended\"\nformat = \"openai\"\nendpoint = \"{endpoint}\"\nmodel = \"m\"\n\
+             key_env = \"PRETENDED_KEY\"\ncontext_tokens = 32000\nanswer_tokens = 2000\ninput_price = 1.0\noutput_price = 2.0\n\n[spending]\ncalls = 100\n"
+        ),
+    );
+    fixture.commit("Ask a model");
+    fixture
+}
+
+/// Runs `nocturne`, which must succeed, while the server of this process answers.
+async fn json(fixture: &Arc<Fixture>, arguments: &[&str]) -> Value {
+    let fixture = Arc::clone(fixture);
+    let arguments: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+    tokio::task::spawn_blocking(move || {
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let output = fixture.nocturne(&arguments).env("PRETENDED_KEY", "sk-of-a-test").output().unwrap();
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "nocturne {arguments:?}: {told}");
+        assert!(!told.contains("sk-of-a-test"), "{told}");
+        serde_json::from_slice(&output.stdout).unwrap()
+    })
+    .await
+    .unwrap()
+}
+
+/// Proposer, title and diff of each experiment of a night.
+async fn proposed(fixture: &Arc<Fixture>, night: &Value) -> Vec<(String, String, String)> {
+    let mut told = Vec::new();
+    for experiment in night["experiments"].as_array().unwrap() {
+        if experiment["proposer"] == "leave-one-out" {
+            continue;
+        }
+        let shown = json(fixture, &["show", experiment["id"].as_str().unwrap(), "--json"]).await;
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        told.push((text(&experiment["proposer"]), text(&experiment["title"]), text(&shown["diff"])));
+    }
+    told
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_proposes_repairs_and_works_out_the_persons_words_and_all_of_it_can_be_replayed() {
+    let answers = [
+        // The person's words.
+        answer("Raise the soft cap", "cap", "            softcap: 15.0,", "            softcap: 17.0,"),
+        // Does not fit, then does, then does not compile, then does.
+        answer("Raise the matrix rate", "rates", "            matrix_rate: 0.4,", "            matrix_rate: nonsense,"),
+        block("            matrix_rate: 0.04,", "            matrix_rate: nonsense,"),
+        block("            matrix_rate: nonsense,", "            matrix_rate: 0.05,"),
+    ];
+    let mock = server(&answers).await;
+    let fixture = Arc::new(fixture(&mock.uri(), "[\"models\"]"));
+    let patch = fixture.root().join("idea.diff");
+    let line = "            embedding_rate: 0.6,";
+    fixture.replace(RECIPE, line, "            embedding_rate: 0.5,");
+    std::fs::write(&patch, fixture.git(&["diff"])).unwrap();
+    fixture.git(&["checkout", "--quiet", "--", "."]);
+    let patch = patch.to_str().unwrap();
+    json(&fixture, &["queue", "add", "lower the embedding's rate", "--patch", patch, "--json"]).await;
+    json(&fixture, &["queue", "add", "try a higher soft cap", "--json"]).await;
+
+    let night = json(&fixture, &["night", "experiments/pretend", "--json"]).await;
+    let told = proposed(&fixture, &night).await;
+    let who: Vec<(&str, &str)> = told.iter().map(|(who, title, _)| (who.as_str(), title.as_str())).collect();
+    assert_eq!(
+        who,
+        [
+            ("person", "lower the embedding's rate"),
+            ("models", "Raise the soft cap"),
+            ("models", "Raise the matrix rate")
+        ]
+    );
+    assert!(told[2].2.contains("+            matrix_rate: 0.05,"), "{}", told[2].2);
+    let asked: Vec<Value> =
+        mock.received_requests().await.unwrap().iter().map(|request| request.body_json().unwrap()).collect();
+    assert_eq!(asked.len(), 4);
+    assert!(asked[0].to_string().contains("| try a higher soft cap"), "{}", asked[0]);
+    assert!(asked[3].to_string().contains("cannot find value `nonsense`"), "{}", asked[3]);
+    let queue = json(&fixture, &["queue", "list", "--all", "--json"]).await;
+    let states: Vec<&str> = queue.as_array().unwrap().iter().map(|entry| entry["state"].as_str().unwrap()).collect();
+    assert_eq!(states, ["done", "done"], "{queue}");
+
+    // Without any server, and with the queue empty: what the model said comes again, in its order.
+    drop(mock);
+    let name = night["night"].as_str().unwrap();
+    let again =
+        json(&fixture, &["night", "experiments/pretend", "--replay", name, "--experiments", "2", "--json"]).await;
+    let replayed = proposed(&fixture, &again).await;
+    let edits = |told: &[(String, String, String)]| -> Vec<(String, Vec<String>)> {
+        let changed = |diff: &str| {
+            diff.lines()
+                .filter(|line| line.starts_with(['+', '-']) && !line.starts_with("+++") && !line.starts_with("---"))
+                .map(str::to_owned)
+                .collect()
+        };
+        told.iter().map(|(_, title, diff)| (title.clone(), changed(diff))).collect()
+    };
+    assert_eq!(edits(&replayed), edits(&told[1..]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_night_goes_on_without_a_model_that_talks_nonsense_and_without_one_that_is_not_there() {
+    let nonsense: Vec<String> = (0..40).map(|number| format!("Blah {number}.")).collect();
+    let mock = server(&nonsense).await;
+    for endpoint in [mock.uri(), "http://127.0.0.1:9".to_owned()] {
+        let fixture = Arc::new(fixture(&endpoint, "[\"models\", \"tuner\"]"));
+        let night = json(&fixture, &["night", "experiments/pretend", "--experiments", "2", "--json"]).await;
+        let told = proposed(&fixture, &night).await;
+        assert!(told.len() == 2 && told.iter().all(|(who, ..)| who == "tuner"), "{told:?}");
+        assert_eq!(night["ended"], "experiments-done");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_night_that_was_killed_while_a_model_thought_asks_nothing_twice() {
+    let answers = [
+        answer("Raise the matrix rate", "rates", "            matrix_rate: 0.4,", "            matrix_rate: 0.05,"),
+        HANGS.to_owned(),
+        block("            matrix_rate: 0.04,", "            matrix_rate: 0.05,"),
+    ];
+    let mock = server(&answers).await;
+    let fixture = Arc::new(fixture(&mock.uri(), "[\"models\"]"));
+    let arguments = ["night", "experiments/pretend", "--experiments", "1", "--json"];
+    let mut night = fixture.nocturne(&arguments).env("PRETENDED_KEY", "sk-of-a-test").spawn().unwrap();
+    // Only when the second call hangs has the first been answered.
+    while mock.received_requests().await.unwrap().len() < 2 {
+        assert!(night.try_wait().unwrap().is_none(), "the night ended before the model was asked");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    night.kill().unwrap();
+    night.wait().unwrap();
+    let night = json(&fixture, &["night", "experiments/pretend", "--resume", "--experiments", "1", "--json"]).await;
+    let told = proposed(&fixture, &night).await;
+    assert_eq!(told.len(), 1);
+    assert!(told[0].1 == "Raise the matrix rate" && told[0].2.contains("+            matrix_rate: 0.05,"), "{told:?}");
+    assert_eq!(mock.received_requests().await.unwrap().len(), 3);
+}
