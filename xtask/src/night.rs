@@ -77,7 +77,7 @@ impl Clone {
 
     /// What else runs on this machine would only make trials run again: a busy one must not fail the check. And a few seeds are enough
     /// to see that each kind of trial works.
-    fn shorten(&self) -> Result<(), String> {
+    pub fn shorten(&self) -> Result<(), String> {
         let path = self.0.join(CAMPAIGN).join("campaign.toml");
         let text = fs::read_to_string(&path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
         let lines = text.lines().map(|line| match line.split_once(" = ") {
@@ -99,7 +99,7 @@ impl Clone {
     }
 
     /// What of the person's a night must not touch: HEAD, the current branch, the index and the files.
-    fn state(&self) -> Result<String, String> {
+    pub fn state(&self) -> Result<String, String> {
         let mut state = String::new();
         for arguments in [&["rev-parse", "HEAD"][..], &["symbolic-ref", "-q", "HEAD"], &["status", "--porcelain"]] {
             let output = Command::new("git").args(arguments).current_dir(&self.0).output();
