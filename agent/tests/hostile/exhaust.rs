@@ -200,6 +200,7 @@ fn memory_hog_of_many() -> io::Result<String> {
     while count.load(Ordering::Relaxed) < 32 {
         std::thread::sleep(Duration::from_millis(5));
     }
+    killed_soon();
     Ok(format!("{} MiB of memory in 32 processes", MOST_MEMORY / MIB))
 }
 
@@ -221,6 +222,7 @@ fn memory_of_files() -> io::Result<String> {
         }
         files.last_mut().ok_or(io::ErrorKind::Other)?.write_all(&block)?;
     }
+    killed_soon();
     Ok(format!("{} MiB of memory in files", MOST_MEMORY / MIB))
 }
 
