@@ -32,7 +32,7 @@ tools = false
 timeout_seconds = 900
 
 [spending]
-calls = 12
+calls = 8
 ";
 
 /// Asks the server by the client that nights use.
