@@ -173,6 +173,18 @@ async fn a_night_goes_on_without_a_model_that_talks_nonsense_and_without_one_tha
     }
 }
 
+/// The calls of the one night that was, in their order.
+fn calls(fixture: &Fixture) -> Vec<Value> {
+    let mut paths = Vec::new();
+    for night in std::fs::read_dir(fixture.root().join(".nocturne/nights")).unwrap() {
+        let calls = std::fs::read_dir(night.unwrap().path().join("exchanges")).unwrap();
+        paths.extend(calls.map(|call| call.unwrap().path()));
+    }
+    paths.sort();
+    let read = |path: &std::path::PathBuf| -> Value { serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap() };
+    paths.iter().map(|path| read(path)["exchange"].take()).collect()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_night_that_was_killed_while_a_model_thought_asks_nothing_twice() {
     let answers = [
@@ -191,9 +203,17 @@ async fn a_night_that_was_killed_while_a_model_thought_asks_nothing_twice() {
     }
     night.kill().unwrap();
     night.wait().unwrap();
+    // The second may have to be paid.
+    let calls = calls(&fixture);
+    assert!(
+        calls.len() == 2 && calls[1]["reply"]["failure"]["words"].as_str().unwrap().contains("was ended"),
+        "{calls:?}"
+    );
+    assert!(calls[1]["spent"]["tokens"].as_u64().unwrap() > 2_000, "{}", calls[1]);
     let night = json(&fixture, &["night", "experiments/pretend", "--resume", "--experiments", "1", "--json"]).await;
     let told = proposed(&fixture, &night).await;
     assert_eq!(told.len(), 1);
     assert!(told[0].1 == "Raise the matrix rate" && told[0].2.contains("+            matrix_rate: 0.05,"), "{told:?}");
     assert_eq!(mock.received_requests().await.unwrap().len(), 3);
+    assert_eq!(self::calls(&fixture).len(), 3);
 }

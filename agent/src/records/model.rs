@@ -8,7 +8,7 @@ use crate::flow::{Author, Edit, ExperimentId, Proposal};
 use crate::llm::spend::Spent;
 use crate::llm::{Answer, AskError, Request};
 
-/// One call of a model, tried as often as it took.
+/// One try of a call of a model. It is written down before the server is asked, as one that is under way, and again when it is over.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ExchangeRecord {
     /// [`Brief::turn`](crate::flow::Brief::turn) of the brief that it belongs to.
@@ -23,9 +23,9 @@ pub struct ExchangeRecord {
     pub request: Request,
     /// What came back.
     pub reply: Reply,
-    /// What it cost, failed tries included.
+    /// What it cost; while it is under way, what it can cost at most.
     pub spent: Spent,
-    /// Seconds from the request to the end of the answer, waits between tries included.
+    /// Seconds from the request to the end of the answer.
     pub seconds: f64,
     /// When it was over.
     pub at: Timestamp,
@@ -72,6 +72,11 @@ pub struct ExchangeFailure {
 }
 
 impl Reply {
+    /// Whether this stands for a try that is under way.
+    pub fn is_under_way(&self) -> bool {
+        matches!(self, Self::Failure(failure) if failure.is_under_way())
+    }
+
     /// The answer, where there is one.
     pub fn answer(&self) -> Option<&Answer> {
         match self {
@@ -81,7 +86,20 @@ impl Reply {
     }
 }
 
+/// The words of a try that is under way, and of one that never ended because Nocturne did.
+const UNDER_WAY: &str = "Nocturne was ended while the model was asked; counted at the most that it can have cost";
+
 impl ExchangeFailure {
+    /// What stands in the place of the reply until there is one.
+    pub fn under_way() -> Self {
+        Self { kind: FailureKind::BrokenOff, words: UNDER_WAY.to_owned() }
+    }
+
+    /// Whether it was never over.
+    pub fn is_under_way(&self) -> bool {
+        *self == Self::under_way()
+    }
+
     /// What to write down of an error. `redact` takes keys out of its words, which may quote what was sent.
     pub fn of(error: &AskError, redact: impl FnOnce(&str) -> String) -> Self {
         let kind = match error {
@@ -106,7 +124,7 @@ impl ExchangeFailure {
 pub struct ExchangeFile {
     /// [`FILE_VERSION`](super::FILE_VERSION).
     pub version: u32,
-    /// The call.
+    /// The try.
     pub exchange: ExchangeRecord,
 }
 

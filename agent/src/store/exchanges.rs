@@ -17,7 +17,8 @@ type Result<T> = std::result::Result<T, StoreError>;
 
 impl Store {
     /// Records a call of a model; call it before anything is made of the answer. The same call (by turn and round) again changes
-    /// nothing where model, request and reply are the same; what it cost and how long it took do not make it another.
+    /// nothing where model, request and reply are the same; what it cost and how long it took do not make it another. One that is on
+    /// record as under way takes the reply that comes.
     ///
     /// # Errors
     /// [`StoreError::Contradiction`] where that turn and round had another request or reply.
@@ -28,10 +29,15 @@ impl Store {
         match one(&mut transaction, &self.context, night, turn, round).await? {
             None => put(&mut transaction, &self.context, night, exchange).await?,
             Some(recorded) => {
-                let of = |it: &ExchangeRecord| (it.number, it.model.clone(), it.request.clone(), it.reply.clone());
-                if of(&recorded) != of(exchange) {
+                let begun = recorded.reply.is_under_way();
+                let asked = |it: &ExchangeRecord| (it.number, it.model.clone(), it.request.clone());
+                if asked(&recorded) != asked(exchange) || (recorded.reply != exchange.reply && !begun) {
                     let what = format!("call {round} of turn {turn} of night {night}");
                     return Err(self.context.contradiction(what, &recorded, exchange));
+                }
+                if begun {
+                    remove(&mut transaction, &self.context, night, turn, round).await?;
+                    put(&mut transaction, &self.context, night, exchange).await?;
                 }
             }
         }
@@ -165,6 +171,21 @@ async fn one(
         seconds: facts.seconds,
         at: facts.at,
     }))
+}
+
+async fn remove(
+    connection: &mut SqliteConnection,
+    context: &Context,
+    night: &NightId,
+    turn: u64,
+    round: u32,
+) -> Result<()> {
+    let (night, turn) = (night.as_str(), to_signed(turn));
+    sqlx::query!("DELETE FROM exchanges WHERE night = ?1 AND turn = ?2 AND round = ?3", night, turn, round)
+        .execute(connection)
+        .await
+        .map_err(context.sql("end a call of a model"))?;
+    Ok(())
 }
 
 pub(super) async fn put(

@@ -3,7 +3,7 @@
 use nocturne::flow::Verdict;
 use nocturne::layout::Layout;
 use nocturne::llm::spend::Spent;
-use nocturne::records::{ExchangeRecord, NightEnding, QueueEntry, QueueState};
+use nocturne::records::{ExchangeFailure, ExchangeRecord, NightEnding, QueueEntry, QueueState, Reply};
 use nocturne::store::{Reader, Store, StoreError, rebuild};
 
 use crate::fixture::*;
@@ -47,6 +47,21 @@ async fn a_call_is_recorded_once_and_heard_again() {
     let other = ExchangeRecord { reply: failed.reply.clone(), ..answered.clone() };
     let error = store.record_exchange(&night, &other).await.unwrap_err();
     assert!(matches!(error, StoreError::Contradiction { .. }), "{error}");
+    // One that is under way takes the reply that comes, and no other request.
+    let begun = ExchangeRecord { reply: Reply::Failure(ExchangeFailure::under_way()), ..exchange(9, 1, true) };
+    store.record_exchange(&night, &begun).await.unwrap();
+    let mut another = exchange(9, 1, true);
+    another.request.most_tokens += 1;
+    let error = store.record_exchange(&night, &another).await.unwrap_err();
+    assert!(matches!(error, StoreError::Contradiction { .. }), "{error}");
+    let ended = exchange(9, 1, true);
+    store.record_exchange(&night, &ended).await.unwrap();
+    assert_eq!(store.exchange(&night, 9, 1).await.unwrap(), Some(ended.clone()));
+    let error = store.record_exchange(&night, &begun).await.unwrap_err();
+    assert!(matches!(error, StoreError::Contradiction { .. }), "{error}");
+    rebuild(&Layout::new(folder.path())).await.unwrap();
+    let again = Reader::open(&Layout::new(folder.path()).database()).await.unwrap();
+    assert_eq!(again.exchange(&night, 9, 1).await.unwrap(), Some(ended));
     let mut bad = exchange(8, 1, true);
     bad.spent.usd = f64::NAN;
     assert!(matches!(store.record_exchange(&night, &bad).await.unwrap_err(), StoreError::NotFinite { .. }));

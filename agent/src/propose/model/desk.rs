@@ -1,25 +1,18 @@
 //! What all models of a night share: the account, the record, the wish to stop, and who is told of what happens.
 //!
-//! One call at the desk is one answer or a reason why there is none. It takes what is on record first, asks the server only then, within
-//! the night's limits, as often as another try may help, and puts every try on record before anything is made of it.
+//! How one is asked, as often as another try may help, is in `tries`.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 
-use super::exchange::{Exchanges, INTERRUPTED, Known, OwnRecord, RecordError, Replay};
-use crate::campaign::Model;
+use super::exchange::{Exchanges, Known, OwnRecord, RecordError, Replay};
 use crate::flow::CommitId;
-use crate::llm::client::Server;
-use crate::llm::retry::{self, Next};
-use crate::llm::spend::{Account, Limits, Spent, UsedUp, estimated_tokens};
-use crate::llm::{Answer, Request, Usage};
-use crate::records::{ExchangeFailure, ExchangeRecord, FailureKind, Reply};
+use crate::llm::spend::{Account, Limits, Spent, UsedUp};
+use crate::records::{ExchangeFailure, FailureKind};
 
 /// Something about models that the night tells people and records.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,13 +54,13 @@ pub struct Opening {
 
 /// Where models are asked.
 pub struct Desk {
-    runtime: Handle,
-    account: Mutex<Account>,
-    own: Mutex<OwnRecord>,
-    replay: Option<Mutex<Replay>>,
-    record: Arc<dyn Exchanges>,
+    pub(super) runtime: Handle,
+    pub(super) account: Mutex<Account>,
+    pub(super) own: Mutex<OwnRecord>,
+    pub(super) replay: Option<Mutex<Replay>>,
+    pub(super) record: Arc<dyn Exchanges>,
     news: mpsc::UnboundedSender<News>,
-    stop: watch::Receiver<bool>,
+    pub(super) stop: watch::Receiver<bool>,
     pace: f64,
     used_up: AtomicBool,
     /// The person's idea that no model could work out, with the reason.
@@ -100,7 +93,7 @@ pub(super) enum NoAnswer {
     Record(RecordError),
 }
 
-fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+pub(super) fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -171,121 +164,8 @@ impl Desk {
         }
     }
 
-    /// One answer, with what it cost, after as many tries as may help. `server`: `None` where a night is replayed.
-    pub(super) fn ask(
-        &self,
-        model: &Model,
-        server: Option<&Server>,
-        place: Place,
-        request: &Request,
-    ) -> Result<(Answer, f64), NoAnswer> {
-        if let Some(known) = locked(&self.own).take(place.turn, &model.name) {
-            let dollars = known.spent.usd;
-            return known.outcome.map(|answer| (answer, dollars)).map_err(NoAnswer::Failed);
-        }
-        let began = Instant::now();
-        let mut spent = Spent::default();
-        let outcome = match (&self.replay, server) {
-            // Nobody is paid; it counts as a call all the same.
-            (Some(replay), _) => {
-                spent.calls = 1;
-                locked(replay).take(&model.name).ok_or(NoAnswer::NotOnRecord)?.outcome
-            }
-            (None, Some(server)) => self.live(model, server, request, place, &mut spent)?,
-            (None, None) => return Err(NoAnswer::NotOnRecord),
-        };
-        let interrupted = outcome.as_ref().is_err_and(|failed| failed.words == INTERRUPTED);
-        let request = match server {
-            Some(server) => redacted(server, request).map_err(NoAnswer::Record)?,
-            None => request.clone(),
-        };
-        let Place { number, turn, .. } = place;
-        let exchange = ExchangeRecord {
-            number,
-            turn,
-            round: locked(&self.own).next_round(turn),
-            model: model.name.clone(),
-            request,
-            reply: outcome.map_or_else(Reply::Failure, Reply::Answer),
-            spent,
-            seconds: began.elapsed().as_secs_f64(),
-            at: now(),
-        };
-        self.record.record(&exchange).map_err(NoAnswer::Record)?;
-        match exchange.reply {
-            Reply::Answer(answer) => Ok((answer, spent.usd)),
-            Reply::Failure(_) if interrupted => Err(NoAnswer::Stopped),
-            Reply::Failure(failed) => Err(NoAnswer::Failed(failed)),
-        }
-    }
-
-    /// Asks the server as often as may help; an error only where it was not asked at all.
-    fn live(
-        &self,
-        model: &Model,
-        server: &Server,
-        request: &Request,
-        place: Place,
-        spent: &mut Spent,
-    ) -> Result<Result<Answer, ExchangeFailure>, NoAnswer> {
-        let interrupted = || ExchangeFailure { kind: FailureKind::BrokenOff, words: INTERRUPTED.to_owned() };
-        let estimate = estimated_tokens(&server.body(request).to_string());
-        for tried in 1.. {
-            if *self.stop.borrow() {
-                return if tried == 1 { Err(NoAnswer::Stopped) } else { Ok(Err(interrupted())) };
-            }
-            let at_most = model.price.at_most(estimate, u64::from(model.answer_tokens));
-            let reservation = match locked(&self.account).reserve(at_most) {
-                Ok(reservation) => reservation,
-                Err(limit) if tried == 1 => return Err(self.told_used_up(&limit)),
-                // What failed before stands on record with what it cost.
-                Err(limit) => {
-                    self.told_used_up(&limit);
-                    return Ok(Err(ExchangeFailure { kind: FailureKind::BrokenOff, words: limit.to_string() }));
-                }
-            };
-            let mut stop = self.stop.clone();
-            let asked = self.runtime.block_on(async {
-                tokio::select! {
-                    asked = server.ask(request) => Some(asked),
-                    // An error means that nobody can ask to stop any more.
-                    Ok(_) = stop.wait_for(|stop| *stop) => None,
-                }
-            });
-            let (outcome, pause) = match asked {
-                Some(Ok(answer)) => (redacted(server, &answer).map_err(NoAnswer::Record), None),
-                Some(Err(error)) => {
-                    let next = retry::next(&error, tried, share(place, tried));
-                    let pause = if let Next::Wait(pause) = next { Some(pause) } else { None };
-                    let failed = ExchangeFailure::of(&error, |words| server.redact(words));
-                    (Err(NoAnswer::Failed(failed)), pause)
-                }
-                None => (Err(NoAnswer::Failed(interrupted())), None),
-            };
-            let cost = match &outcome {
-                Ok(answer) => model.price.of(&answer.usage, estimate, estimated_tokens(&answer.text)),
-                Err(NoAnswer::Failed(failed)) if may_cost(failed.kind) => {
-                    model.price.of(&Usage { output: Some(0), ..Usage::default() }, estimate, 0)
-                }
-                Err(_) => Spent { calls: 1, ..Spent::default() },
-            };
-            locked(&self.account).settle(reservation, cost);
-            *spent = Spent { usd: spent.usd + cost.usd, tokens: spent.tokens + cost.tokens, calls: spent.calls + 1 };
-            match (outcome, pause) {
-                (Ok(answer), _) => return Ok(Ok(answer)),
-                (Err(NoAnswer::Failed(failed)), None) => return Ok(Err(failed)),
-                (Err(NoAnswer::Failed(_)), Some(pause)) => {
-                    // A night that ends meanwhile is seen before the next try.
-                    let _ended = self.wait(self.paced(pause));
-                }
-                (Err(other), _) => return Err(other),
-            }
-        }
-        Err(NoAnswer::Stopped)
-    }
-
     /// Says once that a limit is reached.
-    fn told_used_up(&self, limit: &UsedUp) -> NoAnswer {
+    pub(super) fn told_used_up(&self, limit: &UsedUp) -> NoAnswer {
         if !self.used_up.swap(true, Ordering::SeqCst) {
             self.tell(News::Warning(format!("no model is asked any more: {limit}")));
         }
@@ -315,34 +195,10 @@ impl Desk {
     }
 }
 
-/// Spreads waits; the same for the same try, since nothing but a wait depends on it.
-fn share(place: Place, tried: u32) -> f64 {
-    let mixed = (place.turn.wrapping_mul(31) + u64::from(tried)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    (mixed >> 40) as f64 / (1_u64 << 24) as f64
-}
-
-/// What was asked, or answered, without the key, should anybody have written it there.
-fn redacted<T: Serialize + DeserializeOwned>(server: &Server, what: &T) -> Result<T, RecordError> {
-    let unfit = |error: serde_json::Error| RecordError(format!("an exchange cannot be written down: {error}"));
-    serde_json::from_value(server.redact_all(serde_json::to_value(what).map_err(unfit)?)).map_err(unfit)
-}
-
 impl std::fmt::Debug for Desk {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Desk").field("replays", &self.replays()).finish_non_exhaustive()
     }
-}
-
-/// The present, to the millisecond, as records keep it.
-fn now() -> jiff::Timestamp {
-    let now = jiff::Timestamp::now();
-    now.round(jiff::Unit::Millisecond).unwrap_or(now)
-}
-
-/// Whether the server may have worked on a call that failed so, and may want to be paid for it.
-fn may_cost(kind: FailureKind) -> bool {
-    use FailureKind::{BrokenOff, Empty, Malformed, TimedOut, TooMuch};
-    matches!(kind, TimedOut | BrokenOff | Malformed | TooMuch | Empty)
 }
 
 /// Whether a failure is worth more than a lost turn: the model cannot be reached, or does not want us.

@@ -16,7 +16,7 @@ pub struct RecordError(
 
 /// Where exchanges are put on record. Called on a thread that may block.
 pub trait Exchanges: Send + Sync {
-    /// Puts one on record, before its answer is used.
+    /// Puts one on record: as under way before the server is asked, and with its reply before that is used.
     ///
     /// # Errors
     /// When that is not possible; then the answer must not be used.
@@ -62,7 +62,25 @@ impl Known {
         };
         Self { turn, round, model, outcome, spent, opens: false, repairs: false }
     }
+
+    /// Whether the end of the night, or of Nocturne, left it without an outcome.
+    fn is_unfinished(&self) -> bool {
+        self.outcome.as_ref().is_err_and(|failed| failed.words == INTERRUPTED || failed.is_under_way())
+    }
+
+    /// Whether the same was asked again after it, with nothing said in between.
+    fn was_tried_again(&self) -> bool {
+        self.outcome.as_ref().is_err_and(was_tried_again)
+    }
 }
+
+/// Whether the same is asked again after this failure.
+pub(super) fn was_tried_again(failed: &ExchangeFailure) -> bool {
+    failed.words.ends_with(TRIED_AGAIN)
+}
+
+/// What the words of a failure end with after which the same was asked again. The last try of a call ends without.
+pub(super) const TRIED_AGAIN: &str = "; tried again";
 
 /// The words of a call that the end of the night interrupted; it is asked anew when the night goes on.
 pub(super) const INTERRUPTED: &str = "the night ended while the model was thinking";
@@ -80,8 +98,7 @@ impl OwnRecord {
         for known in own {
             let last = record.rounds.entry(known.turn).or_default();
             *last = (*last).max(known.round);
-            let interrupted = known.outcome.as_ref().is_err_and(|failed| failed.words == INTERRUPTED);
-            if !interrupted {
+            if !known.is_unfinished() {
                 record.waiting.entry((known.turn, known.model.clone())).or_default().push_back(known);
             }
         }
@@ -126,10 +143,11 @@ impl Replay {
         for known in exchanges {
             let conversations = replay.models.entry(known.model.clone()).or_default();
             let too_long = known.outcome.as_ref().is_err_and(|failed| failed.kind == FailureKind::TooLong);
-            // A brief that was too long is sent again, shorter.
+            // A brief that was too long is sent again, shorter; and what failed for a moment, as it was.
+            let again = too_long || known.was_tried_again();
             let goes_on = last
-                .insert(known.model.clone(), (known.turn, too_long))
-                .is_some_and(|(turn, too_long)| turn == known.turn && (!known.opens || too_long));
+                .insert(known.model.clone(), (known.turn, again))
+                .is_some_and(|(turn, again)| turn == known.turn && (!known.opens || again));
             match conversations.back_mut().filter(|_| goes_on) {
                 Some(conversation) => conversation.exchanges.push_back(known),
                 None => {

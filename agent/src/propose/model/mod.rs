@@ -15,6 +15,7 @@ pub mod exchange;
 pub(super) mod habits;
 mod repairs;
 mod talk;
+mod tries;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use wiremock::matchers::method;
-use wiremock::{Mock, MockServer, ResponseTemplate};
+use wiremock::{Mock, MockServer, Respond, ResponseTemplate};
 
 use super::desk::{Desk, News, Opening};
 use super::exchange::{Exchanges, Known, RecordError};
@@ -17,10 +17,10 @@ use crate::flow::{Brief, BuildFailure, Proposal, SourceFile, Verdict, Wish};
 use crate::llm::Tool;
 use crate::llm::client::{Format, Server};
 use crate::llm::key::{Key, KeySource};
-use crate::llm::spend::{Limits, Price};
+use crate::llm::spend::{Limits, Price, Spent};
 use crate::propose::fixture::{brief, remember};
 use crate::propose::{Failure, Mix, ProposeError, Proposer, Tuner};
-use crate::records::{ExchangeRecord, FailureKind, Reply};
+use crate::records::{ExchangeFailure, ExchangeRecord, FailureKind, Reply};
 
 const RECIPE: &str = "trainer/src/candidate/recipe.rs";
 const KEY: &str = "sk-secret";
@@ -37,7 +37,14 @@ impl Exchanges for Memory {
         if self.full {
             return Err(RecordError("the disk is full".to_owned()));
         }
-        self.kept.lock().unwrap().push(exchange.clone());
+        let mut kept = self.kept.lock().unwrap();
+        match kept.iter_mut().find(|known| (known.turn, known.round) == (exchange.turn, exchange.round)) {
+            Some(begun) => {
+                assert!(begun.reply.is_under_way() && begun.request == exchange.request, "{begun:?}");
+                *begun = exchange.clone();
+            }
+            None => kept.push(exchange.clone()),
+        }
         Ok(())
     }
 }
@@ -267,18 +274,19 @@ async fn a_model_that_calls_what_it_has_not_is_told_so() {
     assert!(bodies(&mock).await[1].to_string().contains("there are no tools here"));
 }
 
-/// What goes wrong before a good answer, and that it comes all the same; what another try does not mend is on record with its kind.
+/// What goes wrong before a good answer, and that it comes all the same; each try is on record, those that failed with their kind.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_can_pass_is_got_over() {
+    use FailureKind::{BrokenOff, Empty, Malformed, RateLimited, Server, TooLong};
     let half = "data: {\"choices\":[{\"delta\":{\"content\":\"Title: hal\"}}]}\n\n";
     let raw = |body: &str| ResponseTemplate::new(200).set_body_raw(body.to_owned(), "text/event-stream");
     let cases = [
-        (vec![status(500, "oops"), status(529, "overloaded")], vec![]),
-        (vec![status(429, "slow down").insert_header("retry-after", "1")], vec![]),
-        (vec![raw(half)], vec![]),
-        (vec![raw("data: {not json\n\n")], vec![]),
-        (vec![raw("data: [DONE]\n\n"), raw("")], vec![]),
-        (vec![status(400, "the maximum context length is 4096 tokens")], vec![FailureKind::TooLong]),
+        (vec![status(500, "oops"), status(529, "overloaded")], vec![Server, Server]),
+        (vec![status(429, "slow down").insert_header("retry-after", "1")], vec![RateLimited]),
+        (vec![raw(half)], vec![BrokenOff]),
+        (vec![raw("data: {not json\n\n")], vec![Malformed]),
+        (vec![raw("data: [DONE]\n\n"), raw("")], vec![Empty, BrokenOff]),
+        (vec![status(400, "the maximum context length is 4096 tokens")], vec![TooLong]),
         (vec![says("Title: x", "length")], vec![]),
         (vec![says("I would rather not.", "stop")], vec![]),
     ];
@@ -290,14 +298,62 @@ async fn what_can_pass_is_got_over() {
         let (_, proposed) = propose(room.proposer("m", &mock.uri()), &small()).await;
         assert!(proposed.unwrap().is_some(), "{kinds:?}: {:?}", room.news());
         let exchanges = room.exchanges();
-        let kind = |exchange: &ExchangeRecord| {
-            if let Reply::Failure(failed) = &exchange.reply { Some(failed.kind) } else { None }
+        let failure = |exchange: &ExchangeRecord| {
+            if let Reply::Failure(failed) = &exchange.reply { Some(failed.clone()) } else { None }
         };
-        let failed: Vec<FailureKind> = exchanges.iter().filter_map(kind).collect();
-        assert_eq!(failed, kinds);
-        // Tries of one call are one exchange.
-        assert_eq!(exchanges.iter().map(|exchange| exchange.spent.calls).sum::<u64>(), many as u64);
+        let failed: Vec<ExchangeFailure> = exchanges.iter().filter_map(failure).collect();
+        assert_eq!(failed.iter().map(|failed| failed.kind).collect::<Vec<_>>(), kinds);
+        // A request that was too long is not sent again as it was.
+        assert!(failed.iter().all(|failed| failed.words.ends_with("; tried again") != (failed.kind == TooLong)));
+        assert!(exchanges.len() == many && exchanges.iter().all(|exchange| exchange.spent.calls == 1));
+        let rounds: Vec<usize> = exchanges.iter().map(|exchange| exchange.round as usize).collect();
+        assert_eq!(rounds, (1..=many).collect::<Vec<_>>());
         assert!(room.news().is_empty());
+    }
+}
+
+/// Looks at the record when it is asked.
+struct Looking(Arc<Memory>);
+
+impl Respond for Looking {
+    fn respond(&self, _: &wiremock::Request) -> ResponseTemplate {
+        let kept = self.0.kept.lock().unwrap();
+        let (last, before) = kept.split_last().unwrap();
+        assert!(last.reply.is_under_way() && !before.iter().any(|try_| try_.reply.is_under_way()), "{kept:?}");
+        // Not more than this: the whole request, and the longest answer of 1,000 tokens.
+        assert!(last.spent.calls == 1 && last.spent.tokens > 1_000 && last.spent.usd > 0.015, "{:?}", last.spent);
+        if before.is_empty() { status(500, "oops") } else { says(&good(), "stop") }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_try_is_on_record_before_the_server_knows_of_it() {
+    let room = Room::new();
+    let mock = MockServer::start().await;
+    Mock::given(method("POST")).respond_with(Looking(Arc::clone(&room.memory))).mount(&mock).await;
+    let (_, proposed) = propose(room.proposer("m", &mock.uri()), &small()).await;
+    assert!(proposed.unwrap().is_some());
+    assert!(room.exchanges().len() == 2 && !room.exchanges().iter().any(|try_| try_.reply.is_under_way()));
+}
+
+/// A kill leaves a try that is under way. It counts, at the most that it can have cost, and is made again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_try_during_which_nocturne_was_killed_counts_and_is_made_again() {
+    let first = Room::new();
+    let mock = server(vec![status(500, "oops"), says(&good(), "stop")]).await;
+    propose(first.proposer("m", &mock.uri()), &small()).await.1.unwrap().unwrap();
+    let mut killed = first.exchanges();
+    killed[1].reply = Reply::Failure(ExchangeFailure::under_way());
+    killed[1].spent = Spent { usd: 0.1, tokens: 9_000, calls: 1 };
+    let own = || killed.iter().cloned().map(Known::of).collect::<Vec<_>>();
+    for (limit, asked) in [(0.05, 0), (0.5, 1)] {
+        let limits = Limits { usd: Some(limit), ..Limits::default() };
+        let mut room = Room::with(limits, own(), None, 0.0, Memory::default());
+        let mock = server(vec![says(&good(), "stop")]).await;
+        let (_, proposed) = propose(room.proposer("m", &mock.uri()), &small()).await;
+        assert_eq!(proposed.unwrap().is_some(), asked == 1);
+        assert_eq!((bodies(&mock).await.len(), room.warnings().len()), (asked, 1 - asked));
+        assert_eq!(room.exchanges().iter().map(|try_| try_.round).collect::<Vec<_>>(), vec![3; asked]);
     }
 }
 
@@ -445,10 +501,10 @@ async fn a_night_that_goes_on_takes_its_answers_from_the_record() {
     let (_, proposed) = propose(first.proposer("m", &mock.uri()), &small()).await;
     let proposal = proposed.unwrap().unwrap();
     let exchanges = first.known();
-    assert_eq!(exchanges.len(), 2);
-    for known in 0..=2 {
+    assert_eq!(exchanges.len(), 3);
+    for known in 0..=3 {
         let room = Room::with(Limits::default(), exchanges[..known].to_vec(), None, 0.0, Memory::default());
-        let rest = vec![says(&bad, "stop"), says(&good(), "stop")].split_off(known);
+        let rest = vec![status(500, "oops"), says(&bad, "stop"), says(&good(), "stop")].split_off(known);
         let asked = rest.len();
         let mock = server(rest).await;
         let (_, proposed) = propose(room.proposer("m", &mock.uri()), &small()).await;
@@ -456,7 +512,7 @@ async fn a_night_that_goes_on_takes_its_answers_from_the_record() {
         assert_eq!((again.edits, again.title), (proposal.edits.clone(), proposal.title.clone()), "{known} known");
         assert_eq!(bodies(&mock).await.len(), asked, "{known} known");
         let rounds: Vec<u32> = room.exchanges().iter().map(|exchange| exchange.round).collect();
-        assert_eq!(rounds, (u32::try_from(known).unwrap() + 1..=2).collect::<Vec<_>>());
+        assert_eq!(rounds, (u32::try_from(known).unwrap() + 1..=3).collect::<Vec<_>>());
     }
 }
 
