@@ -3,7 +3,8 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::assemble::{Pieces, malformed, of_status, words};
+use super::assemble::{Assemble, Pieces, malformed, of_status, stop_of, words};
+use super::received::Came;
 use super::{Answer, AskError, Assembled, Message, Part, Request, Role, Stop, Usage};
 
 /// Where requests go, below the endpoint.
@@ -118,7 +119,16 @@ enum Block {
         id: String,
         name: String,
     },
-    /// Thinking and what servers run themselves.
+    Thinking {
+        #[serde(default)]
+        thinking: String,
+    },
+    /// Thoughts that nobody is to read.
+    RedactedThinking {
+        #[serde(default)]
+        data: String,
+    },
+    /// What servers run themselves.
     #[serde(other)]
     Other,
 }
@@ -130,6 +140,8 @@ enum Delta {
     Text { text: String },
     #[serde(rename = "input_json_delta")]
     InputJson { partial_json: String },
+    #[serde(rename = "thinking_delta")]
+    Thinking { thinking: String },
     #[serde(other)]
     Other,
 }
@@ -165,12 +177,8 @@ pub struct Assembler {
     done: bool,
 }
 
-impl Assembler {
-    /// Takes the data of one event. `true`: that was the last.
-    ///
-    /// # Errors
-    /// When it is no event of a message, or tells of an error, or the answer has become too long.
-    pub fn take(&mut self, data: &str) -> Assembled<bool> {
+impl Assemble for Assembler {
+    fn take(&mut self, data: &str) -> Assembled<bool> {
         if self.done || data.trim().is_empty() {
             return Ok(self.done);
         }
@@ -184,11 +192,15 @@ impl Assembler {
             Event::ContentBlockStart { index, content_block } => match content_block {
                 Block::Text { text } => self.pieces.text(&text)?,
                 Block::ToolUse { id, name } => self.pieces.call(index, Some(&id), Some(&name), "")?,
+                Block::Thinking { thinking: thought } | Block::RedactedThinking { data: thought } => {
+                    self.pieces.thought(&thought);
+                }
                 Block::Other => {}
             },
             Event::ContentBlockDelta { index, delta } => match delta {
                 Delta::Text { text } => self.pieces.text(&text)?,
                 Delta::InputJson { partial_json } => self.pieces.call(index, None, None, &partial_json)?,
+                Delta::Thinking { thinking } => self.pieces.thought(&thinking),
                 Delta::Other => {}
             },
             Event::MessageDelta { delta, usage } => {
@@ -202,20 +214,12 @@ impl Assembler {
         Ok(self.done)
     }
 
-    /// The last word counts: gateways begin with zeros and say what the request took at the end only.
-    fn count(&mut self, tokens: &Tokens) {
-        if let Some(plain) = tokens.input_tokens {
-            self.usage.input = Some(plain.saturating_add(tokens.cache_creation_input_tokens.unwrap_or(0)));
-        }
-        self.usage.cached = tokens.cache_read_input_tokens.or(self.usage.cached);
-        self.usage.output = tokens.output_tokens.or(self.usage.output);
+    fn came(&self) -> Came {
+        let ended = self.done || self.stop.is_some();
+        Came { bytes: self.pieces.bytes(), usage: self.usage, ended }
     }
 
-    /// The answer, when the stream has ended.
-    ///
-    /// # Errors
-    /// When it ended before the answer did, when a call's arguments are no JSON object, or when nothing was said.
-    pub fn finish(self) -> Assembled<Answer> {
+    fn finish(self) -> Assembled<Answer> {
         if !self.done {
             return Err(AskError::BrokenOff("the stream ended without `message_stop`".to_owned()));
         }
@@ -229,8 +233,19 @@ impl Assembler {
             return Err(AskError::Empty);
         }
         let (text, calls) = self.pieces.finish(stop == Stop::Length)?;
-        let model = self.model.map(|model| words(&model));
+        let (model, stop) = (self.model.map(|model| words(&model)), stop_of(stop, &calls));
         Ok(Answer { model, text, calls, stop, usage: self.usage })
+    }
+}
+
+impl Assembler {
+    /// The last word counts: gateways begin with zeros and say what the request took at the end only.
+    fn count(&mut self, tokens: &Tokens) {
+        if let Some(plain) = tokens.input_tokens {
+            self.usage.input = Some(plain.saturating_add(tokens.cache_creation_input_tokens.unwrap_or(0)));
+        }
+        self.usage.cached = tokens.cache_read_input_tokens.or(self.usage.cached);
+        self.usage.output = tokens.output_tokens.or(self.usage.output);
     }
 }
 

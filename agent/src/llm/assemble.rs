@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::{AskError, Assembled, Call};
+use super::received::Came;
+use super::{Answer, AskError, Assembled, Call, Stop};
 
 /// Bytes of text and arguments that an answer may have. The largest useful answer, a whole candidate, is a tenth of it.
 pub const MOST_ANSWER_BYTES: usize = 1 << 20;
@@ -15,12 +16,31 @@ const MOST_CALLS: usize = 64;
 /// Characters of a server's own words that are passed on.
 const MOST_WORDS: usize = 300;
 
+/// Puts a streamed answer of one format together.
+pub(super) trait Assemble {
+    /// Takes the data of one event. `true`: that was the last.
+    ///
+    /// # Errors
+    /// When it is no event of an answer, or tells of an error, or the answer has become too long.
+    fn take(&mut self, data: &str) -> Assembled<bool>;
+
+    /// What has come by now.
+    fn came(&self) -> Came;
+
+    /// The answer, when the stream has ended.
+    ///
+    /// # Errors
+    /// When it ended before the answer did, when a call's arguments are no JSON object, or when nothing was said.
+    fn finish(self) -> Assembled<Answer>;
+}
+
 /// An answer's text and calls as far as they have come.
 #[derive(Debug, Default)]
 pub(super) struct Pieces {
     text: String,
     calls: BTreeMap<u64, Started>,
     bytes: usize,
+    thoughts: usize,
 }
 
 #[derive(Debug, Default)]
@@ -35,6 +55,16 @@ impl Pieces {
         self.count(piece)?;
         self.text.push_str(piece);
         Ok(())
+    }
+
+    /// A piece of what the model thinks. It is counted, since it is paid for, and not kept; the stream's own limit bounds it.
+    pub fn thought(&mut self, piece: &str) {
+        self.thoughts = self.thoughts.saturating_add(piece.len());
+    }
+
+    /// Bytes of all that came, thoughts included.
+    pub fn bytes(&self) -> u64 {
+        self.bytes.saturating_add(self.thoughts) as u64
     }
 
     /// A piece of the call with this index. Id and name come whole, arguments in pieces.
@@ -88,6 +118,15 @@ impl Pieces {
             }
         }
         Ok((self.text, calls))
+    }
+}
+
+/// Why an answer ended, by what it holds: some servers say that it is done where it makes calls, others announce calls and send none.
+pub(super) fn stop_of(said: Stop, calls: &[Call]) -> Stop {
+    match said {
+        Stop::Done if !calls.is_empty() => Stop::Calls,
+        Stop::Calls if calls.is_empty() => Stop::Done,
+        same => same,
     }
 }
 

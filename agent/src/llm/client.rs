@@ -12,6 +12,7 @@ use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
 
 use super::key::Key;
+use super::received::Received;
 use super::retry::{self, Next};
 use super::stream::{self, MOST_STREAM_BYTES, TooLong};
 use super::{Answer, AskError, Request, anthropic, openai};
@@ -190,10 +191,18 @@ impl Server {
     /// # Errors
     /// See [`AskError`]. No message holds the key.
     pub async fn ask(&self, request: &Request) -> Result<Answer, AskError> {
-        self.ask_openly(request).await.map_err(|error| self.redacted(error))
+        self.ask_noting(request, &Received::default()).await
     }
 
-    async fn ask_openly(&self, request: &Request) -> Result<Answer, AskError> {
+    /// Asks once; what has come of the answer is noted as it comes.
+    ///
+    /// # Errors
+    /// As [`Server::ask`].
+    pub async fn ask_noting(&self, request: &Request, received: &Received) -> Result<Answer, AskError> {
+        self.ask_openly(request, received).await.map_err(|error| self.redacted(error))
+    }
+
+    async fn ask_openly(&self, request: &Request, received: &Received) -> Result<Answer, AskError> {
         let call = self.client.post(self.url.clone()).headers(self.headers.clone()).json(&self.body(request));
         let response = call.send().await.map_err(|error| self.broken(error))?;
         let status = response.status();
@@ -206,7 +215,8 @@ impl Server {
                 Format::Anthropic => anthropic::failure(status.as_u16(), wait_seconds, &body),
             });
         }
-        stream::read(self.endpoint.format, self.packets(response), |error| self.broken_stream(error)).await
+        let broken = |error: &sse_stream::Error| self.broken_stream(error);
+        stream::read_noting(self.endpoint.format, self.packets(response), broken, received).await
     }
 
     /// The packets of a response. Comments, with which servers keep a connection open, are no sign of the model: llama-cpp-python sends one

@@ -2,7 +2,7 @@
 //!
 //! - [`openai`] chat completions, as OpenAI, OpenRouter, DeepSeek, vLLM, Ollama and llama.cpp serve them;
 //! - [`anthropic`] messages;
-//! - [`stream`] from a response's bytes to its answer;
+//! - [`stream`] from a response's bytes to its answer, [`received`] how much of it has come;
 //! - [`retry`] what is worth another try, and when;
 //! - [`spend`] what a night may spend.
 //!
@@ -15,6 +15,7 @@ mod assemble;
 pub mod client;
 pub mod key;
 pub mod openai;
+pub mod received;
 pub mod retry;
 pub mod spend;
 pub mod stream;

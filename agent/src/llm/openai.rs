@@ -3,7 +3,8 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::assemble::{Pieces, malformed, of_status, words};
+use super::assemble::{Assemble, Pieces, malformed, of_status, stop_of, words};
+use super::received::Came;
 use super::{Answer, AskError, Assembled, Message, Part, Request, Role, Stop, Usage};
 
 /// Where requests go, below the endpoint.
@@ -105,6 +106,10 @@ struct Choice {
 struct Delta {
     content: Option<String>,
     refusal: Option<String>,
+    /// Thoughts, as DeepSeek and llama.cpp name them.
+    reasoning_content: Option<Value>,
+    /// The same, as OpenRouter, vLLM and Ollama do; some servers send both. What others put there is none of ours.
+    reasoning: Option<Value>,
     tool_calls: Option<Vec<CallPiece>>,
 }
 
@@ -145,12 +150,8 @@ pub struct Assembler {
     done: bool,
 }
 
-impl Assembler {
-    /// Takes the data of one event. `true`: that was the last.
-    ///
-    /// # Errors
-    /// When it is no chunk of a completion, or tells of an error, or the answer has become too long.
-    pub fn take(&mut self, data: &str) -> Assembled<bool> {
+impl Assemble for Assembler {
+    fn take(&mut self, data: &str) -> Assembled<bool> {
         let data = data.trim();
         if data == "[DONE]" {
             self.done = true;
@@ -183,6 +184,9 @@ impl Assembler {
                     self.refused = true;
                     self.pieces.text(&refusal)?;
                 }
+                let thoughts = [delta.reasoning_content, delta.reasoning];
+                let mut thoughts = thoughts.iter().flatten().filter_map(Value::as_str);
+                self.pieces.thought(thoughts.find(|thought| !thought.is_empty()).unwrap_or_default());
                 for piece in delta.tool_calls.into_iter().flatten() {
                     let (name, arguments) =
                         piece.function.map_or((None, None), |function| (function.name, function.arguments));
@@ -195,11 +199,12 @@ impl Assembler {
         Ok(false)
     }
 
-    /// The answer, when the stream has ended.
-    ///
-    /// # Errors
-    /// When it ended before the answer did, when a call's arguments are no JSON object, or when nothing was said.
-    pub fn finish(self) -> Assembled<Answer> {
+    fn came(&self) -> Came {
+        let ended = self.done || self.finish.is_some();
+        Came { bytes: self.pieces.bytes(), usage: self.usage, ended }
+    }
+
+    fn finish(self) -> Assembled<Answer> {
         // `[DONE]` without a reason, or a reason without `[DONE]`, is an end; neither is a broken stream.
         let stop = match self.finish.as_deref() {
             Some("length") => Stop::Length,
@@ -215,9 +220,7 @@ impl Assembler {
             return Err(AskError::Empty);
         }
         let (text, calls) = self.pieces.finish(stop == Stop::Length)?;
-        // Some servers say `stop` where they mean calls.
-        let stop = if stop == Stop::Done && !calls.is_empty() { Stop::Calls } else { stop };
-        let model = self.model.map(|model| words(&model));
+        let (model, stop) = (self.model.map(|model| words(&model)), stop_of(stop, &calls));
         Ok(Answer { model, text, calls, stop, usage: self.usage })
     }
 }

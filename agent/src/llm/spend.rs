@@ -97,7 +97,12 @@ impl Price {
 
 /// Tokens that a text has at most, more or less: three bytes make one, where code has three to four.
 pub fn estimated_tokens(text: &str) -> u64 {
-    (text.len() as u64).div_ceil(3)
+    estimated_tokens_of(text.len() as u64)
+}
+
+/// The same of so many bytes.
+pub fn estimated_tokens_of(bytes: u64) -> u64 {
+    bytes.div_ceil(3)
 }
 
 /// A night's account with all its models.

@@ -7,8 +7,9 @@ use std::io::Cursor;
 use futures_util::{Stream, TryStreamExt as _};
 use sse_stream::SseByteStream;
 
-use super::assemble::MOST_ANSWER_BYTES;
+use super::assemble::{Assemble, MOST_ANSWER_BYTES};
 use super::client::Format;
+use super::received::Received;
 use super::{Answer, AskError, anthropic, openai};
 
 /// Bytes of a stream, all of it: every token is wrapped in a few hundred.
@@ -32,26 +33,29 @@ pub async fn read<B: AsRef<[u8]>>(
     packets: impl Stream<Item = std::io::Result<B>>,
     broken: impl Fn(&sse_stream::Error) -> AskError,
 ) -> Result<Answer, AskError> {
+    read_noting(format, packets, broken, &Received::default()).await
+}
+
+/// The same; what has come is noted as it comes.
+pub(super) async fn read_noting<B: AsRef<[u8]>>(
+    format: Format,
+    packets: impl Stream<Item = std::io::Result<B>>,
+    broken: impl Fn(&sse_stream::Error) -> AskError,
+    received: &Received,
+) -> Result<Answer, AskError> {
     match format {
-        Format::OpenAi => {
-            let mut assembler = openai::Assembler::default();
-            events(packets, broken, |data| assembler.take(data)).await?;
-            assembler.finish()
-        }
-        Format::Anthropic => {
-            let mut assembler = anthropic::Assembler::default();
-            events(packets, broken, |data| assembler.take(data)).await?;
-            assembler.finish()
-        }
+        Format::OpenAi => assembled(openai::Assembler::default(), packets, broken, received).await,
+        Format::Anthropic => assembled(anthropic::Assembler::default(), packets, broken, received).await,
     }
 }
 
 /// Hands the stream's events on, up to the one that says it is the last.
-async fn events<B: AsRef<[u8]>>(
+async fn assembled<A: Assemble, B: AsRef<[u8]>>(
+    mut assembler: A,
     packets: impl Stream<Item = std::io::Result<B>>,
     broken: impl Fn(&sse_stream::Error) -> AskError,
-    mut take: impl FnMut(&str) -> Result<bool, AskError>,
-) -> Result<(), AskError> {
+    received: &Received,
+) -> Result<Answer, AskError> {
     let mut bytes = 0_usize;
     let bounded = packets.and_then(move |packet| {
         bytes = bytes.saturating_add(packet.as_ref().len());
@@ -65,15 +69,16 @@ async fn events<B: AsRef<[u8]>>(
         match events.try_next().await {
             Ok(Some(event)) => {
                 none = false;
-                if let Some(data) = event.data
-                    && take(&data)?
-                {
-                    return Ok(());
+                let Some(data) = event.data else { continue };
+                let last = assembler.take(&data);
+                received.note(assembler.came());
+                if last? {
+                    return assembler.finish();
                 }
             }
             // llama-cpp-python begins a good response before it looks how long the request is.
             Ok(None) if none => return Err(AskError::BrokenOff(NOT_ONE.to_owned())),
-            Ok(None) => return Ok(()),
+            Ok(None) => return assembler.finish(),
             Err(error) => return Err(broken(&error)),
         }
     }

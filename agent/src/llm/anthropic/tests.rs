@@ -73,6 +73,33 @@ fn pieces_become_one_answer() {
 }
 
 #[test]
+fn what_came_counts_thoughts_and_arguments() {
+    let mut assembler = Assembler::default();
+    let start = r#"{"type":"message_start","message":{"usage":{"input_tokens":40,"output_tokens":1}}}"#;
+    assembler.take(start).unwrap();
+    let usage = Usage { input: Some(40), cached: None, output: Some(1) };
+    for (event, bytes) in [
+        (r#"{"type":"ping"}"#, 0),
+        (r#"{"type":"content_block_start","index":0,"content_block":{"type":"thinking","thinking":"h"}}"#, 1),
+        (r#"{"type":"content_block_delta","index":0,"delta":{"type":"thinking_delta","thinking":"mm"}}"#, 3),
+        (r#"{"type":"content_block_delta","index":0,"delta":{"type":"signature_delta","signature":"x"}}"#, 3),
+        (r#"{"type":"content_block_start","index":1,"content_block":{"type":"redacted_thinking","data":"abc"}}"#, 6),
+        (
+            r#"{"type":"content_block_start","index":2,"content_block":{"type":"tool_use","id":"t","name":"f","input":{}}}"#,
+            8,
+        ),
+        (r#"{"type":"content_block_delta","index":2,"delta":{"type":"input_json_delta","partial_json":"{}"}}"#, 10),
+    ] {
+        assembler.take(event).unwrap();
+        assert_eq!(assembler.came(), Came { bytes, usage, ended: false }, "{event}");
+    }
+    assembler
+        .take(r#"{"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"output_tokens":30}}"#)
+        .unwrap();
+    assert_eq!(assembler.came(), Came { bytes: 10, usage: Usage { output: Some(30), ..usage }, ended: true });
+}
+
+#[test]
 fn every_way_to_fail_has_its_name() {
     let said = r#"{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"half"}}"#;
     let error = |kind: &str| format!(r#"{{"type":"error","error":{{"type":"{kind}","message":"why"}}}}"#);

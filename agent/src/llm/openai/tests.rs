@@ -79,6 +79,28 @@ fn calls_of_tools_come_in_pieces_too() {
 }
 
 #[test]
+fn what_came_counts_thoughts_and_arguments() {
+    let mut assembler = Assembler::default();
+    for (event, bytes) in [
+        (r#"{"choices":[{"delta":{"role":"assistant","content":""}}]}"#, 0),
+        (r#"{"choices":[{"delta":{"reasoning_content":"hmm"}}]}"#, 3),
+        (r#"{"choices":[{"delta":{"reasoning":"so"}}]}"#, 5),
+        (r#"{"choices":[{"delta":{"reasoning":"so","reasoning_content":"so"}}]}"#, 7),
+        (r#"{"choices":[{"delta":{"reasoning":{"odd":1},"content":"yes"}}]}"#, 10),
+        (
+            r#"{"choices":[{"delta":{"tool_calls":[{"index":0,"id":"a","function":{"name":"f","arguments":"{}"}}]}}]}"#,
+            14,
+        ),
+    ] {
+        assembler.take(event).unwrap();
+        assert_eq!(assembler.came(), Came { bytes, ..Came::default() }, "{event}");
+    }
+    assembler.take(r#"{"choices":[{"delta":{},"finish_reason":"stop"}],"usage":{"completion_tokens":9}}"#).unwrap();
+    let usage = Usage { input: None, cached: None, output: Some(9) };
+    assert_eq!(assembler.came(), Came { bytes: 14, usage, ended: true });
+}
+
+#[test]
 fn every_way_to_fail_has_its_name() {
     let said = r#"{"choices":[{"delta":{"content":"half an ans"}}]}"#;
     let long = format!(r#"{{"choices":[{{"delta":{{"content":"{}"}}}}]}}"#, "x".repeat(1 << 20));

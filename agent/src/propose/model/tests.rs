@@ -108,7 +108,7 @@ impl Room {
     }
 }
 
-fn model(name: &str, url: &str) -> Model {
+pub(super) fn model(name: &str, url: &str) -> Model {
     Model {
         name: name.to_owned(),
         format: Format::OpenAi,
@@ -471,6 +471,30 @@ async fn a_limit_that_is_reached_closes_the_desk_for_all_and_is_told_once() {
     let warnings = room.warnings();
     assert!(warnings.len() == 1 && warnings[0].contains("calls of models are used up: 2 of 2"), "{warnings:?}");
     assert_eq!(bodies(&mock).await.len(), 2);
+}
+
+/// Streams that break off, several models at once: what is on record passes the limit by one call at most, and no try is free.
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_that_break_off_are_paid_and_end_at_the_limit() {
+    let thinks = json!({ "choices": [{ "delta": { "reasoning_content": "hm ".repeat(400) } }] });
+    let says = json!({ "choices": [{ "delta": { "content": "Title: hal" } }] });
+    let half = format!("data: {thinks}\n\ndata: {says}\n\n");
+    let limits = Limits { usd: Some(0.2), ..Limits::default() };
+    let room = Room::with(limits, Vec::new(), None, 0.0, Memory::default());
+    let mock = MockServer::start().await;
+    let broken = ResponseTemplate::new(200).set_body_raw(half, "text/event-stream");
+    Mock::given(method("POST")).respond_with(broken).mount(&mock).await;
+    let brief = small();
+    let [a, b, c] = ["a", "b", "c"].map(|name| propose(room.proposer(name, &mock.uri()), &brief));
+    let (a, b, c) = tokio::join!(a, b, c);
+    assert_eq!([a.1.unwrap(), b.1.unwrap(), c.1.unwrap()], [None, None, None]);
+    let exchanges = room.exchanges();
+    assert_eq!(bodies(&mock).await.len(), exchanges.len());
+    let most = exchanges.iter().map(|try_| try_.spent.usd).fold(0.0, f64::max);
+    let all: f64 = exchanges.iter().map(|try_| try_.spent.usd).sum();
+    // Each with its request, and with the 1,000 tokens that it was allowed at 15 dollars a million.
+    assert!(exchanges.iter().all(|try_| try_.spent.usd > 0.015 + 0.003), "{exchanges:?}");
+    assert!((0.2..0.2 + most).contains(&all), "{all}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

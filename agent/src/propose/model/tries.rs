@@ -13,8 +13,9 @@ use super::desk::{Desk, NoAnswer, Place, locked};
 use super::exchange::{INTERRUPTED, RecordError, TRIED_AGAIN, was_tried_again};
 use crate::campaign::Model;
 use crate::llm::client::Server;
+use crate::llm::received::{Came, Received};
 use crate::llm::retry::{self, Next};
-use crate::llm::spend::{Spent, estimated_tokens};
+use crate::llm::spend::{Spent, estimated_tokens, estimated_tokens_of};
 use crate::llm::{Answer, AskError, Request, Usage};
 use crate::records::{ExchangeFailure, ExchangeRecord, FailureKind, Reply};
 
@@ -89,7 +90,8 @@ impl Desk {
         let mut exchange = self.exchange(model, place, asked, under_way, at_most);
         self.record.record(&exchange).map_err(NoAnswer::Record)?;
         let began = Instant::now();
-        let came = self.answer(server, request);
+        let received = Received::default();
+        let came = self.answer(server, request, &received);
         let mut pause = None;
         let outcome = match came {
             Some(Ok(answer)) => Ok(redacted(server, &answer).map_err(NoAnswer::Record)?),
@@ -106,13 +108,8 @@ impl Desk {
             None => Err(ExchangeFailure { kind: FailureKind::BrokenOff, words: INTERRUPTED.to_owned() }),
         };
         let interrupted = outcome.as_ref().is_err_and(|failed| failed.words == INTERRUPTED);
-        exchange.spent = match &outcome {
-            Ok(answer) => model.price.of(&answer.usage, estimate, estimated_tokens(&answer.text)),
-            Err(failed) if may_cost(failed.kind) => {
-                model.price.of(&Usage { output: Some(0), ..Usage::default() }, estimate, 0)
-            }
-            Err(_) => Spent { calls: 1, ..Spent::default() },
-        };
+        let failed = outcome.as_ref().err().map(|failed| failed.kind);
+        exchange.spent = cost(model, estimate, &received.came(), failed);
         locked(&self.account).settle(reservation, exchange.spent);
         exchange.reply = outcome.clone().map_or_else(Reply::Failure, Reply::Answer);
         (exchange.seconds, exchange.at) = (began.elapsed().as_secs_f64(), now());
@@ -124,11 +121,11 @@ impl Desk {
     }
 
     /// What the server says; `None` when the night ended meanwhile.
-    fn answer(&self, server: &Server, request: &Request) -> Option<Result<Answer, AskError>> {
+    fn answer(&self, server: &Server, request: &Request, received: &Received) -> Option<Result<Answer, AskError>> {
         let mut stop = self.stop.clone();
         self.runtime.block_on(async {
             tokio::select! {
-                answer = server.ask(request) => Some(answer),
+                answer = server.ask_noting(request, received) => Some(answer),
                 // An error means that nobody can ask to stop any more.
                 Ok(_) = stop.wait_for(|stop| *stop) => None,
             }
@@ -171,8 +168,109 @@ fn now() -> jiff::Timestamp {
     now.round(jiff::Unit::Millisecond).unwrap_or(now)
 }
 
-/// Whether the server may have worked on a call that failed so, and may want to be paid for it.
-fn may_cost(kind: FailureKind) -> bool {
-    use FailureKind::{BrokenOff, Empty, Malformed, TimedOut, TooMuch};
-    matches!(kind, TimedOut | BrokenOff | Malformed | TooMuch | Empty)
+/// What is booked for a try: `estimate` are the tokens of its request, and `failed` says that no answer came of it.
+///
+/// A failed try may have to be paid all the same, and what came of it can be much less than what the model wrote: thoughts may be hidden,
+/// and a server may write on for a while when nobody reads any more. So unless the server had its last word on the tokens, the longest
+/// answer that the model was allowed is booked, or what came where that is more: that is what was reserved, so that a limit is passed by
+/// one call at most, whatever breaks off. Only what was turned away before anything was written costs nothing but a call.
+fn cost(model: &Model, estimate: u64, came: &Came, failed: Option<FailureKind>) -> Spent {
+    let written = estimated_tokens_of(came.bytes);
+    let Some(kind) = failed else { return model.price.of(&came.usage, estimate, written) };
+    if is_turned_away(kind) && came.bytes == 0 {
+        return Spent { calls: 1, ..Spent::default() };
+    }
+    if came.ended && came.usage.output.is_some() {
+        return model.price.of(&came.usage, estimate, written);
+    }
+    let output = written.max(u64::from(model.answer_tokens)).max(came.usage.output.unwrap_or(0));
+    // Gateways begin with zeros, and say at the end only what the request took.
+    let begun = came.usage.input.unwrap_or(0) > 0 || came.usage.cached.unwrap_or(0) > 0;
+    let usage = if begun { came.usage } else { Usage::default() };
+    model.price.of(&Usage { output: Some(output), ..usage }, estimate, output)
+}
+
+/// Whether a failure says that the server did no work. A stream that tells of one after it began has done some.
+fn is_turned_away(kind: FailureKind) -> bool {
+    use FailureKind::{BadRequest, NotAllowed, RateLimited, Server, TooLong, Unreachable};
+    matches!(kind, Unreachable | RateLimited | Server | NotAllowed | TooLong | BadRequest)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::tests::model;
+    use super::*;
+    use crate::llm::spend::{Account, Limits};
+
+    fn came(bytes: u64, input: Option<u64>, output: Option<u64>, ended: bool) -> Came {
+        Came { bytes, usage: Usage { input, cached: None, output }, ended }
+    }
+
+    /// A model with 1,000 tokens of answer, a request of 2,000.
+    #[test]
+    fn what_broke_off_is_booked_as_if_it_had_not() {
+        use FailureKind::{BrokenOff, Empty, Malformed, RateLimited, Server, TimedOut, TooMuch, Unreachable};
+        let nothing = Came::default();
+        for (failed, came, tokens) in [
+            // Answers: the server's word, else every byte that came.
+            (None, came(300, Some(50), Some(70), true), 120),
+            (None, came(300, None, None, true), 2_100),
+            // Turned away, or never there.
+            (Some(RateLimited), nothing, 0),
+            (Some(Server), nothing, 0),
+            (Some(Unreachable), nothing, 0),
+            // A stream that told of trouble of the server's after it began.
+            (Some(Server), came(30, None, None, false), 3_000),
+            (Some(TimedOut), nothing, 3_000),
+            (Some(BrokenOff), came(30, None, None, false), 3_000),
+            // What the server said at its start of the request, and of an answer that had begun.
+            (Some(BrokenOff), came(30, Some(1_500), Some(4), false), 2_500),
+            (Some(BrokenOff), came(30, Some(0), Some(0), false), 3_000),
+            // More than it was allowed.
+            (Some(TooMuch), came(1 << 20, None, None, false), 2_000 + 349_526),
+            (Some(BrokenOff), came(30, None, Some(1_700), false), 3_700),
+            // The last word of the server.
+            (Some(Empty), came(0, Some(1_500), Some(9), true), 1_509),
+            (Some(Malformed), came(60, Some(1_500), Some(25), true), 1_525),
+            (Some(Empty), came(0, None, None, true), 3_000),
+        ] {
+            let spent = cost(&model("m", "http://localhost:1"), 2_000, &came, failed);
+            assert_eq!((spent.tokens, spent.calls), (tokens, 1), "{failed:?} {came:?}");
+        }
+    }
+
+    proptest! {
+        /// Servers that break off anywhere, several calls at a time: what is on record never passes the limit by more than one call.
+        #[test]
+        fn a_limit_is_passed_by_one_call_at_most(
+            limit in 0..40_000_u64,
+            steps in prop::collection::vec((any::<bool>(), 0..3_000_u64, any::<bool>(), any::<bool>()), 0..120),
+        ) {
+            const REQUEST: u64 = 2_000;
+            let model = model("m", "http://localhost:1");
+            let most = model.price.at_most(REQUEST, u64::from(model.answer_tokens));
+            let mut account = Account::new(Limits { tokens: Some(limit), ..Limits::default() }, Spent::default());
+            let mut flying = Vec::new();
+            let mut booked = 0;
+            // What the servers really wrote, seen or not, which nobody here is told.
+            let mut worked = 0;
+            for (begins, bytes, breaks, says) in steps {
+                if begins {
+                    flying.extend(account.reserve(most));
+                } else if let Some(reservation) = flying.pop() {
+                    let written = bytes.div_ceil(3);
+                    let usage = says && !breaks;
+                    let came = came(bytes, usage.then_some(REQUEST), usage.then_some(written), !breaks);
+                    let spent = cost(&model, REQUEST, &came, breaks.then_some(FailureKind::BrokenOff));
+                    // One that broke off may have gone on to the end where nobody saw it.
+                    worked += REQUEST + if breaks { u64::from(model.answer_tokens) } else { written };
+                    booked += spent.tokens;
+                    account.settle(reservation, spent);
+                }
+                prop_assert!(worked <= booked && booked < limit + most.tokens, "{worked} {booked} {limit}");
+            }
+        }
+    }
 }
