@@ -140,6 +140,12 @@ fn a_cut_off_answer_keeps_what_was_said_and_no_half_call() {
 }
 
 #[test]
+fn calls_that_are_announced_and_not_there_are_none() {
+    let answer = assembled(&[r#"{"choices":[{"delta":{"content":"yes"},"finish_reason":"tool_calls"}]}"#]).unwrap();
+    assert_eq!((answer.text.as_str(), answer.stop), ("yes", Stop::Done));
+}
+
+#[test]
 fn refusals_are_told_apart() {
     for event in [
         r#"{"choices":[{"delta":{"refusal":"I cannot help."},"finish_reason":"stop"}]}"#,

@@ -177,7 +177,7 @@ impl ModelProposer {
                 }
                 // A call in an answer that was cut off is as good as none.
                 Stop::Length => draft.cut_off(self.model.answer_tokens),
-                Stop::Calls => {
+                Stop::Calls if !answer.calls.is_empty() => {
                     parts.extend(answer.calls.iter().cloned().map(llm::Part::Call));
                     let before = calls;
                     let results: Vec<llm::Part> =
@@ -195,7 +195,8 @@ impl ModelProposer {
                     }
                     continue;
                 }
-                Stop::Done => draft.take(&answer.text),
+                // Calls that are announced and not there are an answer like any other: it takes a round.
+                Stop::Done | Stop::Calls => draft.take(&answer.text),
             };
             match step {
                 Step::Done(proposal) => return Ok(End::Proposal(proposal)),

@@ -364,6 +364,7 @@ async fn what_cannot_pass_costs_the_turn_and_no_more() {
     let cases = [
         (vec![says("", "content_filter")], "refused to answer"),
         (vec![nonsense(), nonsense(), nonsense(), nonsense(), nonsense()], "given up after 3 rounds"),
+        (vec![says("Blah blah.", "tool_calls"); 5], "given up after 3 rounds"),
         (vec![status(400, "maximum context length"); 2], "the request is too long"),
         (vec![stream(&[]); 5], "the answer is empty"),
     ];
