@@ -28,12 +28,10 @@ pub enum Next {
 pub fn next(error: &AskError, tried: u32, share: f64) -> Next {
     let asked = match error {
         AskError::RateLimited { wait_seconds, .. } | AskError::Server { wait_seconds, .. } => *wait_seconds,
-        AskError::Unreachable { .. }
-        | AskError::TimedOut { .. }
-        | AskError::BrokenOff(_)
-        | AskError::Malformed(_)
-        | AskError::Empty => None,
-        AskError::NotAllowed { .. }
+        AskError::Unreachable { .. } | AskError::BrokenOff(_) | AskError::Malformed(_) | AskError::Empty => None,
+        // Each further try of a silent server would cost as long again, and it is asked again later anyway.
+        AskError::TimedOut { .. }
+        | AskError::NotAllowed { .. }
         | AskError::TooLong { .. }
         | AskError::BadRequest { .. }
         | AskError::TooMuch { .. } => return Next::GiveUp,
@@ -76,7 +74,7 @@ mod tests {
             (limited(None), true),
             (AskError::Server { status: 503, wait_seconds: None, message: text() }, true),
             (AskError::Unreachable { endpoint: text(), reason: text() }, true),
-            (AskError::TimedOut { endpoint: text(), seconds: 60 }, true),
+            (AskError::TimedOut { endpoint: text(), seconds: 60 }, false),
             (AskError::BrokenOff(text()), true),
             (AskError::Malformed(text()), true),
             (AskError::Empty, true),

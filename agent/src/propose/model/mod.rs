@@ -51,6 +51,9 @@ const MOST_TRIES: u32 = 3;
 const FIRST_PAUSE: Duration = Duration::from_secs(30);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30 * 60);
 
+/// One that was silent is left alone this many times as long as it was waited for: a fourth of the night's time at most goes into that.
+const LEFT_ALONE: u32 = 3;
+
 /// So long is waited for a model where nobody else has anything to propose.
 const MOST_PATIENCE: Duration = Duration::from_secs(2 * 3600);
 
@@ -243,7 +246,7 @@ impl ModelProposer {
 
     fn went_away(&mut self, failed: &ExchangeFailure) {
         let failures = self.away.map_or(0, |away| away.failures) + 1;
-        let pause = FIRST_PAUSE.saturating_mul(1 << (failures - 1).min(16)).min(LONGEST_PAUSE);
+        let pause = pause(failures, failed.kind, self.model.timeout_seconds);
         self.away = Some(Away { failures, pause, until: Instant::now() + self.desk.paced(pause) });
         let words = format!("the model {} gives no answers: {}", self.model.name, failed.words);
         let news = match failures {
@@ -252,6 +255,13 @@ impl ModelProposer {
         };
         self.desk.tell(news);
     }
+}
+
+/// How long a model is left alone after so many turns without an answer in a row. `silence`: the seconds that it was waited for.
+fn pause(failures: u32, kind: FailureKind, silence: u64) -> Duration {
+    let doubled = FIRST_PAUSE.saturating_mul(1 << failures.saturating_sub(1).min(16));
+    let waited = if kind == FailureKind::TimedOut { Duration::from_secs(silence) } else { Duration::ZERO };
+    doubled.min(LONGEST_PAUSE).max(waited.saturating_mul(LEFT_ALONE))
 }
 
 /// Calls a tool for a model, or says why not.

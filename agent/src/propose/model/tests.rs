@@ -1,5 +1,6 @@
 //! Conversations with servers on this machine that answer, fail and break off as they are told.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -101,7 +102,10 @@ impl Room {
     }
 
     fn proposer_with(&self, name: &str, url: &str, tools: Option<ToolMaker>) -> ModelProposer {
-        let model = model(name, url);
+        self.proposer_of(model(name, url), tools)
+    }
+
+    fn proposer_of(&self, model: Model, tools: Option<ToolMaker>) -> ModelProposer {
         let key = Key::read(&KeySource::Variable("K".to_owned()), |_| Some(KEY.to_owned())).unwrap();
         let server = Server::new(model.endpoint(), Some(key)).unwrap();
         ModelProposer::new(model, Some(server), Arc::clone(&self.desk), tools)
@@ -423,6 +427,58 @@ async fn nobody_is_asked_during_a_pause() {
     let (_, second) = propose(proposer, &Brief { turn: 8, ..small() }).await;
     assert_eq!((first.unwrap(), second.unwrap()), (None, None));
     assert_eq!((bodies(&mock).await.len(), room.warnings().len()), (1, 1));
+}
+
+/// Accepts everybody and says nothing to anybody; counts who came.
+async fn silent() -> (String, Arc<AtomicUsize>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let came = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&came);
+    tokio::spawn(async move {
+        let mut open = Vec::new();
+        while let Ok((socket, _)) = listener.accept().await {
+            counted.fetch_add(1, Ordering::SeqCst);
+            open.push(socket);
+        }
+    });
+    (address, came)
+}
+
+/// However long the night: pauses never end here.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_silent_server_is_waited_for_once_and_then_left_alone() {
+    let mut room = Room::with(Limits::default(), Vec::new(), None, 1e6, Memory::default());
+    let (url, came) = silent().await;
+    let slow = Model { timeout_seconds: 1, ..model("m", &url) };
+    let mut proposer = room.proposer_of(slow, None);
+    for turn in 1..=5 {
+        let proposed;
+        (proposer, proposed) = propose(proposer, &Brief { turn, ..small() }).await;
+        assert_eq!(proposed.unwrap(), None);
+    }
+    assert_eq!(came.load(Ordering::SeqCst), 1);
+    let warnings = room.warnings();
+    assert!(warnings.len() == 1 && warnings[0].contains("was silent for 1 seconds"), "{warnings:?}");
+    assert!(warnings[0].contains("the night goes on with the other proposers"), "{warnings:?}");
+    let exchanges = room.exchanges();
+    let kind = if let Reply::Failure(failed) = &exchanges[0].reply { Some(failed.kind) } else { None };
+    assert_eq!((exchanges.len(), kind), (1, Some(FailureKind::TimedOut)));
+}
+
+#[test]
+fn pauses_double_and_are_long_where_much_time_was_lost() {
+    for (failures, kind, silence, seconds) in [
+        (1, FailureKind::Unreachable, 300, 30),
+        (3, FailureKind::BrokenOff, 300, 120),
+        (40, FailureKind::Unreachable, 300, 1_800),
+        (1, FailureKind::TimedOut, 300, 900),
+        (1, FailureKind::TimedOut, 5, 30),
+        (9, FailureKind::TimedOut, 300, 1_800),
+        (1, FailureKind::TimedOut, 3_600, 10_800),
+    ] {
+        assert_eq!(super::pause(failures, kind, silence).as_secs(), seconds, "{failures} {kind:?} {silence}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
