@@ -13,7 +13,8 @@ use serde_json::json;
 
 fn server(silence_seconds: u64) -> Server {
     let url = std::env::var("NOCTURNE_MODEL_SERVER").expect("NOCTURNE_MODEL_SERVER says where the server is");
-    Server::new(Endpoint { format: Format::OpenAi, url, silence_seconds, newest: false }, None).unwrap()
+    Server::new(Endpoint { format: Format::OpenAi, url, silence_seconds, longest_seconds: 1_800, newest: false }, None)
+        .unwrap()
 }
 
 fn request(words: &str, most_tokens: u32) -> Request {

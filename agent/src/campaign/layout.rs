@@ -57,6 +57,7 @@ pub(super) const LAYOUT: &[(&str, &[&str])] = &[
             "tools",
             "temperature",
             "timeout_seconds",
+            "longest_seconds",
             "input_price",
             "cached_input_price",
             "output_price",

@@ -33,10 +33,23 @@ pub struct Model {
     pub tools: bool,
     /// Sampling temperature; `None` leaves it to the server.
     pub temperature: Option<f64>,
-    /// Seconds without any sign of the server after which a call is given up.
+    /// Seconds in which nothing of an answer comes after which a call is given up.
     pub timeout_seconds: u64,
+    /// Seconds after which a call is given up, whatever comes. Nights that are on record from before this was bounded have none.
+    #[serde(default = "usual_longest")]
+    pub longest_seconds: u64,
     /// What its tokens cost; nothing where the campaign does not say.
     pub price: Price,
+}
+
+/// How long a call may take where a campaign does not say: this many times [`Model::timeout_seconds`].
+pub(super) const USUAL_TIMEOUTS: u64 = 6;
+
+/// The default of [`Model::timeout_seconds`].
+pub(super) const USUAL_TIMEOUT: u64 = 300;
+
+fn usual_longest() -> u64 {
+    USUAL_TIMEOUTS * USUAL_TIMEOUT
 }
 
 impl Model {
@@ -44,7 +57,8 @@ impl Model {
     pub fn endpoint(&self) -> Endpoint {
         let newest = reqwest::Url::parse(&self.endpoint).is_ok_and(|url| url.host_str() == Some(OPENAI_HOST));
         let (format, url) = (self.format, self.endpoint.clone());
-        Endpoint { format, url, silence_seconds: self.timeout_seconds, newest }
+        let (silence_seconds, longest_seconds) = (self.timeout_seconds, self.longest_seconds);
+        Endpoint { format, url, silence_seconds, longest_seconds, newest }
     }
 
     /// Where its key is to be found; `~/` in the name of a file is the folder `home`.

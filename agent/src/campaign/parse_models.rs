@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::models::{CodingAgent, Model, Spending};
+use super::models::{CodingAgent, Model, Spending, USUAL_TIMEOUT, USUAL_TIMEOUTS};
 use super::reader::{Found, Reader, Section};
 use super::{Night, ProposerName};
 use crate::llm::client::Format;
@@ -17,7 +17,6 @@ const MOST_CONTEXT: u64 = 100_000_000;
 /// An answer holds at least a small change.
 const LEAST_ANSWER: u64 = 128;
 const USUAL_ANSWER: u32 = 8_192;
-const USUAL_TIMEOUT: u64 = 300;
 const DAY_SECONDS: u64 = 24 * 3_600;
 /// US dollars per million tokens.
 const MOST_PRICE: f64 = 10_000.0;
@@ -98,6 +97,16 @@ fn read_model(reader: &mut Reader, section: &Section<'_>, name: Option<String>) 
     let tools = reader.flag(section, "tools").unwrap_or(true);
     let temperature = reader.number(section, "temperature", (0.0, true), 2.0, "degrees");
     let timeout = reader.integer(section, "timeout_seconds", 1..=DAY_SECONDS, "seconds");
+    let timeout_seconds = timeout.map_or(USUAL_TIMEOUT, |(seconds, _)| seconds);
+    let longest = reader.integer(section, "longest_seconds", 1..=DAY_SECONDS, "seconds");
+    if let Some((seconds, span)) = &longest
+        && *seconds < timeout_seconds
+    {
+        let message = "the longest call is shorter than the longest silence in it".to_owned();
+        let help =
+            format!("a server may be silent for `timeout_seconds`, which is {timeout_seconds}: allow more than that");
+        reader.problem(span.clone(), message, "too short", Some(help));
+    }
     let price = read_price(reader, section);
     let whole = |found: Option<Found<u64>>| found.and_then(|(number, _)| u32::try_from(number).ok());
     let context_tokens = whole(context)?;
@@ -113,7 +122,8 @@ fn read_model(reader: &mut Reader, section: &Section<'_>, name: Option<String>) 
         answer_tokens: whole(answer).unwrap_or(USUAL_ANSWER.min(context_tokens / 4)),
         tools,
         temperature: temperature.map(|(temperature, _)| temperature),
-        timeout_seconds: timeout.map_or(USUAL_TIMEOUT, |(seconds, _)| seconds),
+        timeout_seconds,
+        longest_seconds: longest.map_or((USUAL_TIMEOUTS * timeout_seconds).min(DAY_SECONDS), |(seconds, _)| seconds),
         price,
     })
 }

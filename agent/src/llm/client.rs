@@ -12,6 +12,7 @@ use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
 
 use super::key::Key;
+use super::patience::{Late, Patience};
 use super::received::Received;
 use super::retry::{self, Next};
 use super::stream::{self, MOST_STREAM_BYTES, TooLong};
@@ -40,8 +41,10 @@ pub struct Endpoint {
     pub format: Format,
     /// Where; for chat completions with the version, as in `https://api.openai.com/v1`.
     pub url: String,
-    /// Seconds without any sign from the server after which it is given up. A local model reads a long brief in silence.
+    /// Seconds in which nothing of an answer comes after which it is given up. A local model reads a long brief in silence.
     pub silence_seconds: u64,
+    /// Seconds after which a call is given up, whatever comes.
+    pub longest_seconds: u64,
     /// Whether the server wants `max_completion_tokens`, as OpenAI's own newer models do.
     pub newest: bool,
 }
@@ -204,52 +207,39 @@ impl Server {
 
     async fn ask_openly(&self, request: &Request, received: &Received) -> Result<Answer, AskError> {
         let call = self.client.post(self.url.clone()).headers(self.headers.clone()).json(&self.body(request));
-        let response = call.send().await.map_err(|error| self.broken(error))?;
+        let (silence, longest) = (self.endpoint.silence_seconds, self.endpoint.longest_seconds);
+        let mut patience = Patience::new(Instant::now(), Duration::from_secs(silence), Duration::from_secs(longest));
+        let sent = timeout_at(patience.deadline(), call.send()).await.map_err(|_| self.late(patience.late()))?;
+        let response = sent.map_err(|error| self.broken(error))?;
+        patience.begins(Instant::now());
         let status = response.status();
         if !status.is_success() {
             let asked = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
             let wait_seconds = asked.and_then(|value| retry::retry_after(value, jiff::Timestamp::now()));
-            let body = self.beginning(response).await;
+            let body = beginning(response, patience.deadline()).await;
             return Err(match self.endpoint.format {
                 Format::OpenAi => openai::failure(status.as_u16(), wait_seconds, &body),
                 Format::Anthropic => anthropic::failure(status.as_u16(), wait_seconds, &body),
             });
         }
         let broken = |error: &sse_stream::Error| self.broken_stream(error);
-        stream::read_noting(self.endpoint.format, self.packets(response), broken, received).await
-    }
-
-    /// The packets of a response. Comments, with which servers keep a connection open, are no sign of the model: llama-cpp-python sends one
-    /// every 15 seconds, whether or not anything will ever come.
-    fn packets(&self, response: Response) -> impl Stream<Item = std::io::Result<impl AsRef<[u8]>>> {
-        let silence = Duration::from_secs(self.endpoint.silence_seconds);
-        try_unfold((response, Instant::now() + silence), move |(mut response, deadline)| async move {
-            let packet = timeout_at(deadline, response.chunk()).await.map_err(|_| std::io::Error::other(Silent))?;
-            let Some(packet) = packet.map_err(std::io::Error::other)? else { return Ok(None) };
-            let deadline = if is_comment(&packet) { deadline } else { Instant::now() + silence };
-            Ok(Some((packet, (response, deadline))))
-        })
-    }
-
-    /// The beginning of an error's body; what cannot be read is left out.
-    async fn beginning(&self, mut response: Response) -> String {
-        let mut body = Vec::new();
-        while let Ok(Some(chunk)) = response.chunk().await {
-            body.extend_from_slice(&chunk);
-            if body.len() >= MOST_ERROR_BYTES {
-                body.truncate(MOST_ERROR_BYTES);
-                break;
-            }
-        }
-        String::from_utf8_lossy(&body).into_owned()
+        let patience = (Some(patience), |late| self.late(late));
+        stream::read_within(self.endpoint.format, packets(response), broken, patience, received).await
     }
 
     fn broken(&self, error: reqwest::Error) -> AskError {
-        let endpoint = self.url.to_string();
         if error.is_timeout() && !error.is_connect() {
-            return AskError::TimedOut { endpoint, seconds: self.endpoint.silence_seconds };
+            return self.late(Late::Silent);
         }
-        AskError::Unreachable { endpoint, reason: chain(&error.without_url()) }
+        AskError::Unreachable { endpoint: self.url.to_string(), reason: chain(&error.without_url()) }
+    }
+
+    fn late(&self, late: Late) -> AskError {
+        let (endpoint, limits) = (self.url.to_string(), &self.endpoint);
+        match late {
+            Late::Silent => AskError::TimedOut { endpoint, seconds: limits.silence_seconds },
+            Late::Endless => AskError::Endless { endpoint, seconds: limits.longest_seconds },
+        }
     }
 
     fn broken_stream(&self, error: &(dyn std::error::Error + 'static)) -> AskError {
@@ -258,10 +248,8 @@ impl Server {
             if error.is::<TooLong>() {
                 return AskError::TooMuch { limit: MOST_STREAM_BYTES };
             }
-            let timed_out =
-                error.is::<Silent>() || error.downcast_ref::<reqwest::Error>().is_some_and(reqwest::Error::is_timeout);
-            if timed_out {
-                return AskError::TimedOut { endpoint: self.url.to_string(), seconds: self.endpoint.silence_seconds };
+            if error.downcast_ref::<reqwest::Error>().is_some_and(reqwest::Error::is_timeout) {
+                return self.late(Late::Silent);
             }
             // An io::Error hides what it was made of from `source`.
             cause = match error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
@@ -288,19 +276,33 @@ impl Server {
             AskError::BadRequest { status, message } => AskError::BadRequest { status, message: clean(message) },
             AskError::BrokenOff(text) => AskError::BrokenOff(clean(text)),
             AskError::Malformed(text) => AskError::Malformed(clean(text)),
-            same @ (AskError::TimedOut { .. } | AskError::TooMuch { .. } | AskError::Empty) => same,
+            same @ (AskError::TimedOut { .. }
+            | AskError::Endless { .. }
+            | AskError::TooMuch { .. }
+            | AskError::Empty) => same,
         }
     }
 }
 
-/// A stream with nothing but comments for too long.
-#[derive(Debug, thiserror::Error)]
-#[error("the stream is silent")]
-struct Silent;
+/// The beginning of an error's body; what cannot be read, or does not come in time, is left out.
+async fn beginning(mut response: Response, deadline: Instant) -> String {
+    let mut body = Vec::new();
+    while let Ok(Ok(Some(chunk))) = timeout_at(deadline, response.chunk()).await {
+        body.extend_from_slice(&chunk);
+        if body.len() >= MOST_ERROR_BYTES {
+            body.truncate(MOST_ERROR_BYTES);
+            break;
+        }
+    }
+    String::from_utf8_lossy(&body).into_owned()
+}
 
-/// Whether a packet holds comments of a stream of events and nothing else.
-fn is_comment(packet: &[u8]) -> bool {
-    packet.split(|byte| *byte == b'\n').all(|line| line.starts_with(b":") || line.trim_ascii().is_empty())
+/// The packets of a response.
+fn packets(response: Response) -> impl Stream<Item = std::io::Result<impl AsRef<[u8]>>> {
+    try_unfold(response, |mut response| async move {
+        let packet = response.chunk().await.map_err(std::io::Error::other)?;
+        Ok(packet.map(|packet| (packet, response)))
+    })
 }
 
 /// An error with its causes.

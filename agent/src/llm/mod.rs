@@ -15,6 +15,7 @@ mod assemble;
 pub mod client;
 pub mod key;
 pub mod openai;
+mod patience;
 pub mod received;
 pub mod retry;
 pub mod spend;
@@ -154,12 +155,22 @@ pub enum AskError {
         /// The system's reason.
         reason: String,
     },
-    /// It took too long.
+    /// Nothing came for too long.
     #[error("{endpoint} was silent for {seconds} seconds; raise timeout_seconds where the model is that slow")]
     TimedOut {
         /// Where was asked.
         endpoint: String,
         /// How long was waited for a sign.
+        seconds: u64,
+    },
+    /// It took too long as a whole.
+    #[error(
+        "{endpoint} had not ended its answer after {seconds} seconds; raise longest_seconds where the model is that slow, or lower answer_tokens"
+    )]
+    Endless {
+        /// Where was asked.
+        endpoint: String,
+        /// How long was waited for the end.
         seconds: u64,
     },
     /// Too many requests.

@@ -31,6 +31,7 @@ pub fn next(error: &AskError, tried: u32, share: f64) -> Next {
         AskError::Unreachable { .. } | AskError::BrokenOff(_) | AskError::Malformed(_) | AskError::Empty => None,
         // Each further try of a silent server would cost as long again, and it is asked again later anyway.
         AskError::TimedOut { .. }
+        | AskError::Endless { .. }
         | AskError::NotAllowed { .. }
         | AskError::TooLong { .. }
         | AskError::BadRequest { .. }
@@ -75,6 +76,7 @@ mod tests {
             (AskError::Server { status: 503, wait_seconds: None, message: text() }, true),
             (AskError::Unreachable { endpoint: text(), reason: text() }, true),
             (AskError::TimedOut { endpoint: text(), seconds: 60 }, false),
+            (AskError::Endless { endpoint: text(), seconds: 60 }, false),
             (AskError::BrokenOff(text()), true),
             (AskError::Malformed(text()), true),
             (AskError::Empty, true),

@@ -6,9 +6,11 @@ use std::io::Cursor;
 
 use futures_util::{Stream, TryStreamExt as _};
 use sse_stream::SseByteStream;
+use tokio::time::{Instant, timeout_at};
 
 use super::assemble::{Assemble, MOST_ANSWER_BYTES};
 use super::client::Format;
+use super::patience::{Late, Patience};
 use super::received::Received;
 use super::{Answer, AskError, anthropic, openai};
 
@@ -33,19 +35,22 @@ pub async fn read<B: AsRef<[u8]>>(
     packets: impl Stream<Item = std::io::Result<B>>,
     broken: impl Fn(&sse_stream::Error) -> AskError,
 ) -> Result<Answer, AskError> {
-    read_noting(format, packets, broken, &Received::default()).await
+    let late = |late: Late| AskError::BrokenOff(late.to_string());
+    read_within(format, packets, broken, (None, late), &Received::default()).await
 }
 
-/// The same; what has come is noted as it comes.
-pub(super) async fn read_noting<B: AsRef<[u8]>>(
+/// The same; what has come is noted as it comes. `patience`: how long is waited for it, and what it is called when it was too long. Without,
+/// no clock is needed.
+pub(super) async fn read_within<B: AsRef<[u8]>>(
     format: Format,
     packets: impl Stream<Item = std::io::Result<B>>,
     broken: impl Fn(&sse_stream::Error) -> AskError,
+    patience: (Option<Patience>, impl Fn(Late) -> AskError),
     received: &Received,
 ) -> Result<Answer, AskError> {
     match format {
-        Format::OpenAi => assembled(openai::Assembler::default(), packets, broken, received).await,
-        Format::Anthropic => assembled(anthropic::Assembler::default(), packets, broken, received).await,
+        Format::OpenAi => assembled(openai::Assembler::default(), packets, broken, patience, received).await,
+        Format::Anthropic => assembled(anthropic::Assembler::default(), packets, broken, patience, received).await,
     }
 }
 
@@ -54,6 +59,7 @@ async fn assembled<A: Assemble, B: AsRef<[u8]>>(
     mut assembler: A,
     packets: impl Stream<Item = std::io::Result<B>>,
     broken: impl Fn(&sse_stream::Error) -> AskError,
+    (mut patience, late): (Option<Patience>, impl Fn(Late) -> AskError),
     received: &Received,
 ) -> Result<Answer, AskError> {
     let mut bytes = 0_usize;
@@ -66,12 +72,23 @@ async fn assembled<A: Assemble, B: AsRef<[u8]>>(
     let mut events = Box::pin(SseByteStream::new(bounded));
     let mut none = true;
     loop {
-        match events.try_next().await {
+        let next = match &patience {
+            None => events.try_next().await,
+            Some(patience) => match timeout_at(patience.deadline(), events.try_next()).await {
+                Ok(next) => next,
+                Err(_) => return Err(late(patience.late())),
+            },
+        };
+        match next {
             Ok(Some(event)) => {
                 none = false;
                 let Some(data) = event.data else { continue };
                 let last = assembler.take(&data);
-                received.note(assembler.came());
+                let came = assembler.came();
+                received.note(came);
+                if let Some(patience) = &mut patience {
+                    patience.saw(Instant::now(), came.bytes);
+                }
                 if last? {
                     return assembler.finish();
                 }

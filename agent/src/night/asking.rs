@@ -217,6 +217,7 @@ fn on_record_only(name: String) -> Model {
         tools: true,
         temperature: None,
         timeout_seconds: 1,
+        longest_seconds: 1,
         price: Price::default(),
     }
 }

@@ -104,7 +104,7 @@ impl ExchangeFailure {
     pub fn of(error: &AskError, redact: impl FnOnce(&str) -> String) -> Self {
         let kind = match error {
             AskError::Unreachable { .. } => FailureKind::Unreachable,
-            AskError::TimedOut { .. } => FailureKind::TimedOut,
+            AskError::TimedOut { .. } | AskError::Endless { .. } => FailureKind::TimedOut,
             AskError::RateLimited { .. } => FailureKind::RateLimited,
             AskError::Server { .. } => FailureKind::Server,
             AskError::NotAllowed { .. } => FailureKind::NotAllowed,

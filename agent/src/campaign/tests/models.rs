@@ -119,6 +119,7 @@ fn models_and_agents_are_read_as_they_are_written() {
         tools: false,
         temperature: Some(0.0),
         timeout_seconds: 60,
+        longest_seconds: 360,
         price: Price { input: 3.0, cached: 0.3, output: 15.0 },
     };
     let local = Model {
@@ -132,6 +133,7 @@ fn models_and_agents_are_read_as_they_are_written() {
         tools: true,
         temperature: None,
         timeout_seconds: 300,
+        longest_seconds: 1_800,
         price: Price::default(),
     };
     assert_eq!(campaign.models, [sonnet, local]);
@@ -181,6 +183,20 @@ fn a_model_says_how_it_is_reached() {
     let text = whole().replace("http://localhost:8080/v1", "https://api.openai.com/v1");
     let endpoint = models(&text)[1].endpoint();
     assert!(endpoint.newest && endpoint.silence_seconds == 300 && endpoint.format == Format::OpenAi, "{endpoint:?}");
+}
+
+#[test]
+fn a_call_is_bounded_as_a_whole() {
+    let with = |line: &str| parse(&whole().replace("timeout_seconds = 60", line));
+    let longest = |line: &str| with(line).unwrap_or_else(|problems| panic!("{problems}")).models[0].longest_seconds;
+    assert_eq!(longest("timeout_seconds = 60\nlongest_seconds = 61"), 61);
+    assert_eq!(longest("timeout_seconds = 80_000"), 86_400);
+    let problems = with("timeout_seconds = 60\nlongest_seconds = 59").unwrap_err().to_string();
+    assert!(problems.contains("shorter than the longest silence"), "{problems}");
+    // A night of before that is gone on with.
+    let mut kept = serde_json::to_value(&parse(&whole()).unwrap().models[0]).unwrap();
+    kept.as_object_mut().unwrap().remove("longest_seconds").unwrap();
+    assert_eq!(serde_json::from_value::<Model>(kept).unwrap().longest_seconds, 1_800);
 }
 
 #[test]

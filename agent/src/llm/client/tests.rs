@@ -25,9 +25,13 @@ fn request() -> Request {
 }
 
 fn server(format: Format, url: &str, silence_seconds: u64) -> Server {
+    server_within(format, url, silence_seconds, 600)
+}
+
+fn server_within(format: Format, url: &str, silence_seconds: u64, longest_seconds: u64) -> Server {
     let source = KeySource::Variable("K".to_owned());
     let key = Key::read(&source, |_| Some("sk-secret".to_owned())).unwrap();
-    let endpoint = Endpoint { format, url: url.to_owned(), silence_seconds, newest: false };
+    let endpoint = Endpoint { format, url: url.to_owned(), silence_seconds, longest_seconds, newest: false };
     Server::new(endpoint, Some(key)).unwrap()
 }
 
@@ -139,9 +143,8 @@ async fn a_stream_that_breaks_or_stalls_is_no_answer() {
     assert!(matches!(error, AskError::Unreachable { .. }), "{error}");
 }
 
-/// Comments come at once and for as long as the server lives, and do not keep a call alive.
-#[tokio::test]
-async fn a_connection_kept_open_by_comments_is_silent_all_the_same() {
+/// Sends this again and again, for as long as somebody listens.
+async fn without_end(piece: &'static str) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(async move {
@@ -150,17 +153,41 @@ async fn a_connection_kept_open_by_comments_is_silent_all_the_same() {
         let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n";
         let mut sent = socket.write_all(head.as_bytes()).await;
         while sent.is_ok() {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            sent = socket.write_all(b": ping - 2026-11-21 23:40:14\r\n\r\n").await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            sent = socket.write_all(piece.as_bytes()).await;
         }
     });
-    let error = server(Format::OpenAi, &address, 1).ask(&request()).await.unwrap_err();
-    assert!(matches!(error, AskError::TimedOut { seconds: 1, .. }), "{error}");
-    for (packet, comment) in
-        [(": ping\r\n\r\n", true), (": a\n: b\n", true), ("data: x\n", false), (": a\ndata: x", false)]
-    {
-        assert_eq!(is_comment(packet.as_bytes()), comment, "{packet}");
+    address
+}
+
+#[tokio::test]
+async fn a_connection_that_is_only_kept_open_is_silent() {
+    for (format, piece) in [
+        (Format::OpenAi, ": ping - 2026-11-21 23:40:14\r\n\r\n"),
+        (Format::OpenAi, "data: {\"choices\":[{\"delta\":{\"role\":\"assistant\",\"content\":\"\"}}]}\n\n"),
+        (Format::Anthropic, "event: ping\ndata: {\"type\":\"ping\"}\n\n"),
+        // An event that never ends.
+        (Format::Anthropic, "data: x"),
+    ] {
+        let address = without_end(piece).await;
+        let error = server(format, &address, 1).ask(&request()).await.unwrap_err();
+        assert!(matches!(error, AskError::TimedOut { seconds: 1, .. }), "{piece:?}: {error}");
     }
+}
+
+#[tokio::test]
+async fn an_answer_without_end_is_given_up_however_much_comes() {
+    let thought = "data: {\"choices\":[{\"delta\":{\"reasoning_content\":\"hm\"}}]}\n\n";
+    let address = without_end(thought).await;
+    let received = Received::default();
+    let server = server_within(Format::OpenAi, &address, 600, 1);
+    let error = server.ask_noting(&request(), &received).await.unwrap_err();
+    assert!(error.to_string().contains("had not ended its answer after 1 seconds; raise longest_seconds"), "{error}");
+    assert!(!received.came().ended);
+    // Nor does the bound begin only with the answer.
+    let nothing = raw(Vec::new(), true).await;
+    let error = server_within(Format::OpenAi, &nothing, 600, 1).ask(&request()).await.unwrap_err();
+    assert!(matches!(error, AskError::Endless { seconds: 1, .. }), "{error}");
 }
 
 #[tokio::test]
@@ -201,7 +228,13 @@ async fn what_does_not_pass_is_given_up() {
 #[test]
 fn addresses_that_are_none_are_refused() {
     for url in ["", "api.example.com", "ftp://example.com", "https://name:word@example.com"] {
-        let endpoint = Endpoint { format: Format::OpenAi, url: url.to_owned(), silence_seconds: 1, newest: false };
+        let endpoint = Endpoint {
+            format: Format::OpenAi,
+            url: url.to_owned(),
+            silence_seconds: 1,
+            longest_seconds: 1,
+            newest: false,
+        };
         let error = Server::new(endpoint, None).unwrap_err().to_string();
         assert!(error.contains("is no address"), "{error}");
     }

@@ -124,6 +124,7 @@ pub(super) fn model(name: &str, url: &str) -> Model {
         tools: true,
         temperature: None,
         timeout_seconds: 20,
+        longest_seconds: 600,
         price: Price { input: 3.0, cached: 0.3, output: 15.0 },
     }
 }
