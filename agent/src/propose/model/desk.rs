@@ -201,8 +201,9 @@ impl std::fmt::Debug for Desk {
     }
 }
 
-/// Whether a failure is worth more than a lost turn: the model cannot be reached, or does not want us.
+/// Whether a failure makes the model away: left alone for a while, then asked again. So it is with every call that brought no answer, whether
+/// nobody was there, the server did not want us, or its streams broke: what each of them needs is time or a person. It is not so where the
+/// model did answer, only that nothing can be made of it, nor where the request is to be sent again, shorter.
 pub(super) fn is_away(failed: &ExchangeFailure) -> bool {
-    use FailureKind::{BrokenOff, Empty, Malformed, TooLong, TooMuch};
-    !matches!(failed.kind, BrokenOff | Malformed | TooMuch | Empty | TooLong)
+    !matches!(failed.kind, FailureKind::TooMuch | FailureKind::TooLong)
 }

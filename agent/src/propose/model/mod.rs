@@ -47,7 +47,7 @@ const MOST_TOOL_LINES: usize = 400;
 /// Conversations of one turn that may come to nothing where no other proposer has anything.
 const MOST_TRIES: u32 = 3;
 
-/// A model that cannot be reached is asked again after this long, then twice as long, and so on.
+/// A model that brought no answer is asked again after this long, then twice as long, and so on.
 const FIRST_PAUSE: Duration = Duration::from_secs(30);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30 * 60);
 

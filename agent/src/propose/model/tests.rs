@@ -371,7 +371,6 @@ async fn what_cannot_pass_costs_the_turn_and_no_more() {
         (vec![nonsense(), nonsense(), nonsense(), nonsense(), nonsense()], "given up after 3 rounds"),
         (vec![says("Blah blah.", "tool_calls"); 5], "given up after 3 rounds"),
         (vec![status(400, "maximum context length"); 2], "the request is too long"),
-        (vec![stream(&[]); 5], "the answer is empty"),
     ];
     for (responses, reason) in cases {
         let mut room = Room::new();
@@ -383,6 +382,36 @@ async fn what_cannot_pass_costs_the_turn_and_no_more() {
         assert!(given_up.len() == 1 && given_up[0].contains(reason), "{given_up:?}");
         let calls: u64 = room.exchanges().iter().map(|exchange| exchange.spent.calls).sum();
         assert_eq!(calls, many as u64, "{reason}");
+    }
+}
+
+/// A call that brings no answer has one consequence, whatever went wrong: the model is away, which is told once, and then asked again.
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_goes_wrong_a_model_without_an_answer_is_asked_again_later() {
+    let raw = |body: &str| ResponseTemplate::new(200).set_body_raw(body.to_owned(), "text/event-stream");
+    let half = "data: {\"choices\":[{\"delta\":{\"content\":\"Title: hal\"}}]}\n\n";
+    let cases = [
+        (vec![raw(half); 5], "the answer broke off"),
+        (vec![raw("data: {not json\n\n"); 5], "does not keep to its format"),
+        (vec![stream(&[]); 5], "the answer is empty"),
+        (vec![status(500, "oops"); 5], "the server failed (status 500): oops"),
+        (vec![status(400, "no such parameter")], "does not take the request (status 400)"),
+        (vec![status(429, "tomorrow").insert_header("retry-after", "86400")], "asks to wait (status 429)"),
+    ];
+    for (responses, reason) in cases {
+        let mut room = Room::new();
+        let many = responses.len();
+        // Where a model is all there is, it is waited for: here twice.
+        let mock = server([responses.clone(), responses, vec![says(&good(), "stop")]].concat()).await;
+        let mut brief = small();
+        brief.details.asked = Some(Wish { id: 12, words: "try a longer warm-down".to_owned() });
+        let mix = Mix::new(vec![Box::new(room.proposer("m", &mock.uri()))]);
+        let (_, proposed) = propose(mix, &brief).await;
+        assert_eq!(proposed.unwrap().unwrap().key, "queue-12", "{reason}");
+        assert_eq!((bodies(&mock).await.len(), room.desk.take_refused()), (2 * many + 1, None), "{reason}");
+        let warnings = room.warnings();
+        assert!(warnings.len() == 2 && warnings[0].contains(reason), "{warnings:?}");
+        assert!(warnings[1].contains("answers again, after 2 failed turns"), "{warnings:?}");
     }
 }
 
