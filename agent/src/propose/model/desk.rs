@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, watch};
 use super::exchange::{Exchanges, Known, OwnRecord, RecordError, Replay};
 use crate::flow::CommitId;
 use crate::llm::spend::{Account, Limits, Spent, UsedUp};
-use crate::records::{ExchangeFailure, FailureKind};
+use crate::records::ExchangeFailure;
 
 /// Something about models that the night tells people and records.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -199,11 +199,4 @@ impl std::fmt::Debug for Desk {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Desk").field("replays", &self.replays()).finish_non_exhaustive()
     }
-}
-
-/// Whether a failure makes the model away: left alone for a while, then asked again. So it is with every call that brought no answer, whether
-/// nobody was there, the server did not want us, or its streams broke: what each of them needs is time or a person. It is not so where the
-/// model did answer, only that nothing can be made of it, nor where the request is to be sent again, shorter.
-pub(super) fn is_away(failed: &ExchangeFailure) -> bool {
-    !matches!(failed.kind, FailureKind::TooMuch | FailureKind::TooLong)
 }

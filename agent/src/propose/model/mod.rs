@@ -9,6 +9,7 @@
 
 mod alike;
 pub mod answer;
+mod away;
 pub mod desk;
 pub mod draft;
 pub mod exchange;
@@ -22,7 +23,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use self::desk::{Desk, News, NoAnswer, Place, is_away};
+use self::away::{Away, is_away};
+use self::desk::{Desk, News, NoAnswer, Place};
 use self::draft::{Draft, Step};
 use self::exchange::RecordError;
 use self::talk::Talk;
@@ -46,13 +48,6 @@ const MOST_TOOL_LINES: usize = 400;
 
 /// Conversations of one turn that may come to nothing where no other proposer has anything.
 const MOST_TRIES: u32 = 3;
-
-/// A model that brought no answer is asked again after this long, then twice as long, and so on.
-const FIRST_PAUSE: Duration = Duration::from_secs(30);
-const LONGEST_PAUSE: Duration = Duration::from_secs(30 * 60);
-
-/// One that was silent is left alone this many times as long as it was waited for: a fourth of the night's time at most goes into that.
-const LEFT_ALONE: u32 = 3;
 
 /// So long is waited for a model where nobody else has anything to propose.
 const MOST_PATIENCE: Duration = Duration::from_secs(2 * 3600);
@@ -84,14 +79,6 @@ pub struct ModelProposer {
     /// The last turn in which it was asked, and how many conversations of that came to nothing.
     turn: u64,
     given_up: u32,
-}
-
-/// A model that could not be reached.
-#[derive(Debug, Clone, Copy)]
-struct Away {
-    failures: u32,
-    pause: Duration,
-    until: Instant,
 }
 
 /// How a conversation ended.
@@ -154,7 +141,7 @@ impl ModelProposer {
         loop {
             let request = match talk.request() {
                 Ok(request) => request,
-                Err(small) => return Ok(End::GaveUp(small.to_string())),
+                Err(small) => return Ok(too_long(talk, &talk.too_small(&small))),
             };
             let answer = match self.desk.ask(&self.model, self.server.as_ref(), place, &request) {
                 Ok((answer, dollars)) => {
@@ -162,6 +149,9 @@ impl ModelProposer {
                     answer
                 }
                 Err(NoAnswer::Failed(failed)) if failed.kind == FailureKind::TooLong && talk.shrink() => continue,
+                Err(NoAnswer::Failed(failed)) if failed.kind == FailureKind::TooLong => {
+                    return Ok(too_long(talk, &failed.words));
+                }
                 Err(NoAnswer::Failed(failed)) if is_away(&failed) => return Ok(End::Away(failed)),
                 Err(NoAnswer::Failed(failed)) => return Ok(End::GaveUp(failed.words)),
                 Err(NoAnswer::NotOnRecord) => {
@@ -246,7 +236,7 @@ impl ModelProposer {
 
     fn went_away(&mut self, failed: &ExchangeFailure) {
         let failures = self.away.map_or(0, |away| away.failures) + 1;
-        let pause = pause(failures, failed.kind, self.model.timeout_seconds);
+        let pause = away::pause(failures, failed.kind, self.model.timeout_seconds);
         self.away = Some(Away { failures, pause, until: Instant::now() + self.desk.paced(pause) });
         let words = format!("the model {} gives no answers: {}", self.model.name, failed.words);
         let news = match failures {
@@ -257,11 +247,13 @@ impl ModelProposer {
     }
 }
 
-/// How long a model is left alone after so many turns without an answer in a row. `silence`: the seconds that it was waited for.
-fn pause(failures: u32, kind: FailureKind, silence: u64) -> Duration {
-    let doubled = FIRST_PAUSE.saturating_mul(1 << failures.saturating_sub(1).min(16));
-    let waited = if kind == FailureKind::TimedOut { Duration::from_secs(silence) } else { Duration::ZERO };
-    doubled.min(LONGEST_PAUSE).max(waited.saturating_mul(LEFT_ALONE))
+/// A conversation that no longer fits. If it is the brief that does not, nothing was answered, and the campaign is to be mended.
+fn too_long(talk: &Talk<'_>, why: &str) -> End {
+    let words = talk.too_long(why);
+    match talk.opens() {
+        true => End::Away(ExchangeFailure { kind: FailureKind::TooLong, words }),
+        false => End::GaveUp(words),
+    }
 }
 
 /// Calls a tool for a model, or says why not.

@@ -7,8 +7,11 @@ use crate::flow::Brief;
 use crate::llm::spend::estimated_tokens;
 use crate::llm::{Message, Part, Request, Role, Tool};
 
-/// What is left of a brief's window when a server finds it too long after all.
+/// What is left of a brief's window when a server finds it too long after all, at first; then half of that, and so on.
 const SHRUNK: f64 = 2.0 / 3.0;
+
+/// How often it is made smaller: to a twelfth in the end.
+const MOST_SHRUNK: i32 = 4;
 
 /// A conversation so far.
 pub(super) struct Talk<'a> {
@@ -17,17 +20,43 @@ pub(super) struct Talk<'a> {
     tools: Vec<Tool>,
     /// What was said after the brief.
     said: Vec<Message>,
-    shrunk: bool,
+    shrunk: i32,
 }
 
 impl<'a> Talk<'a> {
     pub fn new(brief: &'a Brief, model: &'a Model, tools: Vec<Tool>) -> Self {
-        Self { brief, model, tools, said: Vec::new(), shrunk: false }
+        Self { brief, model, tools, said: Vec::new(), shrunk: 0 }
     }
 
-    /// Makes the brief smaller by a third, once; `false` when it is already.
+    /// Makes the brief smaller, by a third at first and by half later; `false` when it is small enough for any model.
     pub fn shrink(&mut self) -> bool {
-        !std::mem::replace(&mut self.shrunk, true)
+        self.shrunk += 1;
+        self.shrunk <= MOST_SHRUNK
+    }
+
+    /// Whether nothing was said after the brief.
+    pub fn opens(&self) -> bool {
+        self.said.is_empty()
+    }
+
+    /// What to tell a person where it does not fit. `why`: what was found too long.
+    pub fn too_long(&self, why: &str) -> String {
+        let Model { context_tokens, answer_tokens, .. } = self.model;
+        match self.shrunk.min(MOST_SHRUNK) {
+            0 => why.to_owned(),
+            times => format!(
+                "{why}; the brief was made smaller {times} times: what the server holds seems to be far less than context_tokens = \
+                 {context_tokens}; set that to what it was started with, and answer_tokens = {answer_tokens} so that most is left to the brief"
+            ),
+        }
+    }
+
+    /// The same where the brief cannot be made so small.
+    pub fn too_small(&self, small: &TooSmall) -> String {
+        match self.shrunk {
+            0 => small.to_string(),
+            _ => format!("the server finds the request too long, and a brief needs {} tokens at least", small.needed),
+        }
     }
 
     pub fn user(&mut self, text: String) {
@@ -48,7 +77,10 @@ impl<'a> Talk<'a> {
         let said: u64 = self.said.iter().map(|message| estimated_tokens(&format!("{message:?}"))).sum();
         let all = u64::from(self.model.context_tokens.saturating_sub(self.model.answer_tokens));
         let left = all.saturating_sub(estimated_tokens(SYSTEM) + tools + said);
-        let window = if self.shrunk { (left as f64 * SHRUNK) as u64 } else { left };
+        let window = match self.shrunk {
+            0 => left,
+            times => (left as f64 * SHRUNK * 0.5_f64.powi(times - 1)) as u64,
+        };
         let mut sections = sections(self.brief, window);
         sections.push(answer_format());
         let text = window::fill(&sections, window)?;

@@ -370,7 +370,6 @@ async fn what_cannot_pass_costs_the_turn_and_no_more() {
         (vec![says("", "content_filter")], "refused to answer"),
         (vec![nonsense(), nonsense(), nonsense(), nonsense(), nonsense()], "given up after 3 rounds"),
         (vec![says("Blah blah.", "tool_calls"); 5], "given up after 3 rounds"),
-        (vec![status(400, "maximum context length"); 2], "the request is too long"),
     ];
     for (responses, reason) in cases {
         let mut room = Room::new();
@@ -416,19 +415,35 @@ async fn whatever_goes_wrong_a_model_without_an_answer_is_asked_again_later() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_brief_that_is_too_long_is_made_shorter_by_a_third_once() {
-    let room = Room::new();
-    let mock = server(vec![status(400, "maximum context length"), says(&good(), "stop")]).await;
+async fn a_brief_that_is_too_long_is_made_shorter_until_it_fits() {
+    let long = || status(400, "maximum context length");
     let mut brief = small();
     brief.goal = "Lower the loss, please, by whatever it takes.\n\n".repeat(2_000);
-    let (_, proposed) = propose(room.proposer("m", &mock.uri()), &brief).await;
-    assert!(proposed.unwrap().is_some());
-    let lengths: Vec<usize> =
-        bodies(&mock).await.iter().map(|body| body["messages"][1]["content"].as_str().unwrap().len()).collect();
-    let shrunk = lengths[1] as f64 / lengths[0] as f64;
-    assert!((0.6..0.7).contains(&shrunk), "{lengths:?}");
-    // Estimates are generous, so that a context of 16,000 tokens is never passed: 3 bytes make one.
-    assert!(lengths[0] <= 3 * 15_000 && lengths[0] > 3 * 13_000, "{lengths:?}");
+    let lengths = |bodies: &[Value]| -> Vec<usize> {
+        bodies.iter().map(|body| body["messages"][1]["content"].as_str().unwrap().len()).collect()
+    };
+    for times in 0..=2 {
+        let room = Room::new();
+        let mock = server([vec![long(); times], vec![says(&good(), "stop")]].concat()).await;
+        let (_, proposed) = propose(room.proposer("m", &mock.uri()), &brief).await;
+        assert!(proposed.unwrap().is_some());
+        let lengths = lengths(&bodies(&mock).await);
+        // Estimates are generous, so that a context of 16,000 tokens is never passed: 3 bytes make one.
+        assert!(lengths[0] <= 3 * 15_000 && lengths[0] > 3 * 13_000, "{lengths:?}");
+        for (length, share) in lengths.iter().zip([1.0, 0.667, 0.333]) {
+            let shrunk = *length as f64 / lengths[0] as f64;
+            assert!((shrunk - share).abs() < 0.04, "{lengths:?}");
+        }
+    }
+    // And not for ever.
+    let mut room = Room::new();
+    let mock = server(vec![long(); 9]).await;
+    let large = Model { context_tokens: 60_000, ..model("m", &mock.uri()) };
+    let (_, proposed) = propose(room.proposer_of(large, None), &brief).await;
+    assert_eq!((proposed.unwrap(), bodies(&mock).await.len()), (None, 5));
+    let warnings = room.warnings();
+    assert!(warnings.len() == 1 && warnings[0].contains("the brief was made smaller 4 times"), "{warnings:?}");
+    assert!(warnings[0].contains("less than context_tokens = 60000; set that to"), "{warnings:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -494,21 +509,6 @@ async fn a_silent_server_is_waited_for_once_and_then_left_alone() {
     let exchanges = room.exchanges();
     let kind = if let Reply::Failure(failed) = &exchanges[0].reply { Some(failed.kind) } else { None };
     assert_eq!((exchanges.len(), kind), (1, Some(FailureKind::TimedOut)));
-}
-
-#[test]
-fn pauses_double_and_are_long_where_much_time_was_lost() {
-    for (failures, kind, silence, seconds) in [
-        (1, FailureKind::Unreachable, 300, 30),
-        (3, FailureKind::BrokenOff, 300, 120),
-        (40, FailureKind::Unreachable, 300, 1_800),
-        (1, FailureKind::TimedOut, 300, 900),
-        (1, FailureKind::TimedOut, 5, 30),
-        (9, FailureKind::TimedOut, 300, 1_800),
-        (1, FailureKind::TimedOut, 3_600, 10_800),
-    ] {
-        assert_eq!(super::pause(failures, kind, silence).as_secs(), seconds, "{failures} {kind:?} {silence}");
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -754,6 +754,30 @@ async fn words_of_the_person_go_to_a_model_first_and_come_back_when_it_cannot() 
     let (id, why) = room.desk.take_refused().unwrap();
     assert!(id == 12 && why.contains("the model m") && why.contains("refused to answer"), "{why}");
     assert_eq!(room.given_up().len(), 1);
+}
+
+/// Words of the person wait where no answer came: for a later time, or for a night with more to spend.
+#[tokio::test(flavor = "multi_thread")]
+async fn words_of_the_person_are_refused_only_by_an_answer() {
+    let raw = |body: &str| ResponseTemplate::new(200).set_body_raw(body.to_owned(), "text/event-stream");
+    let mut brief = small();
+    brief.details.asked = Some(Wish { id: 12, words: "try a longer warm-down".to_owned() });
+    let long = || status(400, "maximum context length");
+    for (responses, calls, refused) in [
+        (vec![raw("data: {\"choices\":[{\"delta\":{\"content\":\"Title\"}}]}\n\n"); 5], None, false),
+        // The limit is reached between two tries.
+        (vec![status(500, "oops"); 5], Some(1), false),
+        (vec![long(); 9], None, false),
+        (vec![says("", "content_filter")], None, true),
+        (vec![says("Blah blah.", "stop"); 5], None, true),
+    ] {
+        let limits = Limits { calls, ..Limits::default() };
+        let mut room = Room::with(limits, Vec::new(), None, 0.0, Memory::default());
+        let mock = server(responses).await;
+        let (_, proposed) = propose(room.proposer("m", &mock.uri()), &brief).await;
+        assert_eq!(proposed.unwrap(), None);
+        assert_eq!(room.desk.take_refused().is_some(), refused, "{:?}", room.news());
+    }
 }
 
 /// Models are arms of their own: what one gains says nothing of another.
