@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 /// Longest key that is taken; real ones have some hundred characters.
 const MOST_BYTES: u64 = 4_096;
 
+/// Shortest key that is taken: a shorter one would be found, and taken out, in words that have nothing to do with it.
+const LEAST_BYTES: usize = 8;
+
 /// Where a key is to be found, as a campaign says it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -79,6 +82,8 @@ impl Key {
         let key = text.trim();
         if key.is_empty() {
             Err("it is empty")
+        } else if key.len() < LEAST_BYTES {
+            Err("it has fewer than 8 characters; for a server that takes any key leave `key_env` and `key_file` out")
         } else if key.bytes().all(|byte| byte.is_ascii_graphic()) {
             Ok(Self(key.to_owned()))
         } else {
@@ -127,9 +132,12 @@ mod tests {
     fn a_key_comes_from_a_variable_or_a_private_file() {
         let variable = KeySource::Variable("SOME_KEY".to_owned());
         let read = |text: &str| Key::read(&variable, |name| (name == "SOME_KEY").then(|| text.to_owned()));
-        assert_eq!(read(" sk-1\n").unwrap().reveal(), "sk-1");
+        assert_eq!(read(" sk-12345\n").unwrap().reveal(), "sk-12345");
         assert!(read("").unwrap_err().to_string().contains("SOME_KEY is not set"));
-        assert!(read("sk 1").unwrap_err().to_string().contains("one word"));
+        assert!(
+            read("a").unwrap_err().to_string().contains("fewer than 8 characters; for a server that takes any key")
+        );
+        assert!(read("sk 12345").unwrap_err().to_string().contains("one word"));
 
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("key");
@@ -138,9 +146,9 @@ mod tests {
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
             Key::read(&KeySource::File(path.clone()), |_| None)
         };
-        assert_eq!(read("sk-2\n", 0o600).unwrap().reveal(), "sk-2");
+        assert_eq!(read("sk-23456\n", 0o600).unwrap().reveal(), "sk-23456");
         for mode in [0o640, 0o604, 0o644] {
-            let message = read("sk-2", mode).unwrap_err().to_string();
+            let message = read("sk-23456", mode).unwrap_err().to_string();
             assert!(message.contains("chmod 600"), "{message}");
         }
         assert!(read(&"x".repeat(5_000), 0o600).unwrap_err().to_string().contains("4,096 bytes"));

@@ -198,16 +198,14 @@ async fn bodies(mock: &MockServer) -> Vec<Value> {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_is_on_record_with_its_cost_and_without_the_key() {
     let room = Room::new();
-    // A server that sends back what it should keep to itself.
-    let mock = server(vec![says(&good().replace("It is low", &format!("It is {KEY}")), "stop")]).await;
-    // And a person who wrote it where it does not belong.
+    let mock = server(vec![says(&good(), "stop")]).await;
+    // A person who wrote it where it does not belong.
     let brief = Brief { goal: format!("Lower the loss. {KEY}"), ..small() };
     let (_, proposed) = propose(room.proposer("m", &mock.uri()), &brief).await;
     let proposal = proposed.unwrap().unwrap();
     let author = &proposal.author;
     assert_eq!((author.proposer.as_str(), author.model.as_deref()), (NAME, Some("m")));
     assert!((author.cost_usd - 0.0045).abs() < 1e-12, "{}", author.cost_usd);
-    assert_eq!(proposal.hypothesis, "It is [key].");
     let exchanges = room.exchanges();
     let kept = &exchanges[0];
     assert_eq!((exchanges.len(), kept.number, kept.turn, kept.round, kept.model.as_str()), (1, 3, 7, 1, "m"));
@@ -216,6 +214,24 @@ async fn an_answer_is_on_record_with_its_cost_and_without_the_key() {
     assert!(text.contains("## How to answer") && !text.contains(KEY), "{text}");
     let sent = crate::llm::openai::body(&kept.request, false);
     assert_eq!(sent["messages"][0], bodies(&mock).await[0]["messages"][0]);
+}
+
+/// A key in an answer: what is used is what is on record, so that a night which goes on hears the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_holds_the_key_is_not_used() {
+    let mut room = Room::new();
+    let mock = server(vec![says(&answer("Raise it", "    0.5", &format!("    0.75 // {KEY}")), "stop")]).await;
+    let (_, proposed) = propose(room.proposer("m", &mock.uri()), &small()).await;
+    assert_eq!((proposed.unwrap(), bodies(&mock).await.len()), (None, 1));
+    let warnings = room.warnings();
+    assert!(warnings.len() == 1 && warnings[0].contains("the answer holds the key of the server"), "{warnings:?}");
+    let exchanges = room.exchanges();
+    assert!(!format!("{exchanges:?}").contains(KEY) && exchanges.len() == 1);
+    // It is paid all the same.
+    assert_eq!(exchanges[0].spent.tokens, 1_100);
+    let again = Room::with(Limits::default(), room.known(), None, 0.0, Memory::default());
+    let (_, proposed) = propose(again.proposer("m", "http://127.0.0.1:1"), &small()).await;
+    assert_eq!((proposed.unwrap(), again.exchanges()), (None, Vec::new()));
 }
 
 #[tokio::test(flavor = "multi_thread")]

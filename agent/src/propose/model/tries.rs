@@ -19,6 +19,10 @@ use crate::llm::spend::{Spent, estimated_tokens, estimated_tokens_of};
 use crate::llm::{Answer, AskError, Request, Usage};
 use crate::records::{ExchangeFailure, ExchangeRecord, FailureKind, Reply};
 
+/// The words for an answer that cannot be put on record.
+const HOLDS_KEY: &str = "the answer holds the key of the server, so it is neither written down nor used; look for the key in program.md, \
+                         in the candidate's files and in the queue, and replace it";
+
 /// What came of one try.
 struct Tried {
     outcome: Result<Answer, ExchangeFailure>,
@@ -94,7 +98,12 @@ impl Desk {
         let came = self.answer(server, request, &received);
         let mut pause = None;
         let outcome = match came {
-            Some(Ok(answer)) => Ok(redacted(server, &answer).map_err(NoAnswer::Record)?),
+            // What is used and what is on record must be the same, for a night that goes on hears the record. Without the key it would
+            // be another answer, perhaps other code.
+            Some(Ok(answer)) if redacted(server, &answer).map_err(NoAnswer::Record)? != answer => {
+                Err(ExchangeFailure { kind: FailureKind::Malformed, words: HOLDS_KEY.to_owned() })
+            }
+            Some(Ok(answer)) => Ok(answer),
             Some(Err(error)) => {
                 if let Next::Wait(wait) = retry::next(&error, number, share(place, number)) {
                     pause = Some(wait);
