@@ -5,6 +5,7 @@ pub mod bench;
 pub mod brief;
 pub mod build;
 pub mod campaign;
+mod causes;
 pub mod cli;
 pub mod conditions;
 pub mod edit;

@@ -1,4 +1,4 @@
-//! One streamed call of a model server, with bounds on how long and how much; and the same again where another try may help.
+//! One streamed call of a model server, with bounds on how long and how much. Whether another try may help is for whoever asks.
 
 use std::fmt;
 use std::time::Duration;
@@ -14,9 +14,10 @@ use tokio::time::{Instant, timeout_at};
 use super::key::Key;
 use super::patience::{Late, Patience};
 use super::received::Received;
-use super::retry::{self, Next};
+use super::retry;
 use super::stream::{self, MOST_STREAM_BYTES, TooLong};
 use super::{Answer, AskError, Request, anthropic, openai};
+use crate::causes::chain;
 
 /// Bytes of an error's body that are read.
 const MOST_ERROR_BYTES: usize = 64 << 10;
@@ -79,17 +80,6 @@ impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Server({}, {} key)", self.url, if self.key.is_some() { "with" } else { "without" })
     }
-}
-
-/// What was tried and waited for on the way to an answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Retried<'a> {
-    /// Which try failed, counted from 1.
-    pub tried: u32,
-    /// How.
-    pub error: &'a AskError,
-    /// How long is waited now.
-    pub wait: Duration,
 }
 
 impl Server {
@@ -159,33 +149,6 @@ impl Server {
             Value::Array(values) => values.into_iter().map(|value| self.redact_all(value)).collect(),
             Value::Object(fields) => fields.into_iter().map(|(name, value)| (name, self.redact_all(value))).collect(),
             other => other,
-        }
-    }
-
-    /// Asks until there is an answer or nothing more to hope for. `wait` is told of every failure that is tried again, and waits.
-    ///
-    /// # Errors
-    /// The last failure.
-    pub async fn ask_patiently<W>(
-        &self,
-        request: &Request,
-        mut share: impl FnMut() -> f64,
-        mut wait: impl FnMut(Retried<'_>) -> W,
-    ) -> Result<Answer, AskError>
-    where
-        W: Future<Output = ()>,
-    {
-        let mut tried = 0;
-        loop {
-            let error = match self.ask(request).await {
-                Ok(answer) => return Ok(answer),
-                Err(error) => error,
-            };
-            tried += 1;
-            match retry::next(&error, tried, share()) {
-                Next::Wait(pause) => wait(Retried { tried, error: &error, wait: pause }).await,
-                Next::GiveUp => return Err(error),
-            }
         }
     }
 
@@ -303,17 +266,6 @@ fn packets(response: Response) -> impl Stream<Item = std::io::Result<impl AsRef<
         let packet = response.chunk().await.map_err(std::io::Error::other)?;
         Ok(packet.map(|packet| (packet, response)))
     })
-}
-
-/// An error with its causes.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

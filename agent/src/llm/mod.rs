@@ -13,6 +13,8 @@
 pub mod anthropic;
 mod assemble;
 pub mod client;
+#[cfg(test)]
+mod fixture;
 pub mod key;
 pub mod openai;
 mod patience;

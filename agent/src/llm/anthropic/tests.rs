@@ -1,40 +1,11 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::llm::{Call, Tool};
-
-fn request() -> Request {
-    let part = |text: &str| Part::Text { text: text.to_owned() };
-    let call = Call { id: "c1".to_owned(), name: "read_file".to_owned(), arguments: json!({ "path": "model.rs" }) };
-    Request {
-        model: "small".to_owned(),
-        system: "You propose edits.".to_owned(),
-        messages: vec![
-            Message { role: Role::User, parts: vec![part("The brief.")] },
-            Message { role: Role::Assistant, parts: vec![part(" "), Part::Call(call)] },
-            Message {
-                role: Role::User,
-                parts: vec![Part::Result { id: "c1".to_owned(), text: "no such file".to_owned(), failed: true }],
-            },
-        ],
-        tools: vec![Tool {
-            name: "read_file".to_owned(),
-            description: "Reads a file.".to_owned(),
-            arguments: json!({ "type": "object" }),
-        }],
-        most_tokens: 4_000,
-        temperature: None,
-    }
-}
+use crate::llm::Call;
+use crate::llm::fixture::{self, fail_so, request};
 
 fn assembled(events: &[&str]) -> Assembled<Answer> {
-    let mut assembler = Assembler::default();
-    for event in events {
-        if assembler.take(event)? {
-            break;
-        }
-    }
-    assembler.finish()
+    fixture::assembled::<Assembler>(events)
 }
 
 const STOP: &str = r#"{"type":"message_stop"}"#;
@@ -108,7 +79,7 @@ fn every_way_to_fail_has_its_name() {
         error("rate_limit_error"),
         r#"{"type":"error","error":{"type":"invalid_request_error","message":"prompt is too long: 9 > 8"}}"#,
     );
-    for (events, expected) in [
+    fail_so::<Assembler>(&[
         (&[said][..], "the answer broke off"),
         (&[said, r#"{"type":"message_delta","delta":{"stop_reason":"end_turn"}}"#], "without `message_stop`"),
         (&[STOP], "the answer is empty"),
@@ -116,10 +87,7 @@ fn every_way_to_fail_has_its_name() {
         (&[said, &overloaded], "the server failed (status 529): why"),
         (&[&limited], "asks to wait (status 429)"),
         (&[long], "too long for the model"),
-    ] {
-        let message = assembled(events).unwrap_err().to_string();
-        assert!(message.contains(expected), "{message:?}, expected {expected:?}");
-    }
+    ]);
 }
 
 #[test]

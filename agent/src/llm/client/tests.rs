@@ -190,41 +190,6 @@ async fn an_answer_without_end_is_given_up_however_much_comes() {
     assert!(matches!(error, AskError::Endless { seconds: 1, .. }), "{error}");
 }
 
-#[tokio::test]
-async fn what_passes_is_tried_again_until_it_does() {
-    let mock = MockServer::start().await;
-    for response in [ResponseTemplate::new(429).insert_header("retry-after", "3"), ResponseTemplate::new(503)] {
-        Mock::given(method("POST")).respond_with(response).up_to_n_times(1).mount(&mock).await;
-    }
-    Mock::given(method("POST")).respond_with(stream(GOOD)).mount(&mock).await;
-    let mut waits = Vec::new();
-    let server = server(Format::OpenAi, &mock.uri(), 10);
-    let answer = server
-        .ask_patiently(
-            &request(),
-            || 1.0,
-            |retried| {
-                waits.push((retried.tried, retried.wait.as_secs()));
-                std::future::ready(())
-            },
-        )
-        .await
-        .unwrap();
-    assert_eq!(answer.text, "yes");
-    assert_eq!(waits, [(1, 3), (2, 4)]);
-}
-
-#[tokio::test]
-async fn what_does_not_pass_is_given_up() {
-    let mock = MockServer::start().await;
-    Mock::given(method("POST")).respond_with(ResponseTemplate::new(500)).expect(5).mount(&mock).await;
-    let error = server(Format::OpenAi, &mock.uri(), 10)
-        .ask_patiently(&request(), || 0.0, |_| std::future::ready(()))
-        .await
-        .unwrap_err();
-    assert!(matches!(error, AskError::Server { status: 500, .. }), "{error}");
-}
-
 #[test]
 fn addresses_that_are_none_are_refused() {
     for url in ["", "api.example.com", "ftp://example.com", "https://name:word@example.com"] {

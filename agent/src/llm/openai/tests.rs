@@ -1,40 +1,10 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::llm::{Call, Tool};
-
-fn request() -> Request {
-    let part = |text: &str| Part::Text { text: text.to_owned() };
-    let call = Call { id: "c1".to_owned(), name: "read_file".to_owned(), arguments: json!({ "path": "model.rs" }) };
-    Request {
-        model: "small".to_owned(),
-        system: "You propose edits.".to_owned(),
-        messages: vec![
-            Message { role: Role::User, parts: vec![part("The brief."), part("Its end.")] },
-            Message { role: Role::Assistant, parts: vec![part("I look first."), Part::Call(call)] },
-            Message {
-                role: Role::User,
-                parts: vec![Part::Result { id: "c1".to_owned(), text: "fn main() {}".to_owned(), failed: false }],
-            },
-        ],
-        tools: vec![Tool {
-            name: "read_file".to_owned(),
-            description: "Reads a file.".to_owned(),
-            arguments: json!({ "type": "object", "properties": { "path": { "type": "string" } } }),
-        }],
-        most_tokens: 4_000,
-        temperature: Some(0.7),
-    }
-}
+use crate::llm::fixture::{self, fail_so, request};
 
 fn assembled(events: &[&str]) -> Assembled<Answer> {
-    let mut assembler = Assembler::default();
-    for event in events {
-        if assembler.take(event)? {
-            break;
-        }
-    }
-    assembler.finish()
+    fixture::assembled::<Assembler>(events)
 }
 
 #[test]
@@ -104,7 +74,7 @@ fn what_came_counts_thoughts_and_arguments() {
 fn every_way_to_fail_has_its_name() {
     let said = r#"{"choices":[{"delta":{"content":"half an ans"}}]}"#;
     let long = format!(r#"{{"choices":[{{"delta":{{"content":"{}"}}}}]}}"#, "x".repeat(1 << 20));
-    for (events, expected) in [
+    fail_so::<Assembler>(&[
         (&[said][..], "the answer broke off"),
         (&[], "the answer broke off"),
         (&["[DONE]"], "the answer is empty"),
@@ -119,10 +89,7 @@ fn every_way_to_fail_has_its_name() {
             "arguments that are no JSON",
         ),
         (&[long.as_str(), said], "longer than 1048576 bytes"),
-    ] {
-        let message = assembled(events).unwrap_err().to_string();
-        assert!(message.contains(expected), "{message:?}, expected {expected:?}");
-    }
+    ]);
 }
 
 #[test]

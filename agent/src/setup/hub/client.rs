@@ -7,6 +7,7 @@ use reqwest::header::{AUTHORIZATION, HeaderValue, IF_RANGE, RANGE, RETRY_AFTER};
 use reqwest::{Client, Response, StatusCode, Url};
 
 use super::HubError;
+use crate::causes::chain;
 
 /// The hub that is asked when `HF_ENDPOINT` names no other.
 const DEFAULT_ENDPOINT: &str = "https://huggingface.co";
@@ -211,15 +212,4 @@ fn asked_pause(response: &Response) -> Option<Duration> {
 /// A broken connection. The address stays out of the message: that of a file can hold a signature.
 pub(super) fn broken(error: reqwest::Error) -> Failure {
     Failure::Passing { reason: chain(&error.without_url()), pause: None }
-}
-
-/// An error with its causes.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
