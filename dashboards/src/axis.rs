@@ -69,6 +69,27 @@ impl Axis {
         minus(format!("{tick:.decimals$}"))
     }
 
+    /// With every second tick, or fewer, where the labels of all of them would not fit beside each other on so many pixels.
+    pub(crate) fn thinned(mut self, room: f64, width: impl Fn(&str) -> f64) -> Self {
+        let widest = self.ticks.iter().map(|tick| width(&self.label(*tick))).fold(1.0, f64::max);
+        let gap = room * self.step / (self.high - self.low);
+        let every = (widest / gap.max(1e-9)).ceil().clamp(1.0, 1e6) as usize;
+        self.ticks = self.ticks.into_iter().step_by(every).collect();
+        self
+    }
+
+    /// Without the ticks whose label is not wanted.
+    pub(crate) fn with_labels(mut self, wanted: impl Fn(&str) -> bool) -> Self {
+        let ticks = std::mem::take(&mut self.ticks);
+        self.ticks = ticks.into_iter().filter(|tick| wanted(&self.label(*tick))).collect();
+        self
+    }
+
+    /// Without ticks: for a direction that has rows instead of numbers.
+    pub(crate) fn bare(low: f64, high: f64) -> Self {
+        Self { ticks: Vec::new(), ..Self::new(low, high, 2) }
+    }
+
     /// 0 at `low`, 1 at `high`.
     pub(crate) fn fraction(&self, value: f64) -> f64 {
         (value - self.low) / (self.high - self.low)
@@ -189,6 +210,14 @@ mod tests {
         let axis = Axis::whole(0.0, 3.0, 8);
         let labels: Vec<String> = axis.ticks.iter().map(|t| axis.label(*t)).collect();
         assert_eq!(labels, ["0", "1", "2", "3"]);
+    }
+
+    #[test]
+    fn ticks_without_room_are_left_out() {
+        let axis = Axis::new(0.0, 10.0, 10);
+        assert_eq!(axis.clone().thinned(100.0, |_| 10.0).ticks.len(), 11);
+        assert_eq!(axis.clone().thinned(100.0, |_| 11.0).ticks, [0.0, 2.0, 4.0, 6.0, 8.0, 10.0]);
+        assert_eq!(axis.thinned(100.0, |_| 1e9).ticks, [0.0]);
     }
 
     #[test]

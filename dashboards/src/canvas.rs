@@ -106,6 +106,16 @@ impl<'a, 'b> Canvas<'a, 'b> {
         Ok(())
     }
 
+    /// A vertical line of short dashes.
+    pub(crate) fn dashed_down(&self, x: f64, top: f64, bottom: f64, color: RGBColor) -> Drawn {
+        let mut y = top;
+        while y < bottom {
+            self.line(&[(x, y), (x, (y + 4.0).min(bottom))], color, 1.0, 1.4)?;
+            y += 9.0;
+        }
+        Ok(())
+    }
+
     pub(crate) fn disc(&self, center: (f64, f64), radius: f64, color: RGBColor) -> Drawn {
         self.area.draw(&Circle::new(at(center), px(radius), color.filled()))
     }
@@ -117,6 +127,20 @@ impl<'a, 'b> Canvas<'a, 'b> {
     pub(crate) fn polygon(&self, points: &[(f64, f64)], color: RGBColor) -> Drawn {
         let points: Vec<(i32, i32)> = points.iter().map(|p| at(*p)).collect();
         self.area.draw(&Polygon::new(points, color.filled()))
+    }
+
+    /// A see-through area, for bands.
+    pub(crate) fn shade(&self, points: &[(f64, f64)], color: RGBColor, opacity: f64) -> Drawn {
+        let points: Vec<(i32, i32)> = points.iter().map(|p| at(*p)).collect();
+        self.area.draw(&Polygon::new(points, color.mix(opacity).filled()))
+    }
+
+    /// A white diamond with a coloured edge.
+    pub(crate) fn diamond(&self, (x, y): (f64, f64), radius: f64, color: RGBColor) -> Drawn {
+        let r = radius;
+        let corners = [(x, y - r), (x + r, y), (x, y + r), (x - r, y), (x, y - r)];
+        self.polygon(&corners, WHITE)?;
+        self.line(&corners, color, 1.0, 1.6)
     }
 
     pub(crate) fn fill(&self, rect: Rect, color: RGBColor, opacity: f64) -> Drawn {
@@ -159,10 +183,21 @@ impl<'a, 'b> Canvas<'a, 'b> {
         self.polygon(&[(x - 4.5, y - tip), (x, y + tip), (x + 4.5, y - tip)], GREY)
     }
 
+    /// An arrow head that stands for what goes on beyond the right (or left) edge.
+    pub(crate) fn aside(&self, (x, y): (f64, f64), right: bool, color: RGBColor) -> Drawn {
+        let tip = if right { 4.0 } else { -4.0 };
+        self.polygon(&[(x - tip, y - 4.0), (x + tip, y), (x - tip, y + 4.0)], color)
+    }
+
     /// Axes, grid and tick labels around `plot`, and the names of the axes: x below, y above.
     pub(crate) fn frame(&self, plot: Rect, x: Axis, y: Axis, names: (&str, &str)) -> Drawn<Frame> {
         // plotters draws ticks and their labels beside the plot; it gets the plot and what is left of and below it.
         let (beside, below) = (76.0, 28.0);
+        let x = x.thinned(plot.width(), |label| text::width(label, SMALL_SIZE) + 10.0);
+        // Only absurd numbers are too wide for the room beside the plot.
+        let y = y.with_labels(|label| text::width(label, SMALL_SIZE) <= beside - 10.0);
+        let below_name = text::fit(names.0, SMALL_SIZE, plot.width());
+        let above_name = text::fit(names.1, SMALL_SIZE, plot.width() + 56.0);
         let size = (px(plot.width() + beside), px(plot.height() + below));
         let area = self.area.clone().shrink((px(plot.left - beside), px(plot.top)), size);
         let mut chart = ChartBuilder::on(&area)
@@ -178,8 +213,8 @@ impl<'a, 'b> Canvas<'a, 'b> {
             .set_all_tick_mark_size(px(4.0))
             .draw()?;
         let middle = (plot.left + plot.right) / 2.0;
-        self.text((middle, plot.bottom + 38.0), names.0, SMALL_SIZE, MUTED, Anchor::Middle)?;
-        self.text((plot.left - 56.0, plot.top - 16.0), names.1, SMALL_SIZE, MUTED, Anchor::Left)?;
+        self.text((middle, plot.bottom + 38.0), &below_name, SMALL_SIZE, MUTED, Anchor::Middle)?;
+        self.text((plot.left - 56.0, plot.top - 16.0), &above_name, SMALL_SIZE, MUTED, Anchor::Left)?;
         Ok(Frame { plot, x, y })
     }
 }

@@ -7,7 +7,9 @@
 mod axis;
 mod canvas;
 mod curve;
+mod importance;
 mod labels;
+mod legend;
 mod page;
 mod picture;
 mod plots;
@@ -17,10 +19,17 @@ mod view;
 
 pub use page::{NightPictures, page};
 pub use picture::{Picture, PictureError};
+pub use plots::calibration::calibration;
+pub use plots::drift::drift;
+pub use plots::effects::effects;
 pub use plots::experiment::experiment;
+pub use plots::importance::importance;
 pub use plots::losses::losses;
+pub use plots::parallel::parallel;
 pub use plots::progress::progress;
+pub use plots::timeline::timeline;
 pub use view::{
     CalibrationView, ClaimView, CurveAxis, CurvePoint, CurveView, EarlyView, EvidenceView, ExperimentView, LeftOutView,
-    LooksView, ModelView, NightView, NoiseView, TrialView, Verdict, VerificationView,
+    LooksView, ModelView, NightView, NoiseView, RecipeView, RunView, SpanView, Stage, TrialView, Verdict,
+    VerificationView,
 };

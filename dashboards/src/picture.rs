@@ -17,8 +17,10 @@ use crate::text;
 
 /// Width of every picture in CSS pixels.
 pub(crate) const WIDTH: f64 = 1200.0;
-/// Height of every picture in CSS pixels.
+/// Height of a picture in CSS pixels, where it has no reason for another.
 pub(crate) const HEIGHT: f64 = 700.0;
+/// Height of a picture that grows with what it shows, where it has nothing to show.
+pub(crate) const EMPTY_HEIGHT: f64 = 200.0;
 /// plotters places everything at whole numbers; drawing this much larger gives a quarter of a pixel.
 pub(crate) const SCALE: f64 = 4.0;
 /// PNG pixels per CSS pixel, so that the file is sharp on today's screens.
@@ -33,9 +35,10 @@ const FALLBACK_FONTS: [&[u8]; 2] = [epaint_default_fonts::HACK_REGULAR, epaint_d
 /// The same picture twice.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Picture {
-    /// An SVG document (`<svg ...>`, no XML declaration), fit to be put into a file or inline into HTML. 1200 by 700.
+    /// An SVG document (`<svg ...>`, no XML declaration), fit to be put into a file or inline into HTML. 1200 wide, and 700 high
+    /// unless its drawing function says otherwise. Its `title` and `desc` are what a screen reader says.
     pub svg: String,
-    /// A PNG file, 2400 by 1400.
+    /// A PNG file, two pixels for one of the SVG.
     pub png: Vec<u8>,
 }
 
@@ -68,24 +71,36 @@ pub(crate) type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
 /// What a drawing operation gives.
 pub(crate) type Drawn<T = ()> = Result<T, DrawingAreaErrorKind<std::io::Error>>;
 
-/// Runs drawing code and makes both files of what it drew. `name` goes into errors, `description` is what a screen reader says.
+/// Runs drawing code and makes both files of what it drew. `name` goes into errors, title and description are what a screen reader
+/// says.
 pub(crate) fn picture(
     name: &'static str,
+    title: &str,
     description: &str,
+    draw: impl FnOnce(&Area<'_>) -> Drawn,
+) -> Result<Picture, PictureError> {
+    picture_of_height(name, (title, description), HEIGHT, draw)
+}
+
+/// As [`picture`], but as high as is needed, in CSS pixels.
+pub(crate) fn picture_of_height(
+    name: &'static str,
+    (title, description): (&str, &str),
+    height: f64,
     draw: impl FnOnce(&Area<'_>) -> Drawn,
 ) -> Result<Picture, PictureError> {
     register_font()?;
     let mut drawn = String::new();
     {
-        let size = ((WIDTH * SCALE) as u32, (HEIGHT * SCALE) as u32);
+        let size = ((WIDTH * SCALE) as u32, (height * SCALE) as u32);
         let area = SVGBackend::with_string(&mut drawn, size).into_drawing_area();
         draw(&area)
             .and_then(|()| area.present())
             .map_err(|error| PictureError::Draw { picture: name, reason: error.to_string() })?;
     }
-    let svg = with_own_root(&drawn, description)
+    let svg = with_own_root(&drawn, title, description, height)
         .ok_or_else(|| PictureError::Draw { picture: name, reason: "the SVG has no root element".to_owned() })?;
-    let png = render(&svg).map_err(|reason| PictureError::Png { picture: name, reason })?;
+    let png = render(&svg, height).map_err(|reason| PictureError::Png { picture: name, reason })?;
     Ok(Picture { svg, png })
 }
 
@@ -100,19 +115,19 @@ fn register_font() -> Result<(), PictureError> {
     Ok(())
 }
 
-/// Replaces the root element's tag: CSS size instead of the scaled one, a description for screen readers, and line joins that do
+/// Replaces the root element's tag: CSS size instead of the scaled one, title and description for screen readers, and line joins that do
 /// not put spikes on a noisy curve. Lines get the opacity of their stroke instead of that of a layer, which renderers would first
 /// have to make; that is ten times as fast. (Texts cannot be hit: their quotation marks are escaped.)
-fn with_own_root(drawn: &str, description: &str) -> Option<String> {
+fn with_own_root(drawn: &str, title: &str, description: &str, height: f64) -> Option<String> {
     let body = drawn[drawn.find('>')? + 1..]
         .replace(" opacity=\"1\"", "")
         .replace("<polyline fill=\"none\" opacity=", "<polyline fill=\"none\" stroke-opacity=");
-    let label = maud::html! { (text::clean(description)) }.into_string();
+    let words = maud::html! { title { (text::clean(title)) } desc { (text::clean(description)) } }.into_string();
     Some(format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{HEIGHT}\" viewBox=\"0 0 {} {}\" role=\"img\" \
-         aria-label=\"{label}\" stroke-linejoin=\"round\" stroke-linecap=\"round\">{body}",
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{height}\" viewBox=\"0 0 {} {}\" role=\"img\" \
+         stroke-linejoin=\"round\" stroke-linecap=\"round\">{words}{body}",
         WIDTH * SCALE,
-        HEIGHT * SCALE,
+        height * SCALE,
     ))
 }
 
@@ -124,7 +139,7 @@ static FONTS: LazyLock<Arc<fontdb::Database>> = LazyLock::new(|| {
     Arc::new(fonts)
 });
 
-fn render(svg: &str) -> Result<Vec<u8>, String> {
+fn render(svg: &str, height: f64) -> Result<Vec<u8>, String> {
     let options = usvg::Options {
         fontdb: Arc::clone(&FONTS),
         font_family: "Ubuntu".to_owned(),
@@ -135,7 +150,7 @@ fn render(svg: &str) -> Result<Vec<u8>, String> {
     };
     let tree = usvg::Tree::from_str(&with_known_glyphs(svg), &options).map_err(|error| error.to_string())?;
     let mut pixels =
-        tiny_skia::Pixmap::new((WIDTH * f64::from(PNG_SCALE)) as u32, (HEIGHT * f64::from(PNG_SCALE)) as u32)
+        tiny_skia::Pixmap::new((WIDTH * f64::from(PNG_SCALE)) as u32, (height * f64::from(PNG_SCALE)) as u32)
             .ok_or("no memory for the pixels")?;
     resvg::render(&tree, tiny_skia::Transform::from_scale(PNG_SCALE, PNG_SCALE), &mut pixels.as_mut());
     pixels.encode_png().map_err(|error| error.to_string())
@@ -152,7 +167,7 @@ fn with_known_glyphs(svg: &str) -> String {
     let mut known = HashMap::new();
     let mut done = String::with_capacity(svg.len());
     let mut current = "";
-    // The root element's own attributes are not drawn; everywhere else plotters has other characters than ASCII in texts only.
+    // The root element's title and description are not drawn; everywhere else plotters has other characters than ASCII in texts only.
     let (root, body) = svg.split_at(svg.find(">\n").map_or(0, |end| end + 1));
     done.extend(root.chars().filter(char::is_ascii));
     for c in body.chars() {

@@ -201,6 +201,26 @@ pub(crate) fn counted(count: usize, singular: &str) -> String {
     format!("{count} {singular}{}", if count == 1 { "" } else { "s" })
 }
 
+/// A number of a recipe, with up to five digits that say something: `4096`, `0.04`, `1e−8`.
+pub(crate) fn plain(value: f64) -> String {
+    match value.abs() {
+        size if !size.is_finite() => "not finite".to_owned(),
+        0.0 => "0".to_owned(),
+        size if !(1e-4..1e7).contains(&size) => {
+            let text = format!("{value:.3e}");
+            let (digits, power) = text.split_once('e').unwrap_or((&text, "0"));
+            let digits = if digits.contains('.') { digits.trim_end_matches('0').trim_end_matches('.') } else { digits };
+            minus(format!("{digits}e{power}"))
+        }
+        size => {
+            let decimals = (4 - size.log10().floor() as i64).max(0) as usize;
+            let text = format!("{value:.decimals$}");
+            let text = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
+            minus(text.to_owned())
+        }
+    }
+}
+
 /// The typographic minus sign instead of the hyphen, and no `-0.0000`.
 pub(crate) fn minus(number: String) -> String {
     match number.strip_prefix('-') {
@@ -236,6 +256,12 @@ mod tests {
         assert_eq!(durations, ["0 s", "42 s", "13 min", "7 h 05 min", "–", "–"]);
         assert_eq!([0, 1_500, 1 << 30].map(bytes), ["0 B", "1.5 KiB", "1.0 GiB"]);
         assert_eq!((counted(1, "trial"), counted(0, "trial")), ("1 trial".into(), "0 trials".into()));
+    }
+
+    #[test]
+    fn numbers_of_recipes_have_no_needless_digits() {
+        let told = [4096.0, 0.04, 1e-8, -0.5, 1.0 / 3.0, 0.0, 1e30, 524_288.0, f64::NAN].map(plain);
+        assert_eq!(told, ["4096", "0.04", "1e−8", "−0.5", "0.33333", "0", "1e30", "524288", "not finite"]);
     }
 
     #[test]

@@ -5,9 +5,10 @@
 mod fixture;
 
 use dashboards::{
-    ClaimView, CurveAxis, CurvePoint, CurveView, EarlyView, ExperimentView, NightPictures, NightView, NoiseView,
-    Picture, Verdict, VerificationView, experiment, losses, page, progress,
+    ClaimView, CurveAxis, CurvePoint, CurveView, EarlyView, EvidenceView, ExperimentView, NightView, NoiseView,
+    Picture, RecipeView, RunView, SpanView, Stage, Verdict, VerificationView, losses, page,
 };
+use fixture::Rest;
 use proptest::prelude::*;
 use resvg::usvg::roxmltree::Document;
 
@@ -15,23 +16,10 @@ const NASTY: &str = "</text></svg></style>]]><script>alert('x')</script>\"'><img
                      \u{202e}\u{ffff}\n<!--";
 
 /// All pictures and the page of a night.
-fn draw(night: &NightView, curves: &[CurveView]) -> (Vec<Picture>, String) {
-    let mut pictures = NightPictures {
-        progress: Some(progress(night).unwrap()),
-        loss_tokens: Some(losses(night, curves, CurveAxis::Tokens).unwrap()),
-        loss_time: Some(losses(night, curves, CurveAxis::Time).unwrap()),
-        ..NightPictures::default()
-    };
-    let nothing = CurveView::default();
-    for view in night.experiments.iter().take(2) {
-        let find = |number| curves.iter().find(|c| c.experiment == number);
-        let own = find(view.number).unwrap_or(&nothing);
-        let picture = experiment(night, view, own, find(view.champion_number), CurveAxis::Time).unwrap();
-        pictures.experiments.insert(view.number, picture);
-    }
+fn draw(night: &NightView, curves: &[CurveView], rest: &Rest) -> (Vec<Picture>, String) {
+    let pictures = fixture::draw(night, curves, rest, 2).unwrap();
     let page = page(night, &pictures);
-    let NightPictures { progress, loss_tokens, loss_time, experiments } = pictures;
-    (progress.into_iter().chain(loss_tokens).chain(loss_time).chain(experiments.into_values()).collect(), page)
+    (pictures.all().into_iter().map(|(_, picture)| picture.clone()).collect(), page)
 }
 
 fn assert_harmless_picture(picture: &Picture) {
@@ -40,7 +28,10 @@ fn assert_harmless_picture(picture: &Picture) {
     let document = Document::parse(&picture.svg).unwrap();
     for node in document.descendants().filter(|n| n.is_element()) {
         let name = node.tag_name().name();
-        assert!(["svg", "text", "polyline", "polygon", "rect", "circle", "line"].contains(&name), "{name}");
+        assert!(
+            ["svg", "title", "desc", "text", "polyline", "polygon", "rect", "circle", "line"].contains(&name),
+            "{name}"
+        );
         for attribute in node.attributes() {
             let name = attribute.name();
             let known = [
@@ -48,7 +39,6 @@ fn assert_harmless_picture(picture: &Picture) {
                 "height",
                 "viewBox",
                 "role",
-                "aria-label",
                 "stroke-linejoin",
                 "stroke-linecap",
                 "x",
@@ -81,7 +71,7 @@ fn assert_harmless_picture(picture: &Picture) {
 fn assert_harmless_page(page: &str) {
     assert!(!page.contains(|c: char| c.is_control() && c != '\n' && c != '\t'), "a control character came through");
     let tags = "html head meta title style body header main section article figure details summary div table caption thead \
-                tbody tr th td h1 h2 h3 h4 p a ul ol li dl dt dd pre span code strong small svg text polyline polygon rect circle line";
+                tbody tr th td h1 h2 h3 h4 p a ul ol li dl dt dd pre span code strong small svg desc text polyline polygon rect circle line";
     let mut rest = page;
     while let Some(start) = rest.find('<') {
         rest = &rest[start + 1..];
@@ -167,7 +157,14 @@ fn no_text_becomes_markup() {
         curve.label = nasty();
         curve.verdict = curve.verdict.map(|_| Verdict::Kept);
     }
-    let (pictures, page) = draw(&night, &curves);
+    let mut rest = Rest::of(&night);
+    for span in &mut rest.spans {
+        span.label = nasty();
+    }
+    for recipe in &mut rest.recipes {
+        recipe.numbers = [(nasty(), f64::from(recipe.experiment)), (nasty() + "x", 1.0)].into();
+    }
+    let (pictures, page) = draw(&night, &curves, &rest);
     for picture in &pictures {
         assert_harmless_picture(picture);
         assert!(picture.svg.contains("&lt;/text&gt;"), "the title was lost instead of escaped");
@@ -218,6 +215,12 @@ prop_compose! {
             predicted_effect: numbers[2],
             training_seconds: numbers[3],
             standard_error: numbers[0].map(|number| number - 1.8),
+            confidence: numbers[3].map(|number| number - 1.3),
+            evidence: numbers[1].map(|number| EvidenceView {
+                expected: number,
+                probability: number - 1.3,
+                ..EvidenceView::default()
+            }),
             ..ExperimentView::default()
         }
     }
@@ -278,11 +281,34 @@ prop_compose! {
     }
 }
 
+prop_compose! {
+    fn rest()(
+        spans in prop::collection::vec((0usize..6, number(), number(), text()), 0..30),
+        runs in prop::collection::vec((0u32..4, number(), number(), 0u32..3), 0..30),
+        recipes in prop::collection::vec(prop::collection::btree_map(text(), number(), 0..5), 0..14),
+    ) -> Rest {
+        let span = |(stage, begin_minutes, end_minutes, label): (usize, f64, f64, String)| {
+            SpanView { stage: Stage::ALL[stage], begin_minutes, end_minutes, label }
+        };
+        let run = |(experiment, minutes, value, era)| RunView { experiment, minutes, value, seed: None, era };
+        let recipe = |(experiment, numbers)| RecipeView { experiment, numbers, other_changes: false };
+        Rest {
+            spans: spans.into_iter().map(span).collect(),
+            runs: runs.into_iter().map(run).collect(),
+            recipes: (0..).zip(recipes).map(recipe).collect(),
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
     #[test]
-    fn any_view_gives_a_harmless_picture(night in night_view(), curves in prop::collection::vec(curve_view(), 0..6)) {
-        let (pictures, page) = draw(&night, &curves);
+    fn any_view_gives_a_harmless_picture(
+        night in night_view(),
+        curves in prop::collection::vec(curve_view(), 0..6),
+        rest in rest(),
+    ) {
+        let (pictures, page) = draw(&night, &curves, &rest);
         pictures.iter().for_each(assert_harmless_picture);
         assert_harmless_page(&page);
     }

@@ -28,12 +28,44 @@ const POLICY: &str =
 pub struct NightPictures {
     /// From [`crate::progress`].
     pub progress: Option<Picture>,
+    /// From [`crate::effects`].
+    pub effects: Option<Picture>,
     /// From [`crate::losses`] against tokens.
     pub loss_tokens: Option<Picture>,
     /// From [`crate::losses`] against time.
     pub loss_time: Option<Picture>,
+    /// From [`crate::importance`].
+    pub importance: Option<Picture>,
+    /// From [`crate::parallel`].
+    pub parallel: Option<Picture>,
+    /// From [`crate::calibration`].
+    pub calibration: Option<Picture>,
+    /// From [`crate::timeline`].
+    pub timeline: Option<Picture>,
+    /// From [`crate::drift`].
+    pub drift: Option<Picture>,
     /// From [`crate::experiment`], by the experiment's number. Each adds some 30 kB to the page.
     pub experiments: BTreeMap<u32, Picture>,
+}
+
+impl NightPictures {
+    /// Those that there are, with a name for each that is fit for a file: `progress`, `experiment-003`.
+    pub fn all(&self) -> Vec<(String, &Picture)> {
+        let named = [
+            ("progress", &self.progress),
+            ("effects", &self.effects),
+            ("loss-tokens", &self.loss_tokens),
+            ("loss-time", &self.loss_time),
+            ("importance", &self.importance),
+            ("parallel", &self.parallel),
+            ("calibration", &self.calibration),
+            ("timeline", &self.timeline),
+            ("drift", &self.drift),
+        ];
+        let named = named.into_iter().filter_map(|(name, picture)| Some((name.to_owned(), picture.as_ref()?)));
+        let experiments = self.experiments.iter().map(|(number, picture)| (format!("experiment-{number:03}"), picture));
+        named.chain(experiments).collect()
+    }
 }
 
 /// The night as one HTML document: the answer in two sentences, the morning's claim, warnings, progress, the kept experiments with
@@ -68,6 +100,7 @@ pub fn page(night: &NightView, pictures: &NightPictures) -> String {
                     (notices("Before you trust a number", &night.warnings))
                     (notices("Faults of the machine", &night.faults))
                     (figure(pictures.progress.as_ref()))
+                    (figure(pictures.effects.as_ref()))
                     @if !kept.is_empty() {
                         h2 { "Kept" }
                         @for experiment in &kept { (article::article(night, experiment, pictures)) }
@@ -78,14 +111,25 @@ pub fn page(night: &NightView, pictures: &NightPictures) -> String {
                     }
                     (found::left_out(night))
                     (found::decided_by(night))
+                    (figure(pictures.drift.as_ref()))
                     @if pictures.loss_tokens.is_some() || pictures.loss_time.is_some() {
                         h2 { "Loss" }
                         (figure(pictures.loss_tokens.as_ref()))
                         (figure(pictures.loss_time.as_ref()))
                     }
+                    @if pictures.importance.is_some() || pictures.parallel.is_some() {
+                        h2 { "The recipe's numbers" }
+                        (figure(pictures.importance.as_ref()))
+                        (figure(pictures.parallel.as_ref()))
+                    }
                     (found::looks(night))
                     (found::calibration(night))
+                    (figure(pictures.calibration.as_ref()))
                     (models::models(night))
+                    @if pictures.timeline.is_some() {
+                        h2 { "The machine's night" }
+                        (figure(pictures.timeline.as_ref()))
+                    }
                     h2 { "All experiments" }
                     (table::table(night, &experiments))
                     @if others.iter().any(|e| pictures.experiments.contains_key(&e.number)) {

@@ -34,8 +34,8 @@ pub fn experiment(
 ) -> Result<Picture, PictureError> {
     let title = title(night, experiment);
     let subtitle = subtitle(experiment);
-    let description = format!("Training loss of experiment {title}. {subtitle}");
-    picture("curve of an experiment", &description, |area| {
+    let name = format!("Training loss of experiment {title}");
+    picture("curve of an experiment", &name, &subtitle, |area| {
         draw(area, experiment, curve, champion, axis, (&title, &subtitle))
     })
 }

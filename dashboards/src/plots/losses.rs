@@ -39,8 +39,7 @@ pub fn losses(night: &NightView, curves: &[CurveView], axis: CurveAxis) -> Resul
         CurveAxis::Time => "time",
     };
     let title = format!("Training loss against {against}");
-    let description = format!("{title}. {}", night_line(night));
-    picture("loss curves", &description, |area| draw(area, night, curves, axis, &title))
+    picture("loss curves", &title, &night_line(night), |area| draw(area, night, curves, axis, &title))
 }
 
 fn draw(area: &Area<'_>, night: &NightView, curves: &[CurveView], axis: CurveAxis, title: &str) -> Drawn {

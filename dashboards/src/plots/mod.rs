@@ -1,8 +1,14 @@
 //! The pictures, one module each.
 
+pub(crate) mod calibration;
+pub(crate) mod drift;
+pub(crate) mod effects;
 pub(crate) mod experiment;
+pub(crate) mod importance;
 pub(crate) mod losses;
+pub(crate) mod parallel;
 pub(crate) mod progress;
+pub(crate) mod timeline;
 
 use crate::text;
 use crate::view::NightView;
@@ -21,9 +27,20 @@ fn night_line(night: &NightView) -> String {
 
 /// The metric's name with its unit, as an axis is named.
 fn metric_name(night: &NightView) -> String {
+    let metric = text::fit(&night.metric, 14.0, 200.0);
+    match text::fit(&night.metric_unit, 14.0, 200.0).as_str() {
+        "" => format!("{metric}, lower is better"),
+        unit => format!("{metric} ({unit}), lower is better"),
+    }
+}
+
+/// What an axis of differences is called.
+fn difference_name(night: &NightView) -> String {
     match night.metric_unit.as_str() {
-        "" => format!("{}, lower is better", night.metric),
-        unit => format!("{} ({unit}), lower is better", night.metric),
+        "" => "difference from its champion, negative is better".to_owned(),
+        unit => {
+            format!("difference from its champion ({unit}), negative is better", unit = text::fit(unit, 14.0, 160.0))
+        }
     }
 }
 

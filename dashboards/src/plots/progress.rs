@@ -34,8 +34,8 @@ pub fn progress(night: &NightView) -> Result<Picture, PictureError> {
     let mut experiments: Vec<&ExperimentView> = night.experiments.iter().collect();
     experiments.sort_by_key(|e| e.number);
     let title = title(night, &experiments);
-    let description = format!("Progress of the night. {title}. {}", night_line(night));
-    picture("progress plot", &description, |area| draw(area, night, &experiments, &title))
+    let description = format!("{title}. {}", night_line(night));
+    picture("progress plot", "Progress of the night", &description, |area| draw(area, night, &experiments, &title))
 }
 
 fn kept<'a>(experiments: &[&'a ExperimentView]) -> Vec<&'a ExperimentView> {

@@ -5,6 +5,8 @@
 //! that. Every number may be missing, NaN or infinite: it is then left out of the picture, never a panic.
 
 mod evidence;
+mod machine;
+mod recipe;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,6 +16,8 @@ use serde::{Deserialize, Serialize};
 pub use evidence::{
     CalibrationView, ClaimView, EarlyView, EvidenceView, LeftOutView, LooksView, ModelView, NoiseView, TrialView,
 };
+pub use machine::{RunView, SpanView, Stage};
+pub use recipe::RecipeView;
 
 /// How an experiment ended; the same words as in the database and in notes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

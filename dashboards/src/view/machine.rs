@@ -1,0 +1,67 @@
+//! View models of the machine's night: what it did when, and how its runs varied.
+
+use serde::{Deserialize, Serialize};
+
+/// What the machine did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stage {
+    /// Somebody was asked for an idea, or an edit was made to fit.
+    Proposing,
+    /// The compiler ran.
+    Building,
+    /// A trial trained.
+    Training,
+    /// A checkpoint was evaluated.
+    Evaluating,
+    /// Nothing could be done: the machine was unfit, or no core was free.
+    Waiting,
+    /// Something that was lost to a fault of the machine.
+    Fault,
+}
+
+impl Stage {
+    /// All stages, in the order of an experiment's way.
+    pub const ALL: [Stage; 6] =
+        [Stage::Proposing, Stage::Building, Stage::Training, Stage::Evaluating, Stage::Waiting, Stage::Fault];
+
+    /// The word on pictures.
+    pub fn name(self) -> &'static str {
+        match self {
+            Stage::Proposing => "proposing",
+            Stage::Building => "building",
+            Stage::Training => "training",
+            Stage::Evaluating => "evaluating",
+            Stage::Waiting => "waiting",
+            Stage::Fault => "fault",
+        }
+    }
+}
+
+/// One thing that the machine did. Spans may overlap: a candidate is built while another trains.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SpanView {
+    /// What.
+    pub stage: Stage,
+    /// Minutes from the night's start to its beginning.
+    pub begin_minutes: f64,
+    /// Minutes from the night's start to its end.
+    pub end_minutes: f64,
+    /// What it was about: the experiment's number and title, or what the fault was.
+    pub label: String,
+}
+
+/// One run of a commit that was the champion at some time of the night, or is its start.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct RunView {
+    /// The commit's experiment; 0 is the night's start.
+    pub experiment: u32,
+    /// Minutes from the night's start to the run's beginning.
+    pub minutes: f64,
+    /// The metric.
+    pub value: f64,
+    /// Index of its seed in the night's list.
+    pub seed: Option<u32>,
+    /// Counts the times in the night at which the machine changed; runs of different eras do not compare.
+    pub era: u32,
+}
