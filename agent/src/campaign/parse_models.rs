@@ -246,7 +246,7 @@ pub(super) fn read_coding_agents(reader: &mut Reader, top: &Section<'_>) -> Vec<
             let nul = words.iter().any(|(word, _)| word.contains('\0'));
             if !program || nul {
                 let help =
-                    "for example `command = [\"claude\", \"-p\", \"Read BRIEF.md and do what it says\"]`".to_owned();
+                    "for example `command = [\"claude\", \"-p\", \"--permission-mode\", \"acceptEdits\"]`".to_owned();
                 reader.problem(span.clone(), "`command` names no program", "expected a program first", Some(help));
             }
             program && !nul

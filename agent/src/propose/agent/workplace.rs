@@ -71,7 +71,8 @@ impl Workplace {
         crate::files::remove_folder(folder).map_err(|error| failed("remove what lies in", &error))?;
         fs::create_dir_all(folder).map_err(|error| failed("create the folder", &error))?;
         export(folder).map_err(|why| failed("lay out the files in", &why))?;
-        repo::begin_own(folder, &["/NOCTURNE_*.md", "/scratch/", "/target/", "/.*"])
+        // The brief and the proposal are not among them: agents search, read and write nothing that git leaves out.
+        repo::begin_own(folder, &["/scratch/", "/target/", "/.*"])
             .map_err(|error| failed("make a repository of", &error))?;
         for file in files {
             fs::write(folder.join(&file.path), &file.text).map_err(|error| failed("write files into", &error))?;

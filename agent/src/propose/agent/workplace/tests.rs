@@ -123,7 +123,13 @@ fn a_folder_is_laid_out_afresh_with_a_repository_of_its_own() {
     assert_eq!(dirty, [mended[0].path.clone()]);
     assert!(git.remotes().unwrap().is_empty() && git.head().unwrap().peel_to_commit().unwrap().parent_count() == 0);
     workplace.write_brief("b").unwrap();
-    assert_eq!(git.statuses(None).unwrap().iter().filter(|entry| !entry.status().is_ignored()).count(), 1);
+    write(&folder, PROPOSAL_FILE, b"Title: x\n");
+    write(&folder, "scratch/notes", b"");
+    // Agents go by what git leaves out: aider writes no such file, searches of others find none.
+    for (path, ignored) in [(BRIEF_FILE, false), (PROPOSAL_FILE, false), ("scratch/notes", true), (".aider.tags", true)]
+    {
+        assert_eq!(git.is_path_ignored(path).unwrap(), ignored, "{path}");
+    }
     assert_eq!(workplace.changed(&Policy::default()).unwrap().unwrap(), mended);
 }
 
