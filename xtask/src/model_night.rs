@@ -119,6 +119,8 @@ struct Seen {
     ended: String,
     calls: u64,
     answers: usize,
+    /// Answers that have a whole block of edits.
+    with_edits: usize,
     failures: usize,
     experiments: usize,
 }
@@ -150,10 +152,7 @@ fn check(document: &Value, exchanges: &[Value]) -> Result<Seen, String> {
             return Err(format!("{title:?} came from {}, which was not asked", experiment["proposer"]));
         }
         // A model's nonsense is run only if it was none.
-        let source = answered.iter().any(|(number, text)| {
-            **number == experiment["number"] && text.contains("<<<<<<< SEARCH") && text.contains(">>>>>>> REPLACE")
-        });
-        if !source {
+        if !answered.iter().any(|(number, text)| **number == experiment["number"] && has_edits(text)) {
             return Err(format!("no answer on record has the edit of {title:?}"));
         }
     }
@@ -163,7 +162,13 @@ fn check(document: &Value, exchanges: &[Value]) -> Result<Seen, String> {
     }
     let calls = exchanges.iter().filter_map(|exchange| exchange["spent"]["calls"].as_u64()).sum();
     let experiments = experiments.iter().filter(|experiment| experiment["proposer"] == "models").count();
-    Ok(Seen { ended: ended.to_owned(), calls, answers: answered.len(), failures, experiments })
+    let with_edits = answered.iter().filter(|(_, text)| has_edits(text)).count();
+    Ok(Seen { ended: ended.to_owned(), calls, answers: answered.len(), with_edits, failures, experiments })
+}
+
+/// Whether an answer has a whole block of edits, be they what they may.
+fn has_edits(answer: &str) -> bool {
+    answer.contains("<<<<<<< SEARCH") && answer.contains(">>>>>>> REPLACE")
 }
 
 impl Seen {
@@ -174,7 +179,10 @@ impl Seen {
         let same = told["calls"] == self.calls
             && told["answers"] == self.answers
             && failures == self.failures as u64
-            && told["applied"].as_u64().is_some_and(|applied| applied >= self.experiments as u64);
+            // Nothing is applied that no answer has, and nothing is run that was not applied.
+            && told["applied"]
+                .as_u64()
+                .is_some_and(|applied| (self.experiments as u64..=self.with_edits as u64).contains(&applied));
         if same { Ok(()) } else { Err(format!("on record are {self:?}, and `nocturne models` tells {told}")) }
     }
 }
@@ -206,11 +214,18 @@ mod tests {
     fn a_night_that_counted_everything_passes() {
         let (document, exchanges) = night();
         let seen = check(&document, &exchanges).unwrap();
-        let expected = Seen { ended: "experiments-done".to_owned(), calls: 3, answers: 2, failures: 1, experiments: 1 };
+        let expected = Seen {
+            ended: "experiments-done".to_owned(),
+            calls: 3,
+            answers: 2,
+            with_edits: 1,
+            failures: 1,
+            experiments: 1,
+        };
         assert_eq!(seen, expected);
         let told = json!({ "calls": 3, "answers": 2, "failed": { "empty": 1 }, "applied": 1 });
         assert_eq!(seen.compare(&told), Ok(()));
-        for (field, value) in [("calls", 2), ("answers", 3), ("applied", 0)] {
+        for (field, value) in [("calls", 2), ("answers", 3), ("applied", 0), ("applied", 2)] {
             let mut told = told.clone();
             told[field] = json!(value);
             assert!(seen.compare(&told).is_err(), "{field}");
