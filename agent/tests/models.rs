@@ -185,6 +185,18 @@ fn calls(fixture: &Fixture) -> Vec<Value> {
     paths.iter().map(|path| read(path)["exchange"].take()).collect()
 }
 
+/// Begins a night and kills it while this call hangs: only then have those before it been answered.
+async fn killed_at_call(fixture: &Fixture, mock: &MockServer, call: usize) {
+    let arguments = ["night", "experiments/pretend", "--experiments", "1", "--json"];
+    let mut night = fixture.nocturne(&arguments).env("PRETENDED_KEY", "sk-of-a-test").spawn().unwrap();
+    while mock.received_requests().await.unwrap().len() < call {
+        assert!(night.try_wait().unwrap().is_none(), "the night ended before the model was asked");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    night.kill().unwrap();
+    night.wait().unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_night_that_was_killed_while_a_model_thought_asks_nothing_twice() {
     let answers = [
@@ -194,15 +206,7 @@ async fn a_night_that_was_killed_while_a_model_thought_asks_nothing_twice() {
     ];
     let mock = server(&answers).await;
     let fixture = Arc::new(fixture(&mock.uri(), "[\"models\"]"));
-    let arguments = ["night", "experiments/pretend", "--experiments", "1", "--json"];
-    let mut night = fixture.nocturne(&arguments).env("PRETENDED_KEY", "sk-of-a-test").spawn().unwrap();
-    // Only when the second call hangs has the first been answered.
-    while mock.received_requests().await.unwrap().len() < 2 {
-        assert!(night.try_wait().unwrap().is_none(), "the night ended before the model was asked");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    night.kill().unwrap();
-    night.wait().unwrap();
+    killed_at_call(&fixture, &mock, 2).await;
     // The second may have to be paid.
     let calls = calls(&fixture);
     assert!(
@@ -216,4 +220,31 @@ async fn a_night_that_was_killed_while_a_model_thought_asks_nothing_twice() {
     assert!(told[0].1 == "Raise the matrix rate" && told[0].2.contains("+            matrix_rate: 0.05,"), "{told:?}");
     assert_eq!(mock.received_requests().await.unwrap().len(), 3);
     assert_eq!(self::calls(&fixture).len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_was_paid_before_a_kill_is_not_booked_on_another_idea_of_the_queue() {
+    let answers = [
+        answer("Raise the matrix rate", "rates", "            matrix_rate: 0.4,", "            matrix_rate: 0.05,"),
+        HANGS.to_owned(),
+        answer("Raise the soft cap", "cap", "            softcap: 15.0,", "            softcap: 17.0,"),
+    ];
+    let mock = server(&answers).await;
+    let fixture = Arc::new(fixture(&mock.uri(), "[\"models\"]"));
+    json(&fixture, &["queue", "add", "try a higher matrix rate", "--json"]).await;
+    killed_at_call(&fixture, &mock, 2).await;
+    json(&fixture, &["queue", "add", "try a higher soft cap", "--first", "--json"]).await;
+    let night = json(&fixture, &["night", "experiments/pretend", "--resume", "--experiments", "1", "--json"]).await;
+    assert_eq!(proposed(&fixture, &night).await[0].1, "Raise the soft cap");
+    let asked: Vec<Value> =
+        mock.received_requests().await.unwrap().iter().map(|request| request.body_json().unwrap()).collect();
+    let last = &asked[2];
+    assert!(last.to_string().contains("| try a higher soft cap") && !last.to_string().contains("fit"), "{last}");
+    let queue = json(&fixture, &["queue", "list", "--all", "--json"]).await;
+    let mut states: Vec<(u64, &str)> = Vec::new();
+    for entry in queue.as_array().unwrap() {
+        states.push((entry["id"].as_u64().unwrap(), entry["state"].as_str().unwrap()));
+    }
+    states.sort_unstable();
+    assert!(states[1] == (2, "done") && states[0].1 != "done", "{states:?}");
 }

@@ -3,27 +3,37 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::words::{FailureKind, QueueState};
+use super::words::{ExchangeKind, FailureKind, QueueState};
 use crate::flow::{Author, Edit, ExperimentId, Proposal};
 use crate::llm::spend::Spent;
 use crate::llm::{Answer, AskError, Request};
 
-/// One try of a call of a model. It is written down before the server is asked, as one that is under way, and again when it is over.
+/// One try of a call of a model, or one turn of a coding agent. A try is written down before the server is asked, as one that is under
+/// way, and again when it is over.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ExchangeRecord {
+    /// Who was asked. Older files know of models alone.
+    #[serde(default = "a_model")]
+    pub kind: ExchangeKind,
     /// [`Brief::turn`](crate::flow::Brief::turn) of the brief that it belongs to.
     pub turn: u64,
     /// Counted from 1 within the turn.
     pub round: u32,
     /// The experiment that was to come of it. An idea that was skipped leaves its number to the next.
     pub number: u32,
-    /// The model's name in `campaign.toml`.
+    /// What it was for: an idea, the key of the person's, or a repair and of what. Older files do not say, and are not heard again.
+    #[serde(default)]
+    pub aim: String,
+    /// The model's or the agent's name in `campaign.toml`.
     pub model: String,
     /// What was asked. It holds no key.
     pub request: Request,
     /// What came back.
     pub reply: Reply,
-    /// What it cost; while it is under way, what it can cost at most.
+    /// Whether this is a failed try that another try of the same call was to follow.
+    #[serde(default)]
+    pub again: bool,
+    /// What it cost; while it is under way, what it can cost at most. What an agent costs is not known.
     pub spent: Spent,
     /// Seconds from the request to the end of the answer.
     pub seconds: f64,
@@ -31,19 +41,29 @@ pub struct ExchangeRecord {
     pub at: Timestamp,
 }
 
+fn a_model() -> ExchangeKind {
+    ExchangeKind::Model
+}
+
 /// An [`ExchangeRecord`] without what was asked, which is most of its size.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ExchangeFacts {
+    /// As [`ExchangeRecord::kind`].
+    pub kind: ExchangeKind,
     /// As [`ExchangeRecord::turn`].
     pub turn: u64,
     /// As [`ExchangeRecord::round`].
     pub round: u32,
     /// As [`ExchangeRecord::number`].
     pub number: u32,
+    /// As [`ExchangeRecord::aim`].
+    pub aim: String,
     /// As [`ExchangeRecord::model`].
     pub model: String,
     /// As [`ExchangeRecord::reply`].
     pub reply: Reply,
+    /// As [`ExchangeRecord::again`].
+    pub again: bool,
     /// As [`ExchangeRecord::spent`].
     pub spent: Spent,
     /// As [`ExchangeRecord::seconds`].

@@ -126,6 +126,16 @@ words! {
 }
 
 words! {
+    /// Who was asked in an exchange.
+    ExchangeKind, "a kind of exchange" {
+        /// A language model.
+        Model = "model",
+        /// A person's coding agent.
+        Agent = "agent",
+    }
+}
+
+words! {
     /// Why a model gave no answer.
     FailureKind, "a reason for which a model gives no answer" {
         /// Nobody answers there.

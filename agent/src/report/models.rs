@@ -169,7 +169,7 @@ mod tests {
     use crate::flow::Edit;
     use crate::llm::spend::Spent;
     use crate::llm::{Answer, Usage};
-    use crate::records::{AttemptRecord, ExchangeFailure, FailureKind};
+    use crate::records::{AttemptRecord, ExchangeFailure, ExchangeKind, FailureKind};
     use crate::report::fixture;
 
     const IDEA: &str = "Title: Try it\nHypothesis: It helps.\nFamily: schedule\nPredicted: -0.001\nConfidence: 0.3\n\n";
@@ -178,7 +178,8 @@ mod tests {
     fn call(round: u32, model: &str, reply: Reply) -> ExchangeFacts {
         let spent = Spent { usd: 0.01, tokens: 1_000, calls: 2 };
         let (turn, at) = (1, Timestamp::UNIX_EPOCH);
-        ExchangeFacts { turn, round, number: 1, model: model.to_owned(), reply, spent, seconds: 1.0, at }
+        let (kind, aim, model) = (ExchangeKind::Model, "an idea".to_owned(), model.to_owned());
+        ExchangeFacts { kind, turn, round, number: 1, aim, model, reply, again: false, spent, seconds: 1.0, at }
     }
 
     fn said(text: &str, stop: Stop) -> Reply {

@@ -17,11 +17,11 @@ type Result<T> = std::result::Result<T, StoreError>;
 
 impl Store {
     /// Records a call of a model; call it before anything is made of the answer. The same call (by turn and round) again changes
-    /// nothing where model, request and reply are the same; what it cost and how long it took do not make it another. One that is on
-    /// record as under way takes the reply that comes.
+    /// nothing where all else is the same; what it cost and how long it took do not make it another. One that is on record as under way
+    /// takes the reply that comes.
     ///
     /// # Errors
-    /// [`StoreError::Contradiction`] where that turn and round had another request or reply.
+    /// [`StoreError::Contradiction`] where that turn and round had another aim, request or reply.
     pub async fn record_exchange(&self, night: &NightId, exchange: &ExchangeRecord) -> Result<()> {
         let _turn = self.turn.lock().await;
         let mut transaction = self.begin().await?;
@@ -30,8 +30,15 @@ impl Store {
             None => put(&mut transaction, &self.context, night, exchange).await?,
             Some(recorded) => {
                 let begun = recorded.reply.is_under_way();
-                let asked = |it: &ExchangeRecord| (it.number, it.model.clone(), it.request.clone());
-                if asked(&recorded) != asked(exchange) || (recorded.reply != exchange.reply && !begun) {
+                let settled = |it: &ExchangeRecord| ExchangeRecord {
+                    reply: if begun { exchange.reply.clone() } else { it.reply.clone() },
+                    again: if begun { exchange.again } else { it.again },
+                    spent: Spent::default(),
+                    seconds: 0.0,
+                    at: jiff::Timestamp::UNIX_EPOCH,
+                    ..it.clone()
+                };
+                if settled(&recorded) != settled(exchange) {
                     let what = format!("call {round} of turn {turn} of night {night}");
                     return Err(self.context.contradiction(what, &recorded, exchange));
                 }
@@ -69,7 +76,7 @@ impl Reader {
         let night = night.as_str();
         let rows = sqlx::query_as!(
             FactsRow,
-            "SELECT night, turn, round, number, model, answer_json, failure_kind, failure, calls, tokens, dollars, seconds, at
+            "SELECT night, turn, round, number, kind, aim, model, again, answer_json, failure_kind, failure, calls, tokens, dollars, seconds, at
              FROM exchanges WHERE night = ?1 ORDER BY turn, round",
             night
         )
@@ -95,7 +102,10 @@ struct FactsRow {
     turn: i64,
     round: i64,
     number: i64,
+    kind: String,
+    aim: String,
     model: String,
+    again: i64,
     answer_json: Option<String>,
     failure_kind: Option<String>,
     failure: Option<String>,
@@ -120,7 +130,10 @@ impl FactsRow {
             turn: to_unsigned(self.turn),
             round: row.count("round", self.round)?,
             number: row.count("number", self.number)?,
+            kind: row.word("kind", &self.kind)?,
+            aim: self.aim,
             reply,
+            again: self.again != 0,
             spent: Spent { usd: self.dollars, tokens: to_unsigned(self.tokens), calls: to_unsigned(self.calls) },
             seconds: self.seconds,
             at: row.word("at", &self.at)?,
@@ -149,7 +162,10 @@ async fn one(
         turn: row.turn,
         round: row.round,
         number: row.number,
+        kind: row.kind,
+        aim: row.aim,
         model: row.model,
+        again: row.again,
         answer_json: row.answer_json,
         failure_kind: row.failure_kind,
         failure: row.failure,
@@ -164,9 +180,12 @@ async fn one(
         turn: facts.turn,
         round: facts.round,
         number: facts.number,
+        kind: facts.kind,
+        aim: facts.aim,
         model: facts.model,
         request,
         reply: facts.reply,
+        again: facts.again,
         spent: facts.spent,
         seconds: facts.seconds,
         at: facts.at,
@@ -219,16 +238,19 @@ pub(super) async fn put(
     let (input, cached, output) = (counted(usage.input), counted(usage.cached), counted(usage.output));
     let whole = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
     let (calls, tokens) = (whole(exchange.spent.calls), whole(exchange.spent.tokens));
-    let at = exchange.at.to_string();
+    let (kind, at) = (exchange.kind.name(), exchange.at.to_string());
     sqlx::query!(
-        "INSERT INTO exchanges (night, turn, round, number, model, request_json, answer_json, failure_kind, failure, stop,
+        "INSERT INTO exchanges (night, turn, round, number, kind, aim, model, again, request_json, answer_json, failure_kind, failure, stop,
                                 input_tokens, cached_tokens, output_tokens, calls, tokens, dollars, seconds, at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21)",
         night,
         turn,
         exchange.round,
         exchange.number,
+        kind,
+        exchange.aim,
         exchange.model,
+        exchange.again,
         request,
         answer_json,
         failure_kind,

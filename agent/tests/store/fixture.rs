@@ -11,9 +11,9 @@ use nocturne::llm::spend::Spent;
 use nocturne::llm::{Answer, Call, Message, Part, Request, Role, Stop, Usage};
 use nocturne::records::{
     ArtifactRecord, AttemptKind, AttemptOutcome, AttemptRecord, CandidateRecord, ChampionMove, ClaimRecord,
-    EffectRecord, EventRecord, ExchangeFailure, ExchangeRecord, ExperimentRecord, FailureKind, HeldOut, HistoryEntry,
-    Level, LookRecord, NightEnding, NightRecord, QueueEntry, Reply, SkipRecord, TrialRecord, WithdrawalRecord,
-    baseline_proposal,
+    EffectRecord, EventRecord, ExchangeFailure, ExchangeKind, ExchangeRecord, ExperimentRecord, FailureKind, HeldOut,
+    HistoryEntry, Level, LookRecord, NightEnding, NightRecord, QueueEntry, Reply, SkipRecord, TrialRecord,
+    WithdrawalRecord, baseline_proposal,
 };
 use nocturne::store::{Reader, Store};
 use protocol::Budget;
@@ -222,8 +222,11 @@ pub fn exchange(turn: u64, round: u32, answered: bool) -> ExchangeRecord {
         turn,
         round,
         number: 6,
+        kind: if answered { ExchangeKind::Agent } else { ExchangeKind::Model },
+        aim: "a repair of x'".to_owned(),
         model: "local".to_owned(),
         request,
+        again: !answered,
         reply,
         spent: Spent { usd: 0.1 / 3.0, tokens: 1_234, calls: u64::from(round) },
         seconds: 2.5,

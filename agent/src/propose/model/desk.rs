@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 
-use super::exchange::{Exchanges, Known, OwnRecord, RecordError, Replay};
+use super::exchange::{Exchanges, Known, OwnRecord, Place, RecordError, Replay};
 use crate::flow::CommitId;
 use crate::llm::spend::{Account, Limits, Spent, UsedUp};
 use crate::records::ExchangeFailure;
@@ -65,17 +65,6 @@ pub struct Desk {
     used_up: AtomicBool,
     /// The person's idea that no model could work out, with the reason.
     refused: Mutex<Option<(u32, String)>>,
-}
-
-/// Whose call it is, and for what.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Place {
-    /// The number of the experiment that it is for.
-    pub number: u32,
-    /// The turn of the night.
-    pub turn: u64,
-    /// Whether a proposal is to be repaired.
-    pub repair: bool,
 }
 
 /// Why there is no answer.
@@ -135,9 +124,9 @@ impl Desk {
         self.used_up.load(Ordering::SeqCst) || *self.stop.borrow()
     }
 
-    /// Whether an answer of this turn is on record already.
-    pub(super) fn has_answer(&self, turn: u64, model: &str) -> bool {
-        locked(&self.own).has(turn, model)
+    /// Whether an answer to this is on record already.
+    pub(super) fn has_answer(&self, place: &Place, model: &str) -> bool {
+        locked(&self.own).has(place, model)
     }
 
     pub(super) fn tell(&self, news: News) {
@@ -156,8 +145,8 @@ impl Desk {
     }
 
     /// Begins a conversation; `false` when the night that is replayed has no further one of its kind.
-    pub(super) fn begin(&self, model: &str, place: Place) -> bool {
-        let on_record = self.has_answer(place.turn, model);
+    pub(super) fn begin(&self, model: &str, place: &Place) -> bool {
+        let on_record = self.has_answer(place, model);
         match &self.replay {
             Some(replay) if !on_record => locked(replay).begin(model, place.repair),
             _ => true,

@@ -2,9 +2,10 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use crate::flow::{Brief, Proposal};
 use crate::llm::spend::Spent;
 use crate::llm::{Answer, Role};
-use crate::records::{ExchangeFacts, ExchangeFailure, ExchangeRecord, FailureKind, Reply};
+use crate::records::{ExchangeFacts, ExchangeFailure, ExchangeKind, ExchangeRecord, FailureKind, QueueEntry, Reply};
 
 /// An exchange could not be put on record, or the record cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -23,17 +24,48 @@ pub trait Exchanges: Send + Sync {
     fn record(&self, exchange: &ExchangeRecord) -> Result<(), RecordError>;
 }
 
+/// Whose call it is, and for what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Place {
+    /// The number of the experiment that it is for.
+    pub number: u32,
+    /// The turn of the night.
+    pub turn: u64,
+    /// Whether a proposal is to be repaired.
+    pub repair: bool,
+    /// What is hoped for, in the words of [`ExchangeRecord::aim`]: an answer to one thing is never taken for an answer to another.
+    pub aim: String,
+}
+
+impl Place {
+    /// Where calls belong that are made for a brief, or to repair a proposal.
+    pub fn of(brief: &Brief, repaired: Option<&Proposal>) -> Self {
+        let aim = match (repaired, &brief.details.asked) {
+            (Some(proposal), _) => format!("a repair of {}", proposal.key),
+            (None, Some(wish)) => QueueEntry::key(wish.id),
+            (None, None) => "an idea".to_owned(),
+        };
+        Self { number: brief.details.number, turn: brief.turn, repair: repaired.is_some(), aim }
+    }
+}
+
 /// What is on record of a call: what came back, and where it stood.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Known {
+    /// Who was asked.
+    pub kind: ExchangeKind,
     /// The turn of the night.
     pub turn: u64,
     /// Counts the night's calls within the turn, from 1.
     pub round: u32,
+    /// What it was for.
+    pub aim: String,
     /// The model's name in the campaign.
     pub model: String,
     /// The answer, or why there is none.
     pub outcome: Result<Answer, ExchangeFailure>,
+    /// Whether it failed and the same was to be tried again.
+    pub again: bool,
     /// What it cost.
     pub spent: Spent,
     /// Whether nothing had been said before but the brief: a conversation about a new idea begins.
@@ -45,50 +77,38 @@ pub struct Known {
 impl Known {
     /// What a record holds of this.
     pub fn of(exchange: ExchangeRecord) -> Self {
-        let ExchangeRecord { turn, round, number, model, request, reply, spent, seconds, at } = exchange;
+        let ExchangeRecord { kind, turn, round, number, aim, model, request, reply, again, spent, seconds, at } =
+            exchange;
         let opens = request.messages.len() == 1;
         // In a conversation about a new idea the first of these, too, is the model's, but then its turn began without it.
         let repairs = request.messages.get(1).is_some_and(|message| message.role == Role::Assistant);
-        let facts = ExchangeFacts { turn, round, number, model, reply, spent, seconds, at };
+        let facts = ExchangeFacts { kind, turn, round, number, aim, model, reply, again, spent, seconds, at };
         Self { opens, repairs, ..Self::without_request(facts) }
     }
 
     /// The same where it does not matter what was asked.
     pub fn without_request(facts: ExchangeFacts) -> Self {
-        let ExchangeFacts { turn, round, model, reply, spent, .. } = facts;
+        let ExchangeFacts { kind, turn, round, aim, model, reply, again, spent, .. } = facts;
         let outcome = match reply {
             Reply::Answer(answer) => Ok(answer),
             Reply::Failure(failure) => Err(failure),
         };
-        Self { turn, round, model, outcome, spent, opens: false, repairs: false }
+        Self { kind, turn, round, aim, model, outcome, again, spent, opens: false, repairs: false }
     }
 
     /// Whether the end of the night, or of Nocturne, left it without an outcome.
     fn is_unfinished(&self) -> bool {
         self.outcome.as_ref().is_err_and(|failed| failed.words == INTERRUPTED || failed.is_under_way())
     }
-
-    /// Whether the same was asked again after it, with nothing said in between.
-    fn was_tried_again(&self) -> bool {
-        self.outcome.as_ref().is_err_and(was_tried_again)
-    }
 }
-
-/// Whether the same is asked again after this failure.
-pub(super) fn was_tried_again(failed: &ExchangeFailure) -> bool {
-    failed.words.ends_with(TRIED_AGAIN)
-}
-
-/// What the words of a failure end with after which the same was asked again. The last try of a call ends without.
-pub(super) const TRIED_AGAIN: &str = "; tried again";
 
 /// The words of a call that the end of the night interrupted; it is asked anew when the night goes on.
 pub(super) const INTERRUPTED: &str = "the night ended while the model was thinking";
 
-/// What this night has on record already, for each turn and model in order: taken before anybody is asked again.
+/// What this night has on record already, for each turn, model and aim in order: taken before anybody is asked again.
 #[derive(Debug, Default)]
 pub(super) struct OwnRecord {
-    waiting: HashMap<(u64, String), VecDeque<Known>>,
+    waiting: HashMap<(u64, String, String), VecDeque<Known>>,
     rounds: HashMap<u64, u32>,
 }
 
@@ -99,19 +119,21 @@ impl OwnRecord {
             let last = record.rounds.entry(known.turn).or_default();
             *last = (*last).max(known.round);
             if !known.is_unfinished() {
-                record.waiting.entry((known.turn, known.model.clone())).or_default().push_back(known);
+                let place = (known.turn, known.model.clone(), known.aim.clone());
+                record.waiting.entry(place).or_default().push_back(known);
             }
         }
         record
     }
 
-    /// The next one of this turn and model.
-    pub fn take(&mut self, turn: u64, model: &str) -> Option<Known> {
-        self.waiting.get_mut(&(turn, model.to_owned()))?.pop_front()
+    /// The next one of this turn, model and aim.
+    pub fn take(&mut self, place: &Place, model: &str) -> Option<Known> {
+        self.waiting.get_mut(&(place.turn, model.to_owned(), place.aim.clone()))?.pop_front()
     }
 
-    pub fn has(&self, turn: u64, model: &str) -> bool {
-        self.waiting.get(&(turn, model.to_owned())).is_some_and(|waiting| !waiting.is_empty())
+    pub fn has(&self, place: &Place, model: &str) -> bool {
+        let waiting = self.waiting.get(&(place.turn, model.to_owned(), place.aim.clone()));
+        waiting.is_some_and(|waiting| !waiting.is_empty())
     }
 
     /// The round of a call that is made now.
@@ -144,7 +166,7 @@ impl Replay {
             let conversations = replay.models.entry(known.model.clone()).or_default();
             let too_long = known.outcome.as_ref().is_err_and(|failed| failed.kind == FailureKind::TooLong);
             // A brief that was too long is sent again, shorter; and what failed for a moment, as it was.
-            let again = too_long || known.was_tried_again();
+            let again = too_long || known.again;
             let goes_on = last
                 .insert(known.model.clone(), (known.turn, again))
                 .is_some_and(|(turn, again)| turn == known.turn && (!known.opens || again));

@@ -24,9 +24,9 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use self::away::{Away, is_away};
-use self::desk::{Desk, News, NoAnswer, Place};
+use self::desk::{Desk, News, NoAnswer};
 use self::draft::{Draft, Step};
-use self::exchange::RecordError;
+use self::exchange::{Place, RecordError};
 use self::talk::Talk;
 use super::{Failure, ProposeError, Proposer};
 use crate::brief::quote::quote;
@@ -103,23 +103,23 @@ impl ModelProposer {
     }
 
     /// Whether there is any use in asking now.
-    fn may_be_asked(&self, brief: &Brief) -> bool {
+    fn may_be_asked(&self, place: &Place) -> bool {
         let paused = self.away.is_some_and(|away| Instant::now() < away.until);
-        self.desk.has_answer(brief.turn, &self.model.name) || (!self.desk.is_closed() && !paused)
+        self.desk.has_answer(place, &self.model.name) || (!self.desk.is_closed() && !paused)
     }
 
-    /// Where the next conversation of this turn belongs.
-    fn next_place(&mut self, brief: &Brief, repair: bool) -> Place {
-        if self.turn != brief.turn {
-            (self.turn, self.given_up) = (brief.turn, 0);
+    /// What was counted in another turn says nothing of this one.
+    fn turn_to(&mut self, place: &Place) {
+        if self.turn != place.turn {
+            (self.turn, self.given_up) = (place.turn, 0);
         }
-        Place { number: brief.details.number, turn: brief.turn, repair }
     }
 
     /// A conversation about a new idea.
     fn think(&mut self, brief: &Brief) -> Result<End, RecordError> {
-        let place = self.next_place(brief, false);
-        if !self.desk.begin(&self.model.name, place) {
+        let place = Place::of(brief, None);
+        self.turn_to(&place);
+        if !self.desk.begin(&self.model.name, &place) {
             return Ok(End::Closed);
         }
         let key = brief.details.asked.as_ref().map(|wish| QueueEntry::key(wish.id));
@@ -127,12 +127,12 @@ impl ModelProposer {
         let mut draft = Draft::fresh(brief, self.author(), key);
         let listed = tools.as_ref().map_or_else(Vec::new, |tools| tools.tools());
         let mut talk = Talk::new(brief, &self.model, listed);
-        self.converse(place, &mut talk, &mut draft, tools.as_deref())
+        self.converse(&place, &mut talk, &mut draft, tools.as_deref())
     }
 
     fn converse(
         &self,
-        place: Place,
+        place: &Place,
         talk: &mut Talk<'_>,
         draft: &mut Draft<'_>,
         tools: Option<&dyn Tools>,
@@ -290,11 +290,11 @@ impl Proposer for ModelProposer {
     }
 
     fn owes(&self, brief: &Brief) -> bool {
-        self.desk.has_answer(brief.turn, &self.model.name)
+        self.desk.has_answer(&Place::of(brief, None), &self.model.name)
     }
 
     fn propose(&mut self, brief: &Brief) -> Result<Option<Proposal>, ProposeError> {
-        if !self.may_be_asked(brief) {
+        if !self.may_be_asked(&Place::of(brief, None)) {
             return Ok(None);
         }
         let end = self.think(brief).map_err(failed)?;
@@ -334,11 +334,12 @@ impl Proposer for ModelProposer {
         proposal: &Proposal,
         failure: &Failure,
     ) -> Result<Option<Proposal>, ProposeError> {
-        if !self.may_be_asked(brief) {
+        let place = Place::of(brief, Some(proposal));
+        if !self.may_be_asked(&place) {
             return Ok(None);
         }
-        let place = self.next_place(brief, true);
-        if !self.desk.begin(&self.model.name, place) {
+        self.turn_to(&place);
+        if !self.desk.begin(&self.model.name, &place) {
             return Ok(None);
         }
         let mut author = self.author();
@@ -366,7 +367,7 @@ impl Proposer for ModelProposer {
             }
         };
         talk.user(question);
-        let end = self.converse(place, &mut talk, &mut draft, tools.as_deref()).map_err(failed)?;
+        let end = self.converse(&place, &mut talk, &mut draft, tools.as_deref()).map_err(failed)?;
         Ok(self.ended(brief, "repair", end))
     }
 }

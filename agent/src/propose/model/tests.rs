@@ -325,7 +325,8 @@ async fn what_can_pass_is_got_over() {
         let failed: Vec<ExchangeFailure> = exchanges.iter().filter_map(failure).collect();
         assert_eq!(failed.iter().map(|failed| failed.kind).collect::<Vec<_>>(), kinds);
         // A request that was too long is not sent again as it was.
-        assert!(failed.iter().all(|failed| failed.words.ends_with("; tried again") != (failed.kind == TooLong)));
+        let again: Vec<bool> = exchanges.iter().map(|exchange| exchange.again).collect();
+        assert!(failed.iter().zip(again).all(|(failed, again)| again != (failed.kind == TooLong)));
         assert!(exchanges.len() == many && exchanges.iter().all(|exchange| exchange.spent.calls == 1));
         let rounds: Vec<usize> = exchanges.iter().map(|exchange| exchange.round as usize).collect();
         assert_eq!(rounds, (1..=many).collect::<Vec<_>>());
@@ -640,6 +641,35 @@ async fn a_night_that_goes_on_takes_its_answers_from_the_record() {
         assert_eq!(bodies(&mock).await.len(), asked, "{known} known");
         let rounds: Vec<u32> = room.exchanges().iter().map(|exchange| exchange.round).collect();
         assert_eq!(rounds, (u32::try_from(known).unwrap() + 1..=3).collect::<Vec<_>>());
+    }
+}
+
+/// Between a kill and the resumption the queue may change: an answer is for what was asked.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_on_record_is_for_the_idea_that_it_was_asked_for() {
+    let wish = |id: u32| {
+        let mut brief = small();
+        brief.details.asked = Some(Wish { id, words: format!("the idea {id}") });
+        brief
+    };
+    let first = Room::new();
+    let mock = server(vec![says(&good(), "stop")]).await;
+    let (_, proposed) = propose(first.proposer("m", &mock.uri()), &wish(1)).await;
+    assert_eq!(proposed.unwrap().unwrap().key, "queue-1");
+    let other = answer("Lower the other", "    0.25", "    0.2");
+    for (brief, title, asked) in
+        [(wish(2), "Lower the other", 1), (small(), "Lower the other", 1), (wish(1), "Raise the rate", 0)]
+    {
+        let limits = Limits { calls: Some(2), ..Limits::default() };
+        let room = Room::with(limits, first.known(), None, 0.0, Memory::default());
+        let mock = server(vec![says(&other, "stop")]).await;
+        let proposer = room.proposer("m", &mock.uri());
+        assert_eq!(proposer.owes(&brief), asked == 0);
+        let (proposer, proposed) = propose(proposer, &brief).await;
+        assert_eq!((proposed.unwrap().unwrap().title.as_str(), bodies(&mock).await.len()), (title, asked));
+        // What was asked before the kill is paid, whoever it is for now.
+        let (_, third) = propose(proposer, &Brief { turn: 8, ..small() }).await;
+        assert_eq!((third.unwrap().is_some(), bodies(&mock).await.len()), (asked == 0, 1));
     }
 }
 

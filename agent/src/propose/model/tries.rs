@@ -9,15 +9,15 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::desk::{Desk, NoAnswer, Place, locked};
-use super::exchange::{INTERRUPTED, RecordError, TRIED_AGAIN, was_tried_again};
+use super::desk::{Desk, NoAnswer, locked};
+use super::exchange::{INTERRUPTED, Place, RecordError};
 use crate::campaign::Model;
 use crate::llm::client::Server;
 use crate::llm::received::{Came, Received};
 use crate::llm::retry::{self, Next};
 use crate::llm::spend::{Spent, estimated_tokens, estimated_tokens_of};
 use crate::llm::{Answer, AskError, Request, Usage};
-use crate::records::{ExchangeFailure, ExchangeRecord, FailureKind, Reply};
+use crate::records::{ExchangeFailure, ExchangeKind, ExchangeRecord, FailureKind, Reply};
 
 /// The words for an answer that cannot be put on record.
 const HOLDS_KEY: &str = "the answer holds the key of the server, so it is neither written down nor used; look for the key in program.md, \
@@ -27,7 +27,8 @@ const HOLDS_KEY: &str = "the answer holds the key of the server, so it is neithe
 struct Tried {
     outcome: Result<Answer, ExchangeFailure>,
     usd: f64,
-    /// How long is waited before the next one, where there is to be one.
+    /// Whether it failed and is to be followed by another, and how long that is waited for.
+    again: bool,
     pause: Duration,
 }
 
@@ -37,7 +38,7 @@ impl Desk {
         &self,
         model: &Model,
         server: Option<&Server>,
-        place: Place,
+        place: &Place,
         request: &Request,
     ) -> Result<(Answer, f64), NoAnswer> {
         let mut usd = 0.0;
@@ -50,7 +51,7 @@ impl Desk {
             usd += tried.usd;
             match tried.outcome {
                 Ok(answer) => return Ok((answer, usd)),
-                Err(failed) if was_tried_again(&failed) => {
+                Err(_) if tried.again => {
                     // A night that ends meanwhile is seen before the next try.
                     let _ended = self.wait(self.paced(tried.pause));
                 }
@@ -61,17 +62,20 @@ impl Desk {
     }
 
     /// The next try of this call that is on record: this night's own, else that of the night which is replayed.
-    fn on_record(&self, model: &Model, place: Place, request: &Request) -> Result<Option<Tried>, NoAnswer> {
-        if let Some(known) = locked(&self.own).take(place.turn, &model.name) {
-            return Ok(Some(Tried { outcome: known.outcome, usd: known.spent.usd, pause: Duration::ZERO }));
+    fn on_record(&self, model: &Model, place: &Place, request: &Request) -> Result<Option<Tried>, NoAnswer> {
+        if let Some(known) = locked(&self.own).take(place, &model.name) {
+            let (usd, again) = (known.spent.usd, known.again);
+            return Ok(Some(Tried { outcome: known.outcome, usd, again, pause: Duration::ZERO }));
         }
         let Some(replay) = &self.replay else { return Ok(None) };
         let known = locked(replay).take(&model.name).ok_or(NoAnswer::NotOnRecord)?;
         // Nobody is paid; it counts as a call all the same.
         let spent = Spent { calls: 1, ..Spent::default() };
         let reply = known.outcome.clone().map_or_else(Reply::Failure, Reply::Answer);
-        self.record.record(&self.exchange(model, place, request.clone(), reply, spent)).map_err(NoAnswer::Record)?;
-        Ok(Some(Tried { outcome: known.outcome, usd: 0.0, pause: Duration::ZERO }))
+        let again = known.again;
+        let exchange = ExchangeRecord { again, ..self.exchange(model, place, request.clone(), reply, spent) };
+        self.record.record(&exchange).map_err(NoAnswer::Record)?;
+        Ok(Some(Tried { outcome: known.outcome, usd: 0.0, again, pause: Duration::ZERO }))
     }
 
     /// Asks the server once; an error only where it was not asked at all, or where nothing may be made of what came.
@@ -79,7 +83,7 @@ impl Desk {
         &self,
         model: &Model,
         server: &Server,
-        place: Place,
+        place: &Place,
         request: &Request,
         number: u32,
     ) -> Result<Tried, NoAnswer> {
@@ -108,11 +112,7 @@ impl Desk {
                 if let Next::Wait(wait) = retry::next(&error, number, share(place, number)) {
                     pause = Some(wait);
                 }
-                let mut failed = ExchangeFailure::of(&error, |words| server.redact(words));
-                if pause.is_some() {
-                    failed.words.push_str(TRIED_AGAIN);
-                }
-                Err(failed)
+                Err(ExchangeFailure::of(&error, |words| server.redact(words)))
             }
             None => Err(ExchangeFailure { kind: FailureKind::BrokenOff, words: INTERRUPTED.to_owned() }),
         };
@@ -120,13 +120,14 @@ impl Desk {
         let failed = outcome.as_ref().err().map(|failed| failed.kind);
         exchange.spent = cost(model, estimate, &received.came(), failed);
         locked(&self.account).settle(reservation, exchange.spent);
+        exchange.again = pause.is_some();
         exchange.reply = outcome.clone().map_or_else(Reply::Failure, Reply::Answer);
         (exchange.seconds, exchange.at) = (began.elapsed().as_secs_f64(), now());
         self.record.record(&exchange).map_err(NoAnswer::Record)?;
         if interrupted {
             return Err(NoAnswer::Stopped);
         }
-        Ok(Tried { outcome, usd: exchange.spent.usd, pause: pause.unwrap_or_default() })
+        Ok(Tried { outcome, usd: exchange.spent.usd, again: exchange.again, pause: pause.unwrap_or_default() })
     }
 
     /// What the server says; `None` when the night ended meanwhile.
@@ -142,16 +143,17 @@ impl Desk {
     }
 
     /// A record of a try that is made now.
-    fn exchange(&self, model: &Model, place: Place, request: Request, reply: Reply, spent: Spent) -> ExchangeRecord {
-        let Place { number, turn, .. } = place;
-        let round = locked(&self.own).next_round(turn);
+    fn exchange(&self, model: &Model, place: &Place, request: Request, reply: Reply, spent: Spent) -> ExchangeRecord {
         ExchangeRecord {
-            number,
-            turn,
-            round,
+            kind: ExchangeKind::Model,
+            turn: place.turn,
+            round: locked(&self.own).next_round(place.turn),
+            number: place.number,
+            aim: place.aim.clone(),
             model: model.name.clone(),
             request,
             reply,
+            again: false,
             spent,
             seconds: 0.0,
             at: now(),
@@ -160,7 +162,7 @@ impl Desk {
 }
 
 /// Spreads waits; the same for the same try, since nothing but a wait depends on it.
-fn share(place: Place, tried: u32) -> f64 {
+fn share(place: &Place, tried: u32) -> f64 {
     let mixed = (place.turn.wrapping_mul(31) + u64::from(tried)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     (mixed >> 40) as f64 / (1_u64 << 24) as f64
 }
