@@ -25,7 +25,7 @@ use crate::propose::tools::{Curves, ToolFacts, Toolbox};
 use crate::propose::{AgentDesk, Agents, Proposer};
 use crate::records::{ExchangeRecord, Level};
 use crate::repo::Repo;
-use crate::run::{Curve, Launcher};
+use crate::run::{Curve, Launcher, StopSignal};
 use crate::setup::Surroundings;
 use crate::store::Store;
 
@@ -83,6 +83,11 @@ impl Asking {
     /// Nobody is asked any more, and what is being asked is given up.
     pub(super) fn stop(&self) {
         self.stop.send_replace(true);
+    }
+
+    /// Becomes true when nobody is asked any more.
+    pub(super) fn stop_signal(&self) -> StopSignal {
+        self.stop.subscribe()
     }
 
     /// What is told of models; for the one who drives the night.

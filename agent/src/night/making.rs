@@ -1,6 +1,7 @@
 //! Performing the effects of the making lane: from a proposal to an executable.
 
 use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
@@ -16,13 +17,16 @@ use crate::hash::sha256;
 use crate::propose::{Failure, LEAVE_ONE_OUT, Skipped, ablation, ablations_of_parts};
 use crate::records::HistoryEntry;
 use crate::repo;
-use crate::run::StopSignal;
+use crate::run::{StopSignal, stopped};
 
 /// Seconds for building the night's start, its dependencies included, on the slowest of machines.
 pub const MOST_START_SECONDS: f64 = 3.0 * 3600.0;
 
 /// Seconds for building a candidate on top of that; a few are usual.
 const MOST_BUILD_SECONDS: f64 = 600.0;
+
+/// How often the person's queue is looked at while models are waited for.
+const LOOK_AT_QUEUE: Duration = Duration::from_secs(2);
 
 /// What of a campaign's history counts for this night.
 fn remembered(context: &Context, mut history: Vec<HistoryEntry>) -> Vec<HistoryEntry> {
@@ -42,19 +46,49 @@ pub(super) struct Asked {
     pub repair: Option<(Proposal, Setback)>,
 }
 
-/// Asks for a proposal, or for the repair of one.
-pub(super) async fn propose(
-    context: Arc<Context>,
-    Asked { champion, number, turn, repair }: Asked,
-) -> Result<Event, Fault> {
+/// Asks for a proposal, or for the repair of one. Where nobody has anything now, and somebody may later, that is waited for; an idea of the
+/// person's is not kept waiting meanwhile.
+pub(super) async fn propose(context: Arc<Context>, asked: Asked) -> Result<Event, Fault> {
+    loop {
+        let (proposal, again) = ask_once(&context, &asked).await?;
+        match again.filter(|_| proposal.is_none() && asked.repair.is_none()) {
+            Some(pause) if wait(&context, pause).await? => {}
+            _ => return Ok(Event::Proposed(proposal.map(Box::new))),
+        }
+    }
+}
+
+/// Waits until somebody may have something: that long, or until the queue has something that can be done now. `false` where the search
+/// ends before.
+async fn wait(context: &Arc<Context>, pause: Duration) -> Result<bool, Fault> {
+    let until = Instant::now() + pause;
+    let mut stop = context.asking.stop_signal();
+    loop {
+        if *stop.borrow() {
+            return Ok(false);
+        }
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() || queue::has_something(context).await? {
+            return Ok(true);
+        }
+        tokio::select! {
+            () = tokio::time::sleep(left.min(LOOK_AT_QUEUE)) => {}
+            () = stopped(&mut stop) => {}
+        }
+    }
+}
+
+/// A proposal; or none, and after how long asking once more may help.
+async fn ask_once(context: &Arc<Context>, asked: &Asked) -> Result<(Option<Proposal>, Option<Duration>), Fault> {
+    let Asked { champion, number, turn, repair } = asked;
     let history = context.store.history(context.campaign.name.as_str()).await;
     let history = history.map_err(|error| fault("cannot read the history")(&error))?;
-    let history = remembered(&context, history);
-    let mut details = briefing::details(&context, &champion, number, &history).await?;
+    let history = remembered(context, history);
+    let mut details = briefing::details(context, champion, *number, &history).await?;
     let mut taken = None;
     if repair.is_none() {
-        match queue::next(&context, &champion.commit, number).await? {
-            queue::Next::Proposal(proposal) => return Ok(Event::Proposed(Some(proposal))),
+        match queue::next(context, &champion.commit, *number).await? {
+            queue::Next::Proposal(proposal) => return Ok((Some(*proposal), None)),
             queue::Next::Words(wish) => {
                 taken = Some(wish.id);
                 details.waiting.retain(|other| other.id != wish.id);
@@ -63,9 +97,10 @@ pub(super) async fn propose(
             queue::Next::Nothing => {}
         }
     }
-    let Champion { commit: champion, val_bpb: champion_val_bpb, .. } = champion;
+    let Champion { commit: champion, val_bpb: champion_val_bpb, .. } = champion.clone();
+    let (context, turn, repair) = (Arc::clone(context), *turn, repair.clone());
     let asked = Arc::clone(&context);
-    let (proposal, asked_whom, skipped) = blocking("the proposer", move || {
+    let (proposal, asked_whom, skipped, again) = blocking("the proposer", move || {
         let context = asked;
         // All of this night that were made from the present champion were settled while it was that.
         let since = history.iter().filter(|entry| entry.id.night == context.night.id && entry.champion == champion);
@@ -92,8 +127,8 @@ pub(super) async fn propose(
         .map_err(|error| fault("the proposer failed")(&error))?;
         // Which ideas no longer fit depends on the champion alone.
         let skipped = if context.first_brief_of(&brief.champion) { proposer.skipped(&brief) } else { Vec::new() };
-        let whom = proposer.name().to_owned();
-        Ok((proposal, whom, skipped.into_iter().map(|skipped| (skipped, brief.champion.clone())).collect::<Vec<_>>()))
+        let skipped: Vec<_> = skipped.into_iter().map(|skipped| (skipped, brief.champion.clone())).collect();
+        Ok((proposal, proposer.name().to_owned(), skipped, proposer.again(&brief)))
     })
     .await?;
     if let Some(id) = taken {
@@ -103,7 +138,7 @@ pub(super) async fn propose(
         let recorded = context.store.record_skip(&context.night.id, &asked_whom, &key, &champion, &reason).await;
         recorded.map_err(|error| fault("cannot record a skipped idea")(&error))?;
     }
-    Ok(Event::Proposed(proposal.map(Box::new)))
+    Ok((proposal, again))
 }
 
 /// Asks for the champion without a kept experiment's change, or one of its ideas. Answered with no proposal, and a line that says why, where later changes

@@ -56,6 +56,22 @@ pub(super) async fn next(context: &Arc<Context>, champion: &CommitId, number: u3
     }
 }
 
+/// Whether an idea waits that something could be done with now: words wait for somebody who reads.
+pub(super) async fn has_something(context: &Arc<Context>) -> Result<bool, Fault> {
+    let entries = context.store.queue(Some(context.campaign.name.as_str())).await;
+    let entries = entries.map_err(|error| fault("cannot read the queue")(&error))?;
+    let patches: Vec<bool> =
+        entries.iter().filter(|entry| entry.state == QueueState::Waiting).map(|entry| entry.patch.is_some()).collect();
+    if context.asking.forgets() || patches.is_empty() {
+        return Ok(false);
+    }
+    let reader = Arc::clone(context);
+    let reads =
+        blocking("the queue", move || Ok(reader.proposer.lock().unwrap_or_else(PoisonError::into_inner).reads()))
+            .await?;
+    Ok(reads || patches.contains(&true))
+}
+
 /// What becomes of words after somebody was asked to work them out: refused where that failed, put back where nobody could be asked.
 pub(super) async fn worked_out(context: &Arc<Context>, id: u32, proposal: Option<&Proposal>) -> Result<(), Fault> {
     let refused = context.asking.desk().and_then(|desk| desk.take_refused()).filter(|(of, _)| *of == id);

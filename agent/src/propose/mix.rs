@@ -1,6 +1,8 @@
 //! Several proposers as one. Who is asked first in a turn is drawn from the belief on what each one's ideas gain per hour
 //! (Thompson sampling, see [`bandit`](super::bandit)); when it has nothing, the next is asked.
 
+use std::time::Duration;
+
 use super::bandit::{self, Arm, Record};
 use super::breadth::Breadth;
 use super::{Failure, ProposeError, Proposer, Skipped};
@@ -49,17 +51,17 @@ impl Proposer for Mix {
 
     fn propose(&mut self, brief: &Brief) -> Result<Option<Proposal>, ProposeError> {
         let order = self.order(brief);
-        for index in &order {
-            if let Some(proposal) = self.proposers[*index].propose(brief)? {
-                return Ok(Some(proposal));
-            }
-        }
-        for index in &order {
-            if let Some(proposal) = self.proposers[*index].insist(brief)? {
+        for index in order {
+            if let Some(proposal) = self.proposers[index].propose(brief)? {
                 return Ok(Some(proposal));
             }
         }
         Ok(None)
+    }
+
+    /// As soon as any of them may have something: one that cannot be reached keeps nobody from asking another.
+    fn again(&self, brief: &Brief) -> Option<Duration> {
+        self.proposers.iter().filter_map(|proposer| proposer.again(brief)).min()
     }
 
     fn repair(

@@ -36,6 +36,8 @@ pub use playbook::{Idea, Playbook};
 pub use recipe::{Constant, constants};
 pub use tuner::Tuner;
 
+use std::time::Duration;
+
 use crate::flow::{Author, Brief, BuildFailure, Proposal};
 
 /// Folder of the files that an experiment may edit, relative to the repository's root.
@@ -69,7 +71,7 @@ pub trait Proposer: Send {
         false
     }
 
-    /// Whether it has answered this turn already, before the night was cut off: then it is asked first.
+    /// Whether its answer is on record already, from before the night was cut off or in the night that is replayed: then it is asked first.
     fn owes(&self, _brief: &Brief) -> bool {
         false
     }
@@ -80,12 +82,10 @@ pub trait Proposer: Send {
     /// When the proposer itself failed; the night may ask again or ask another.
     fn propose(&mut self, brief: &Brief) -> Result<Option<Proposal>, ProposeError>;
 
-    /// Once more, when no proposer has anything: who can get over what stood in the way by waiting or by another try does so.
-    ///
-    /// # Errors
-    /// As [`propose`](Self::propose).
-    fn insist(&mut self, _brief: &Brief) -> Result<Option<Proposal>, ProposeError> {
-        Ok(None)
+    /// Where it has just had nothing: after how long asking it once more in the same turn may help, because what stood in the way passes or
+    /// another try may do. `None`: it has nothing more in this turn.
+    fn again(&self, _brief: &Brief) -> Option<Duration> {
+        None
     }
 
     /// Another attempt at an idea that could not be edited, passed or built; `None` gives it up.

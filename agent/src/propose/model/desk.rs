@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, watch};
 use super::exchange::{Exchanges, Known, OwnRecord, Place, RecordError, Replay};
 use crate::flow::CommitId;
 use crate::llm::spend::{Account, Limits, Spent, UsedUp};
-use crate::records::ExchangeFailure;
+use crate::records::{ExchangeFailure, ExchangeKind};
 
 /// Something about models that the night tells people and records.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,11 +90,15 @@ impl Desk {
     /// Opens the desk; asks nobody yet. `runtime` is where calls are made.
     pub fn open(opening: Opening, runtime: Handle) -> Self {
         let Opening { limits, own, replay, record, news, stop, pace } = opening;
-        let spent = own.iter().fold(Spent::default(), |sum, known| Spent {
+        // What agents cost is not known, and not limited.
+        let asked = own.iter().filter(|known| known.kind == ExchangeKind::Model);
+        let spent = asked.fold(Spent::default(), |sum, known| Spent {
             usd: sum.usd + known.spent.usd,
             tokens: sum.tokens.saturating_add(known.spent.tokens),
             calls: sum.calls.saturating_add(known.spent.calls),
         });
+        // What answers from a record need not be waited for.
+        let pace = if replay.is_some() { 0.0 } else { pace };
         let replay = replay.map(|exchanges| {
             let mut replay = Replay::of(exchanges);
             replay.skip(&own);
@@ -115,7 +119,7 @@ impl Desk {
     }
 
     /// Whether answers come from another night's record.
-    pub(super) fn replays(&self) -> bool {
+    pub(in crate::propose) fn replays(&self) -> bool {
         self.replay.is_some()
     }
 
@@ -124,8 +128,14 @@ impl Desk {
         self.used_up.load(Ordering::SeqCst) || *self.stop.borrow()
     }
 
-    /// Whether an answer to this is on record already.
-    pub(super) fn has_answer(&self, place: &Place, model: &str) -> bool {
+    /// Whether an answer to this is on record: this night's own, or, where another is replayed, the one whose turn comes next.
+    pub(in crate::propose) fn owes(&self, place: &Place, model: &str) -> bool {
+        let next = |replay: &Mutex<Replay>| locked(replay).is_next(place.kind, model);
+        self.has_answer(place, model) || self.replay.as_ref().is_some_and(next)
+    }
+
+    /// Whether this night has an answer to this on record already.
+    pub(in crate::propose) fn has_answer(&self, place: &Place, model: &str) -> bool {
         locked(&self.own).has(place, model)
     }
 
@@ -144,11 +154,11 @@ impl Desk {
         locked(&self.refused).take()
     }
 
-    /// Begins a conversation; `false` when the night that is replayed has no further one of its kind.
-    pub(super) fn begin(&self, model: &str, place: &Place) -> bool {
+    /// Begins a conversation; `false` where the next one of the night that is replayed is another's, or of another kind.
+    pub(in crate::propose) fn begin(&self, model: &str, place: &Place) -> bool {
         let on_record = self.has_answer(place, model);
         match &self.replay {
-            Some(replay) if !on_record => locked(replay).begin(model, place.repair),
+            Some(replay) if !on_record => locked(replay).begin(place.kind, model, place.repair),
             _ => true,
         }
     }

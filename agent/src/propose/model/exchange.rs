@@ -3,8 +3,8 @@
 use std::collections::{HashMap, VecDeque};
 
 use crate::flow::{Brief, Proposal};
+use crate::llm::Answer;
 use crate::llm::spend::Spent;
-use crate::llm::{Answer, Role};
 use crate::records::{ExchangeFacts, ExchangeFailure, ExchangeKind, ExchangeRecord, FailureKind, QueueEntry, Reply};
 
 /// An exchange could not be put on record, or the record cannot be read.
@@ -24,9 +24,14 @@ pub trait Exchanges: Send + Sync {
     fn record(&self, exchange: &ExchangeRecord) -> Result<(), RecordError>;
 }
 
+/// What the aim of a repair begins with.
+const REPAIR: &str = "a repair of ";
+
 /// Whose call it is, and for what.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Place {
+pub(in crate::propose) struct Place {
+    /// Who is asked.
+    pub kind: ExchangeKind,
     /// The number of the experiment that it is for.
     pub number: u32,
     /// The turn of the night.
@@ -39,13 +44,13 @@ pub(super) struct Place {
 
 impl Place {
     /// Where calls belong that are made for a brief, or to repair a proposal.
-    pub fn of(brief: &Brief, repaired: Option<&Proposal>) -> Self {
+    pub fn of(kind: ExchangeKind, brief: &Brief, repaired: Option<&Proposal>) -> Self {
         let aim = match (repaired, &brief.details.asked) {
-            (Some(proposal), _) => format!("a repair of {}", proposal.key),
+            (Some(proposal), _) => format!("{REPAIR}{}", proposal.key),
             (None, Some(wish)) => QueueEntry::key(wish.id),
             (None, None) => "an idea".to_owned(),
         };
-        Self { number: brief.details.number, turn: brief.turn, repair: repaired.is_some(), aim }
+        Self { kind, number: brief.details.number, turn: brief.turn, repair: repaired.is_some(), aim }
     }
 }
 
@@ -70,7 +75,7 @@ pub struct Known {
     pub spent: Spent,
     /// Whether nothing had been said before but the brief: a conversation about a new idea begins.
     pub opens: bool,
-    /// Whether the first word after the brief was the model's: a proposal was repaired.
+    /// Whether a proposal was repaired.
     pub repairs: bool,
 }
 
@@ -80,10 +85,8 @@ impl Known {
         let ExchangeRecord { kind, turn, round, number, aim, model, request, reply, again, spent, seconds, at } =
             exchange;
         let opens = request.messages.len() == 1;
-        // In a conversation about a new idea the first of these, too, is the model's, but then its turn began without it.
-        let repairs = request.messages.get(1).is_some_and(|message| message.role == Role::Assistant);
         let facts = ExchangeFacts { kind, turn, round, number, aim, model, reply, again, spent, seconds, at };
-        Self { opens, repairs, ..Self::without_request(facts) }
+        Self { opens, ..Self::without_request(facts) }
     }
 
     /// The same where it does not matter what was asked.
@@ -93,7 +96,8 @@ impl Known {
             Reply::Answer(answer) => Ok(answer),
             Reply::Failure(failure) => Err(failure),
         };
-        Self { kind, turn, round, aim, model, outcome, again, spent, opens: false, repairs: false }
+        let repairs = aim.starts_with(REPAIR);
+        Self { kind, turn, round, aim, model, outcome, again, spent, opens: false, repairs }
     }
 
     /// Whether the end of the night, or of Nocturne, left it without an outcome.
@@ -105,10 +109,10 @@ impl Known {
 /// The words of a call that the end of the night interrupted; it is asked anew when the night goes on.
 pub(super) const INTERRUPTED: &str = "the night ended while the model was thinking";
 
-/// What this night has on record already, for each turn, model and aim in order: taken before anybody is asked again.
+/// What this night has on record already, for each turn, asked one and aim in order: taken before anybody is asked again.
 #[derive(Debug, Default)]
 pub(super) struct OwnRecord {
-    waiting: HashMap<(u64, String, String), VecDeque<Known>>,
+    waiting: HashMap<(u64, ExchangeKind, String, String), VecDeque<Known>>,
     rounds: HashMap<u64, u32>,
 }
 
@@ -119,21 +123,20 @@ impl OwnRecord {
             let last = record.rounds.entry(known.turn).or_default();
             *last = (*last).max(known.round);
             if !known.is_unfinished() {
-                let place = (known.turn, known.model.clone(), known.aim.clone());
+                let place = (known.turn, known.kind, known.model.clone(), known.aim.clone());
                 record.waiting.entry(place).or_default().push_back(known);
             }
         }
         record
     }
 
-    /// The next one of this turn, model and aim.
+    /// The next one of this turn, asked one and aim.
     pub fn take(&mut self, place: &Place, model: &str) -> Option<Known> {
-        self.waiting.get_mut(&(place.turn, model.to_owned(), place.aim.clone()))?.pop_front()
+        self.waiting.get_mut(&key(place, model))?.pop_front()
     }
 
     pub fn has(&self, place: &Place, model: &str) -> bool {
-        let waiting = self.waiting.get(&(place.turn, model.to_owned(), place.aim.clone()));
-        waiting.is_some_and(|waiting| !waiting.is_empty())
+        self.waiting.get(&key(place, model)).is_some_and(|waiting| !waiting.is_empty())
     }
 
     /// The round of a call that is made now.
@@ -144,54 +147,72 @@ impl OwnRecord {
     }
 }
 
-/// Another night's record, taken conversation by conversation in its order.
+fn key(place: &Place, model: &str) -> (u64, ExchangeKind, String, String) {
+    (place.turn, place.kind, model.to_owned(), place.aim.clone())
+}
+
+/// Another night's record, taken conversation by conversation in its order: whoever's turn it was then is whose turn it is now, however
+/// turns are drawn this time.
 #[derive(Debug, Default)]
 pub(super) struct Replay {
-    models: HashMap<String, VecDeque<Conversation>>,
-    open: HashMap<String, VecDeque<Known>>,
+    waiting: VecDeque<Conversation>,
+    open: VecDeque<Known>,
 }
 
 #[derive(Debug)]
 struct Conversation {
+    kind: ExchangeKind,
+    model: String,
     repair: bool,
     exchanges: VecDeque<Known>,
 }
 
+impl Conversation {
+    /// Whether this is what goes on after the last of it. A brief that was too long is sent again, shorter; and what failed for a moment,
+    /// as it was.
+    fn goes_on_with(&self, known: &Known) -> bool {
+        self.exchanges.back().is_some_and(|last| {
+            let too_long = last.outcome.as_ref().is_err_and(|failed| failed.kind == FailureKind::TooLong);
+            let same =
+                (last.kind, last.turn, &last.model, &last.aim) == (known.kind, known.turn, &known.model, &known.aim);
+            same && (!known.opens || too_long || last.again)
+        })
+    }
+}
+
 impl Replay {
-    /// All exchanges of a night, in order.
+    /// All exchanges of a night, in order. What the end of the night, or of Nocturne, interrupted was asked again.
     pub fn of(exchanges: Vec<Known>) -> Self {
-        let mut replay = Self::default();
-        let mut last: HashMap<String, (u64, bool)> = HashMap::new();
-        for known in exchanges {
-            let conversations = replay.models.entry(known.model.clone()).or_default();
-            let too_long = known.outcome.as_ref().is_err_and(|failed| failed.kind == FailureKind::TooLong);
-            // A brief that was too long is sent again, shorter; and what failed for a moment, as it was.
-            let again = too_long || known.again;
-            let goes_on = last
-                .insert(known.model.clone(), (known.turn, again))
-                .is_some_and(|(turn, again)| turn == known.turn && (!known.opens || again));
-            match conversations.back_mut().filter(|_| goes_on) {
+        let mut waiting: VecDeque<Conversation> = VecDeque::new();
+        for known in exchanges.into_iter().filter(|known| !known.is_unfinished()) {
+            match waiting.back_mut().filter(|last| last.goes_on_with(&known)) {
                 Some(conversation) => conversation.exchanges.push_back(known),
                 None => {
-                    let repair = !known.opens && known.repairs;
-                    conversations.push_back(Conversation { repair, exchanges: VecDeque::from([known]) });
+                    let (kind, model, repair) = (known.kind, known.model.clone(), known.repairs);
+                    waiting.push_back(Conversation { kind, model, repair, exchanges: VecDeque::from([known]) });
                 }
             }
         }
-        replay
+        Self { waiting, open: VecDeque::new() }
     }
 
-    /// Begins the model's next conversation of this kind; `false` where there is none. Repairs that nobody asks for are passed over, for
-    /// what they mended built here.
-    pub fn begin(&mut self, model: &str, repair: bool) -> bool {
-        self.open.remove(model);
-        let Some(conversations) = self.models.get_mut(model) else { return false };
-        while !repair && conversations.front().is_some_and(|next| next.repair) {
-            conversations.pop_front();
+    /// Whether the next idea of the record is this one's.
+    pub fn is_next(&self, kind: ExchangeKind, model: &str) -> bool {
+        let next = self.waiting.iter().find(|next| !next.repair);
+        next.is_some_and(|next| next.kind == kind && next.model == model)
+    }
+
+    /// Begins the next conversation, if it is this one's and of this kind. Repairs that nobody asks for are passed over, for what they
+    /// mended built here.
+    pub fn begin(&mut self, kind: ExchangeKind, model: &str, repair: bool) -> bool {
+        self.open.clear();
+        while !repair && self.waiting.front().is_some_and(|next| next.repair) {
+            self.waiting.pop_front();
         }
-        match conversations.pop_front_if(|next| next.repair == repair) {
+        let its = |next: &mut Conversation| next.kind == kind && next.model == model && next.repair == repair;
+        match self.waiting.pop_front_if(its) {
             Some(conversation) => {
-                self.open.insert(model.to_owned(), conversation.exchanges);
+                self.open = conversation.exchanges;
                 true
             }
             None => false,
@@ -200,18 +221,20 @@ impl Replay {
 
     /// Passes over what a night that goes on has taken from this before: the conversations of its record, as many as those are.
     pub fn skip(&mut self, own: &[Known]) {
-        for (model, conversations) in Self::of(own.to_vec()).models {
-            for conversation in conversations {
-                self.begin(&model, conversation.repair);
-                for _ in conversation.exchanges {
-                    self.take(&model);
-                }
+        for conversation in Self::of(own.to_vec()).waiting {
+            self.begin(conversation.kind, &conversation.model, conversation.repair);
+            for _ in conversation.exchanges {
+                self.take();
             }
         }
     }
 
-    /// The next exchange of the model's conversation.
-    pub fn take(&mut self, model: &str) -> Option<Known> {
-        self.open.get_mut(model)?.pop_front()
+    /// The next exchange of the conversation.
+    pub fn take(&mut self) -> Option<Known> {
+        self.open.pop_front()
     }
 }
+
+#[cfg(test)]
+#[path = "exchange_tests.rs"]
+mod tests;

@@ -35,7 +35,7 @@ use crate::edit::blocks;
 use crate::flow::{Author, Brief, Proposal};
 use crate::llm::client::Server;
 use crate::llm::{self, Role, Stop, Tool};
-use crate::records::{ExchangeFailure, FailureKind, QueueEntry};
+use crate::records::{ExchangeFailure, ExchangeKind, FailureKind, QueueEntry};
 
 /// The word that stands in its proposals' author, whichever model it is.
 pub const NAME: &str = "models";
@@ -46,10 +46,10 @@ const MOST_CALLS: u32 = 8;
 /// Lines of a tool's answer.
 const MOST_TOOL_LINES: usize = 400;
 
-/// Conversations of one turn that may come to nothing where no other proposer has anything.
+/// Conversations about one thing in one turn that may come to nothing.
 const MOST_TRIES: u32 = 3;
 
-/// So long is waited for a model where nobody else has anything to propose.
+/// So long is waited in one turn for a model where nobody else has anything to propose.
 const MOST_PATIENCE: Duration = Duration::from_secs(2 * 3600);
 
 /// What a model may call, made for one brief. What comes back is bounded text; `Err` is what the model is told went wrong.
@@ -76,9 +76,18 @@ pub struct ModelProposer {
     tools: Option<ToolMaker>,
     name: String,
     away: Option<Away>,
-    /// The last turn in which it was asked, and how many conversations of that came to nothing.
+    asked: Asked,
+}
+
+/// What has been asked of it last.
+#[derive(Debug, Clone, Default)]
+struct Asked {
     turn: u64,
+    aim: String,
+    /// How many conversations about that came to nothing.
     given_up: u32,
+    /// How long it has been waited for.
+    waited: Duration,
 }
 
 /// How a conversation ended.
@@ -95,29 +104,42 @@ impl ModelProposer {
     pub fn new(model: Model, server: Option<Server>, desk: Arc<Desk>, tools: Option<ToolMaker>) -> Self {
         let name = format!("{NAME}/{}", model.name);
         let tools = tools.filter(|_| model.tools);
-        Self { model, server, desk, tools, name, away: None, turn: 0, given_up: 0 }
+        Self { model, server, desk, tools, name, away: None, asked: Asked::default() }
     }
 
     fn author(&self) -> Author {
         Author { proposer: NAME.to_owned(), model: Some(self.model.name.clone()), cost_usd: 0.0 }
     }
 
-    /// Whether there is any use in asking now.
-    fn may_be_asked(&self, place: &Place) -> bool {
-        let paused = self.away.is_some_and(|away| Instant::now() < away.until);
-        self.desk.has_answer(place, &self.model.name) || (!self.desk.is_closed() && !paused)
+    fn place(brief: &Brief, repaired: Option<&Proposal>) -> Place {
+        Place::of(ExchangeKind::Model, brief, repaired)
     }
 
-    /// What was counted in another turn says nothing of this one.
+    /// Whether there is any use in asking now. A night that is replayed says itself what was asked how often.
+    fn may_be_asked(&self, place: &Place) -> bool {
+        if self.desk.owes(place, &self.model.name) || self.desk.replays() {
+            return true;
+        }
+        let paused = self.away.is_some_and(|away| Instant::now() < away.until);
+        !self.desk.is_closed() && !paused && self.asked_of(place).is_none_or(|asked| asked.given_up < MOST_TRIES)
+    }
+
+    /// What has been asked of it about this; what was counted in another turn says nothing of this one.
+    fn asked_of(&self, place: &Place) -> Option<&Asked> {
+        Some(&self.asked).filter(|asked| asked.turn == place.turn && asked.aim == place.aim)
+    }
+
     fn turn_to(&mut self, place: &Place) {
-        if self.turn != place.turn {
-            (self.turn, self.given_up) = (place.turn, 0);
+        match (self.asked_of(place).is_some(), self.away) {
+            (true, Some(away)) => self.asked.waited += away.pause,
+            (true, None) => {}
+            (false, _) => self.asked = Asked { turn: place.turn, aim: place.aim.clone(), ..Asked::default() },
         }
     }
 
     /// A conversation about a new idea.
     fn think(&mut self, brief: &Brief) -> Result<End, RecordError> {
-        let place = Place::of(brief, None);
+        let place = Self::place(brief, None);
         self.turn_to(&place);
         if !self.desk.begin(&self.model.name, &place) {
             return Ok(End::Closed);
@@ -220,7 +242,7 @@ impl ModelProposer {
         match end {
             End::Proposal(proposal) => return Some(*proposal),
             End::GaveUp(reason) => {
-                self.given_up += 1;
+                self.asked.given_up += 1;
                 let key = format!("turn-{}/{what}", brief.turn);
                 if let Some(wish) = &brief.details.asked {
                     self.desk.refuse(wish.id, &format!("the model {}: {reason}", self.model.name));
@@ -290,42 +312,28 @@ impl Proposer for ModelProposer {
     }
 
     fn owes(&self, brief: &Brief) -> bool {
-        self.desk.has_answer(&Place::of(brief, None), &self.model.name)
+        self.desk.owes(&Self::place(brief, None), &self.model.name)
     }
 
     fn propose(&mut self, brief: &Brief) -> Result<Option<Proposal>, ProposeError> {
-        if !self.may_be_asked(&Place::of(brief, None)) {
+        if !self.may_be_asked(&Self::place(brief, None)) {
             return Ok(None);
         }
         let end = self.think(brief).map_err(failed)?;
         Ok(self.ended(brief, "idea", end))
     }
 
-    /// Where nobody else has anything, a model that could not be reached is waited for, and one that gave up is asked again.
-    fn insist(&mut self, brief: &Brief) -> Result<Option<Proposal>, ProposeError> {
-        let mut patience = MOST_PATIENCE;
-        // What was counted in another turn says nothing of this one.
-        while self.turn != brief.turn || self.given_up < MOST_TRIES {
-            if self.desk.is_closed() && !self.owes(brief) {
-                return Ok(None);
-            }
-            if let Some(away) = self.away.filter(|_| !self.owes(brief)) {
-                let pause = away.until.saturating_duration_since(Instant::now());
-                if patience.is_zero() || self.desk.wait(pause).is_err() {
-                    return Ok(None);
-                }
-                patience = patience.saturating_sub(away.pause);
-            }
-            let end = self.think(brief).map_err(failed)?;
-            let closed = matches!(end, End::Closed);
-            if let Some(proposal) = self.ended(brief, "idea", end) {
-                return Ok(Some(proposal));
-            }
-            if closed {
-                return Ok(None);
-            }
+    /// A model that could not be reached is waited for, and one that gave up is asked again.
+    fn again(&self, brief: &Brief) -> Option<Duration> {
+        let place = Self::place(brief, None);
+        let asked = self.asked_of(&place);
+        let patient = asked.is_none_or(|asked| asked.given_up < MOST_TRIES && asked.waited < MOST_PATIENCE);
+        if self.owes(brief) && (patient || self.desk.replays()) {
+            return Some(Duration::ZERO);
         }
-        Ok(None)
+        let willing = patient && !self.desk.is_closed() && !self.desk.replays();
+        let until = self.away.map_or(Duration::ZERO, |away| away.until.saturating_duration_since(Instant::now()));
+        willing.then_some(until)
     }
 
     fn repair(
@@ -334,7 +342,7 @@ impl Proposer for ModelProposer {
         proposal: &Proposal,
         failure: &Failure,
     ) -> Result<Option<Proposal>, ProposeError> {
-        let place = Place::of(brief, Some(proposal));
+        let place = Self::place(brief, Some(proposal));
         if !self.may_be_asked(&place) {
             return Ok(None);
         }

@@ -422,8 +422,8 @@ async fn whatever_goes_wrong_a_model_without_an_answer_is_asked_again_later() {
         let mut brief = small();
         brief.details.asked = Some(Wish { id: 12, words: "try a longer warm-down".to_owned() });
         let mix = Mix::new(vec![Box::new(room.proposer("m", &mock.uri()))]);
-        let (_, proposed) = propose(mix, &brief).await;
-        assert_eq!(proposed.unwrap().unwrap().key, "queue-12", "{reason}");
+        let (_, proposed) = propose_again(mix, &brief).await;
+        assert_eq!(proposed.unwrap().key, "queue-12", "{reason}");
         assert_eq!((bodies(&mock).await.len(), room.desk.take_refused()), (2 * many + 1, None), "{reason}");
         let warnings = room.warnings();
         assert!(warnings.len() == 2 && warnings[0].contains(reason), "{warnings:?}");
@@ -545,6 +545,21 @@ async fn a_night_goes_on_with_the_others_where_nobody_answers() {
     assert!(room.exchanges().iter().all(|exchange| exchange.spent.usd == 0.0));
 }
 
+/// Asks as a night does where nobody else has anything: until there is a proposal, or asking again is of no use.
+async fn propose_again<P: Proposer + 'static>(mut proposer: P, brief: &Brief) -> (P, Option<Proposal>) {
+    loop {
+        let proposed;
+        (proposer, proposed) = propose(proposer, brief).await;
+        if let Some(proposal) = proposed.unwrap() {
+            return (proposer, Some(proposal));
+        }
+        match proposer.again(brief) {
+            Some(pause) => assert_eq!(pause, Duration::ZERO),
+            None => return (proposer, None),
+        }
+    }
+}
+
 /// Where models are all there is, they are waited for, and one that gave up gets another try.
 #[tokio::test(flavor = "multi_thread")]
 async fn where_nobody_else_has_anything_models_are_asked_again() {
@@ -553,14 +568,44 @@ async fn where_nobody_else_has_anything_models_are_asked_again() {
     responses.push(says(&good(), "stop"));
     let mock = server(responses).await;
     let mix = Mix::new(vec![Box::new(room.proposer("m", &mock.uri()))]);
-    let (_, proposed) = propose(mix, &small()).await;
-    assert_eq!(proposed.unwrap().unwrap().title, "Raise the rate");
+    let (_, proposed) = propose_again(mix, &small()).await;
+    assert_eq!(proposed.unwrap().title, "Raise the rate");
     // And not for ever.
     let mut room = Room::new();
     let mock = server(vec![says("", "content_filter"); 9]).await;
     let mix = Mix::new(vec![Box::new(room.proposer("m", &mock.uri()))]);
-    let (_, proposed) = propose(mix, &small()).await;
-    assert_eq!((proposed.unwrap(), room.given_up().len()), (None, 3));
+    let (mix, proposed) = propose_again(mix, &small()).await;
+    assert_eq!((proposed, room.given_up().len()), (None, 3));
+    // Another turn, or words of the person, are another matter.
+    let mut asked = small();
+    asked.details.asked = Some(Wish { id: 1, words: "try it".to_owned() });
+    assert_eq!(mix.again(&small()), None);
+    assert_eq!(
+        (mix.again(&asked), mix.again(&Brief { turn: 8, ..small() })),
+        (Some(Duration::ZERO), Some(Duration::ZERO))
+    );
+    let mock = server(vec![status(401, "no"); 99]).await;
+    let mix = Mix::new(vec![Box::new(Room::new().proposer("m", &mock.uri()))]);
+    assert_eq!(propose_again(mix, &small()).await.1, None);
+}
+
+/// A model that is dead for long keeps nobody from asking one that lives.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_lives_is_asked_again_before_the_dead_are_waited_for() {
+    let room = Room::with(Limits::default(), Vec::new(), None, 1.0, Memory::default());
+    let dead = server(vec![status(401, "no")]).await;
+    let lives = server(vec![says("", "content_filter"), says(&good(), "stop")]).await;
+    let (first, second) = (room.proposer("dead", &dead.uri()), room.proposer("lives", &lives.uri()));
+    let mix = Mix::new(vec![Box::new(first), Box::new(second)]);
+    let (mix, proposed) = propose_again(mix, &small()).await;
+    assert_eq!(proposed.unwrap().author.model.as_deref(), Some("lives"));
+    // With nobody else it is the dead one that is waited for.
+    let other = Brief { turn: 8, ..small() };
+    let (mix, _) = propose(mix, &other).await;
+    let (mix, _) = propose(mix, &other).await;
+    let (mix, proposed) = propose(mix, &other).await;
+    assert_eq!(proposed.unwrap(), None);
+    assert!(mix.again(&other).unwrap() > Duration::from_secs(5));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -717,6 +762,45 @@ async fn another_nights_answers_give_the_same_proposals_without_a_server() {
             let proposed = proposed.unwrap().map(|proposal| (proposal.key, proposal.title, proposal.edits));
             assert_eq!(proposed, told[usize::try_from(turn).unwrap()], "cut off after {cut}, turn {turn}");
         }
+    }
+}
+
+/// Who is asked first is drawn anew in every turn, from what is known then; a replay goes by the record.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_night_of_two_models_is_replayed_in_its_order_through_their_outages_and_at_once() {
+    let first = Room::new();
+    let idea = |count: u32| answer(&format!("Idea {count}"), "    0.5", &format!("    0.5{count}"));
+    let one =
+        server(vec![says(&idea(1), "stop"), status(401, "away"), says("", "content_filter"), says(&idea(2), "stop")]);
+    let other =
+        server(vec![says(&idea(3), "stop"), says(&idea(4), "stop"), status(401, "away"), says(&idea(5), "stop")]);
+    let (one, other) = (one.await, other.await);
+    let mut mix: Mix =
+        Mix::new(vec![Box::new(first.proposer("z", &one.uri())), Box::new(first.proposer("a", &other.uri()))]);
+    let mut told = Vec::new();
+    for turn in 0..5 {
+        let proposed;
+        (mix, proposed) = propose_again(mix, &Brief { turn, ..small() }).await;
+        told.push(proposed.unwrap().title);
+    }
+    let asked: std::collections::BTreeSet<String> = first.exchanges().into_iter().map(|it| it.model).collect();
+    assert_eq!(asked.len(), 2, "{told:?}");
+    for names in [["a", "z"], ["z", "a"]] {
+        let room = Room::with(Limits::default(), Vec::new(), Some(first.known()), 1.0, Memory::default());
+        let of = |name: &str| {
+            let model = model(name, "http://localhost:1");
+            Box::new(ModelProposer::new(model, None, Arc::clone(&room.desk), None)) as Box<dyn Proposer>
+        };
+        let mut mix = Mix::new(vec![of(names[0]), of(names[1])]);
+        let mut replayed = Vec::new();
+        for turn in 40.. {
+            let brief = Brief { turn, proposer_seed: 99, ..small() };
+            let proposed;
+            (mix, proposed) = propose_again(mix, &brief).await;
+            let Some(proposal) = proposed else { break };
+            replayed.push(proposal.title);
+        }
+        assert_eq!(replayed, told);
     }
 }
 

@@ -17,7 +17,7 @@ use crate::llm::received::{Came, Received};
 use crate::llm::retry::{self, Next};
 use crate::llm::spend::{Spent, estimated_tokens, estimated_tokens_of};
 use crate::llm::{Answer, AskError, Request, Usage};
-use crate::records::{ExchangeFailure, ExchangeKind, ExchangeRecord, FailureKind, Reply};
+use crate::records::{ExchangeFailure, ExchangeRecord, FailureKind, Reply};
 
 /// The words for an answer that cannot be put on record.
 const HOLDS_KEY: &str = "the answer holds the key of the server, so it is neither written down nor used; look for the key in program.md, \
@@ -68,7 +68,7 @@ impl Desk {
             return Ok(Some(Tried { outcome: known.outcome, usd, again, pause: Duration::ZERO }));
         }
         let Some(replay) = &self.replay else { return Ok(None) };
-        let known = locked(replay).take(&model.name).ok_or(NoAnswer::NotOnRecord)?;
+        let known = locked(replay).take().ok_or(NoAnswer::NotOnRecord)?;
         // Nobody is paid; it counts as a call all the same.
         let spent = Spent { calls: 1, ..Spent::default() };
         let reply = known.outcome.clone().map_or_else(Reply::Failure, Reply::Answer);
@@ -145,7 +145,7 @@ impl Desk {
     /// A record of a try that is made now.
     fn exchange(&self, model: &Model, place: &Place, request: Request, reply: Reply, spent: Spent) -> ExchangeRecord {
         ExchangeRecord {
-            kind: ExchangeKind::Model,
+            kind: place.kind,
             turn: place.turn,
             round: locked(&self.own).next_round(place.turn),
             number: place.number,
@@ -174,7 +174,7 @@ fn redacted<T: Serialize + DeserializeOwned>(server: &Server, what: &T) -> Resul
 }
 
 /// The present, to the millisecond, as records keep it.
-fn now() -> jiff::Timestamp {
+pub(super) fn now() -> jiff::Timestamp {
     let now = jiff::Timestamp::now();
     now.round(jiff::Unit::Millisecond).unwrap_or(now)
 }
