@@ -98,7 +98,7 @@ async fn a_client_reads_checks_and_proposes() {
     let again = call(&client, "propose", proposal(EDITS)).await.unwrap_err();
     assert_eq!(again, "the same waits in the queue already, as entry 1");
     let told = call(&client, "suggest", json!({ "words": "Try a longer warm-down.\u{1b}[31m" })).await.unwrap();
-    assert!(told.starts_with("Entry 2 of the queue. The campaign has no language model yet"), "{told}");
+    assert!(told.starts_with("Entry 2 of the queue. The campaign has no language model or coding agent yet"), "{told}");
     let queue = call(&client, "queue", json!({})).await.unwrap();
     assert!(
         queue.starts_with("2 entries, 2 of them open.\n1: waiting, with edits: `Raise the matrices' rate"),

@@ -71,6 +71,13 @@ fn ideas_are_added_listed_moved_and_removed() {
     assert!(complaint(&fixture.run(&["queue", "remove", "1"])).contains("is removed, not waiting"));
     assert!(complaint(&fixture.run(&["queue", "move", "9", "1"])).contains("idea 9 of the queue is not recorded"));
     assert!(!fixture.run(&["queue", "move", "2", "0"]).status.success());
+
+    // A coding agent can read too, if it is asked.
+    fixture.replace("experiments/pretend/campaign.toml", "[\"tuner\"]", "[\"tuner\", \"agents\"]");
+    let campaign = fs::read_to_string(fixture.root().join("experiments/pretend/campaign.toml")).unwrap();
+    let agent = "\n[[coding_agents]]\nname = \"a\"\ncommand = [\"a\"]\n";
+    fixture.write("experiments/pretend/campaign.toml", &(campaign + agent));
+    assert_eq!(fixture.json(&["queue", "add", "try that", "--json"])["waits_for_a_model"], false);
 }
 
 #[tokio::test]

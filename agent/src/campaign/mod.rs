@@ -301,6 +301,11 @@ pub enum Device {
 }
 
 impl Campaign {
+    /// Whether somebody among those who propose can make edits of an idea in words: a language model or a coding agent.
+    pub fn reads_words(&self) -> bool {
+        self.night.proposers.iter().any(|name| matches!(name, ProposerName::Models | ProposerName::Agents))
+    }
+
     /// What the trainer is built from, once the night knows how many threads and which device (`cpu` or `cuda:N`). A precision of
     /// `auto` is resolved here, which on a CPU reads what instructions it has.
     pub fn setting(&self, threads: usize, device: impl Into<String>) -> Setting {

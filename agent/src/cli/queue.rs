@@ -41,14 +41,15 @@ pub(super) async fn add(args: QueueAddArgs) -> Result<(), Fault> {
     }
     let place = place_of(&store, &entry).await?;
     store.close().await.map_err(Fault::failed)?;
-    let waits_for_a_model = entry.patch.is_none() && campaign.models.is_empty();
+    let waits_for_a_model = entry.patch.is_none() && !campaign.reads_words();
     if args.json {
         return print_json(&json!({ "idea": entry, "place": place, "waits_for_a_model": waits_for_a_model }));
     }
     outln!("idea {} for {name}: place {place} in the queue", entry.id)?;
     if waits_for_a_model {
         outln!(
-            "It waits until {name} has a language model (`[[models]]` in campaign.toml) to make edits of the words."
+            "It waits until {name} has a language model or a coding agent (`[[models]]`, `[[coding_agents]]` in campaign.toml) to make edits \
+             of the words."
         )?;
     }
     Ok(())

@@ -49,7 +49,7 @@ pub(super) fn own_tools() -> Vec<Tool> {
         ),
         tool(
             SUGGEST,
-            "Puts an idea in words into the person's queue, for the campaign's language model to work out. Without a language model it waits.",
+            "Puts an idea in words into the person's queue, for the campaign's language model or coding agent to work out. Without either it waits.",
             &[("words", "string", "the idea, in a few sentences")],
             &["words"],
         ),
@@ -146,11 +146,11 @@ async fn suggest(desk: &Desk, client: &str, arguments: &Arguments<'_>) -> Result
         return Err(format!("`words` has {} characters; write 1 to {MOST_WORDS}", words.chars().count()));
     }
     let entry = desk.enqueue(&format!("{words}\n\n(Suggested by {client} over MCP.)"), None, &[]).await?;
-    let whether = match desk.campaign().models.is_empty() {
-        true => {
-            " The campaign has no language model yet, so it waits until there is one, or until somebody proposes edits."
+    let whether = match desk.campaign().reads_words() {
+        false => {
+            " The campaign has no language model or coding agent yet, so it waits until there is one, or until somebody proposes edits."
         }
-        false => "",
+        true => "",
     };
     Ok(format!("Entry {} of the queue.{whether}", entry.id))
 }
