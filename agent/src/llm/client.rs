@@ -179,7 +179,8 @@ impl Server {
         if !status.is_success() {
             let asked = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
             let wait_seconds = asked.and_then(|value| retry::retry_after(value, jiff::Timestamp::now()));
-            let body = beginning(response, patience.deadline()).await;
+            // Before it is shortened, which could leave half a key.
+            let body = self.redact(&beginning(response, patience.deadline()).await);
             return Err(match self.endpoint.format {
                 Format::OpenAi => openai::failure(status.as_u16(), wait_seconds, &body),
                 Format::Anthropic => anthropic::failure(status.as_u16(), wait_seconds, &body),
@@ -193,6 +194,13 @@ impl Server {
     fn broken(&self, error: reqwest::Error) -> AskError {
         if error.is_timeout() && !error.is_connect() {
             return self.late(Late::Silent);
+        }
+        if !error.is_connect() {
+            // Somebody was there and may have begun to work, which is not free.
+            return AskError::BrokenOff(format!(
+                "the connection ended before it began: {}",
+                chain(&error.without_url())
+            ));
         }
         AskError::Unreachable { endpoint: self.url.to_string(), reason: chain(&error.without_url()) }
     }

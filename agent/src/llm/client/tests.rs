@@ -77,6 +77,7 @@ async fn failures_have_their_names_and_never_the_key() {
             ResponseTemplate::new(401).set_body_string(quoting),
             "does not accept the key (status 401): key [key] is wrong",
         ),
+        (ResponseTemplate::new(400).set_body_string(format!("{} sk-secret", "x".repeat(294))), "x [key]"),
         (
             ResponseTemplate::new(429).insert_header("retry-after", "7").set_body_string("{}"),
             "asks to wait (status 429): {}",
@@ -94,7 +95,7 @@ async fn failures_have_their_names_and_never_the_key() {
         Mock::given(method("POST")).respond_with(response).mount(&mock).await;
         let error = server(Format::OpenAi, &mock.uri(), 10).ask(&request()).await.unwrap_err();
         let message = error.to_string();
-        assert!(message.contains(expected) && !message.contains("sk-secret"), "{message:?}, expected {expected:?}");
+        assert!(message.contains(expected) && !message.contains("sk-"), "{message:?}, expected {expected:?}");
         assert!(message.len() < 1_000, "{} bytes", message.len());
         if let AskError::RateLimited { wait_seconds, .. } = error {
             assert_eq!(wait_seconds, Some(7));
@@ -131,7 +132,7 @@ async fn a_stream_that_breaks_or_stalls_is_no_answer() {
         (nothing, false, "not one event was sent; some servers answer so to a request longer than their context"),
         (begun, true, "was silent for 1 seconds"),
         (String::new(), true, "was silent for 1 seconds"),
-        (String::new(), false, "no connection to http://127.0.0.1"),
+        (String::new(), false, "the answer broke off: the connection ended before it began"),
     ] {
         let address = raw(answer.into_bytes(), keep_open).await;
         let message = server(Format::OpenAi, &address, 1).ask(&request()).await.unwrap_err().to_string();
