@@ -3,9 +3,8 @@
 //! Pure: a text goes in, and out comes a proposal, the next question, or a reason to give up. Nothing is ever applied by half: blocks that
 //! fit wait until all do.
 
-use super::alike;
 use super::answer::{self, AnswerError, Idea};
-use super::habits;
+use super::{alike, habits, mending};
 use crate::brief::quote::{inline, quote};
 use crate::edit::{CheckedPatch, EditError, Policy, apply, blocks};
 use crate::flow::{Author, Brief, Edit, Proposal, SourceFile};
@@ -182,28 +181,15 @@ impl<'a> Draft<'a> {
     /// The idea with the blocks of a text in place of those that do not fit, or as more edits of a proposal that is repaired.
     fn mended(&self, idea: &Idea, text: &str) -> Result<Idea, (String, String)> {
         let sent = blocks::parse(answer::behind_thought(text)).map_err(|error| self.unreadable(&error.into()))?;
-        let complaints = habits::complaints(&sent);
+        // A repair's blocks of a round are all sent again; those of an answer take the place of the ones that did not fit.
+        let edits = match self.failed.is_empty() && !self.base.is_empty() {
+            true => sent,
+            false => mending::mend(&idea.edits, &self.failed, sent).map_err(|unclear| unclear.question())?,
+        };
+        // Seen together: a whole file in place of one block undoes the others.
+        let complaints = habits::complaints(&edits);
         if !complaints.is_empty() {
             return Err(self.unreadable(&AnswerError::Habits(complaints)));
-        }
-        let mut edits = idea.edits.clone();
-        match self.failed.as_slice() {
-            [] => edits = sent,
-            [one] => drop(edits.splice(*one..=*one, sent)),
-            several if several.len() == sent.len() => {
-                for (place, edit) in several.iter().zip(sent) {
-                    edits[*place] = edit;
-                }
-            }
-            several => {
-                let (wanted, found) = (several.len(), sent.len());
-                let problem = format!("{found} blocks came where {wanted} were asked for");
-                let question = format!(
-                    "{wanted} blocks did not fit, and you sent {found} without lines. Send exactly the blocks that did not fit, in their order, or \
-                     the whole answer anew, with its lines.\n"
-                );
-                return Err((question, problem));
-            }
         }
         Ok(Idea { edits, ..idea.clone() })
     }

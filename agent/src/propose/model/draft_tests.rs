@@ -86,6 +86,43 @@ fn several_blocks_are_taken_in_their_order_and_in_their_number_or_not_at_all() {
     assert_eq!(done(draft.take(&good())).edits.len(), 1);
 }
 
+#[test]
+fn a_block_that_fitted_is_not_applied_twice_or_lost() {
+    let brief = small();
+    // Its search text still stands in the file when it has been applied.
+    let adds = block(RECIPE, "fn a() -> f64 {", "fn a() -> f64 {\n    let _x = 1;");
+    let misfit = block(RECIPE, "    0.26", "    0.3");
+    let mended = block(RECIPE, "    0.25", "    0.3");
+    let first = format!("{LINES}\n{adds}{misfit}");
+    for again in [format!("{adds}{mended}"), format!("{mended}{adds}"), mended.clone()] {
+        let mut draft = Draft::fresh(&brief, author(), None);
+        asked(draft.take(&first));
+        let replaced: Vec<String> = done(draft.take(&again)).edits.into_iter().map(|edit| edit.replace).collect();
+        assert_eq!(replaced, ["fn a() -> f64 {\n    let _x = 1;\n", "    0.3\n"], "{again}");
+    }
+    // What is not understood is asked, and nothing of it is taken.
+    let whole = format!("{RECIPE}\n<<<<<<< SEARCH\n=======\nfn a() -> f64 {{\n    0.75\n}}\n>>>>>>> REPLACE\n");
+    let other = block(RECIPE, "fn a() -> f64 {", "fn a() -> f64 {\n    let _y = 2;");
+    for (sent, words) in [
+        (adds.clone(), "you sent 0 without lines, besides 1 that fitted"),
+        (format!("{mended}{other}"), "Block 1 fits and is kept"),
+        (format!("{mended}{}", block(RECIPE, "fn b()", "fn c()")), "1 block did not fit, and you sent 2 without lines"),
+        (whole, "replaces the whole file and edit 1 of the same file is lost"),
+    ] {
+        let mut draft = Draft::fresh(&brief, author(), None);
+        asked(draft.take(&first));
+        let question = asked(draft.take(&sent));
+        assert!(question.contains(words), "{question}\nshould say: {words}");
+        assert_eq!(done(draft.take(&mended)).edits.len(), 2);
+    }
+    // A refused answer is sent whole again, not one block of it under the name of the whole.
+    let mut draft = Draft::fresh(&brief, author(), None);
+    let refused = block(RECIPE, "    0.25", "    (0.25");
+    assert!(asked(draft.take(&format!("{LINES}\n{adds}{refused}"))).contains("the result is refused"));
+    assert!(asked(draft.take(&mended)).contains("Your answer has 2 blocks, and you sent 1"));
+    assert_eq!(done(draft.take(&format!("{adds}{mended}"))).edits.len(), 2);
+}
+
 /// Answers that are none, and words of what their author is told.
 #[test]
 fn what_is_no_answer_comes_back_with_the_reason() {

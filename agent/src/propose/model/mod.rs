@@ -14,6 +14,7 @@ pub mod desk;
 pub mod draft;
 pub mod exchange;
 pub(super) mod habits;
+mod mending;
 mod repairs;
 mod talk;
 mod tries;
