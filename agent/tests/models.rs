@@ -161,6 +161,30 @@ async fn a_model_proposes_repairs_and_works_out_the_persons_words_and_all_of_it_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn words_of_the_queue_that_come_to_what_was_tried_end_as_that() {
+    let answers = [
+        answer("Raise the soft cap", "cap", "            softcap: 15.0,", "            softcap: 17.0,"),
+        answer("Cap it at seventeen", "other", "            softcap: 15.0,", "            softcap: 17.0,"),
+        answer("Raise the matrix rate", "rates", "            matrix_rate: 0.04,", "            matrix_rate: 0.05,"),
+    ];
+    let mock = server(&answers).await;
+    let fixture = Arc::new(fixture(&mock.uri(), "[\"models\"]"));
+    json(&fixture, &["queue", "add", "try a higher soft cap", "--json"]).await;
+    json(&fixture, &["queue", "add", "cap the logits at seventeen", "--json"]).await;
+    let night = json(&fixture, &["night", "experiments/pretend", "--experiments", "2", "--json"]).await;
+    let told = proposed(&fixture, &night).await;
+    assert_eq!(
+        told.iter().map(|told| told.1.as_str()).collect::<Vec<_>>(),
+        ["Raise the soft cap", "Raise the matrix rate"]
+    );
+    let queue = json(&fixture, &["queue", "list", "--all", "--json"]).await;
+    assert_eq!((&queue[0]["state"], &queue[1]["state"]), (&json!("done"), &json!("refused")), "{queue}");
+    let result = queue[1]["result"].as_str().unwrap();
+    let first = format!("is experiment {}/1 already (`Raise the soft cap`", night["night"].as_str().unwrap());
+    assert!(result.contains(&first), "{result}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_night_goes_on_without_a_model_that_talks_nonsense_and_without_one_that_is_not_there() {
     let nonsense: Vec<String> = (0..40).map(|number| format!("Blah {number}.")).collect();
     let mock = server(&nonsense).await;

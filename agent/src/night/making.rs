@@ -14,6 +14,7 @@ use crate::build::{BuildError, Order};
 use crate::edit::{CheckedPatch, Class};
 use crate::flow::{Brief, Candidate, CommitId, PastExperiment, Proposal};
 use crate::hash::sha256;
+use crate::propose::tools::seen_before;
 use crate::propose::{Failure, LEAVE_ONE_OUT, Skipped, ablation, ablations_of_parts};
 use crate::records::HistoryEntry;
 use crate::repo;
@@ -193,10 +194,10 @@ pub(super) async fn commit(
 ) -> Result<Event, Fault> {
     let seen = context.store.digests_seen(context.campaign.name.as_str()).await;
     let mut seen = seen.map_err(|error| fault("cannot read which edits were tried")(&error))?;
+    let history = context.store.history(context.campaign.name.as_str()).await;
+    let history = remembered(&context, history.map_err(|error| fault("cannot read the history")(&error))?);
     if context.asking.forgets() {
-        let history = context.store.history(context.campaign.name.as_str()).await;
-        let history = history.map_err(|error| fault("cannot read the history")(&error))?;
-        seen = remembered(&context, history).into_iter().map(|entry| entry.patch_digest).collect();
+        seen = history.iter().map(|entry| entry.patch_digest.clone()).collect();
     }
     blocking("committing", move || {
         let files =
@@ -219,8 +220,13 @@ pub(super) async fn commit(
             false => patch.digest().to_owned(),
         };
         if seen.contains(&digest) && !measures {
-            let words =
-                "the same code, comments and layout aside, was an experiment of this campaign before".to_owned();
+            let same = history.into_iter().rev().find(|entry| entry.patch_digest == digest);
+            let words = match same {
+                Some(same) => seen_before(&same.for_brief(&parent)),
+                None => {
+                    "the same code, comments and layout aside, was an experiment of this campaign before".to_owned()
+                }
+            };
             return Ok(Event::Refused(Refusal::Duplicate(words)));
         }
         let message = repo::commit_message(&context.id(number), &proposal);

@@ -9,6 +9,7 @@
 
 pub mod ablation;
 mod agent;
+pub(crate) mod alike;
 mod bandit;
 mod breadth;
 mod combine;

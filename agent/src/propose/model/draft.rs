@@ -4,10 +4,11 @@
 //! fit wait until all do.
 
 use super::answer::{self, AnswerError, Idea};
-use super::{alike, habits, mending};
+use super::{habits, mending};
 use crate::brief::quote::{inline, quote};
 use crate::edit::{CheckedPatch, EditError, Policy, apply, blocks};
 use crate::flow::{Author, Brief, Edit, Proposal, SourceFile};
+use crate::propose::alike;
 
 /// Rounds in which an answer may be mended, block by block.
 pub const MOST_ROUNDS: u32 = 3;
@@ -45,7 +46,7 @@ pub struct Draft<'a> {
     last_problem: String,
     shown_alike: bool,
     author: Author,
-    /// Names the proposal; `None`: by its code.
+    /// Names the proposal, and makes it one particular idea; `None`: any idea will do, and its code names it.
     key: Option<String>,
 }
 
@@ -61,7 +62,8 @@ impl<'a> Draft<'a> {
             failed: Vec::new(),
             round: 0,
             last_problem: String::new(),
-            shown_alike: false,
+            // What is being repaired was shown already.
+            shown_alike: key.is_some() && brief.details.asked.is_none(),
             author,
             key,
         }
@@ -79,7 +81,7 @@ impl<'a> Draft<'a> {
             edits: Vec::new(),
         };
         let fresh = Self::fresh(brief, author, Some(proposal.key.clone()));
-        Some(Self { base: proposal.edits.clone(), files, idea: Some(idea), shown_alike: true, ..fresh })
+        Some(Self { base: proposal.edits.clone(), files, idea: Some(idea), ..fresh })
     }
 
     /// The files that new edits are written for.
@@ -118,23 +120,32 @@ impl<'a> Draft<'a> {
             Err(error) => return self.next_round(self.about_refusal(&error)),
         };
         let digest = patch.digest();
-        if let Some(past) = self.brief.history.iter().find(|past| past.digest == digest) {
+        let tried = self.brief.history.iter().find(|past| past.digest == digest);
+        if let Some(past) = tried
+            && self.key.is_none()
+        {
             let question = format!(
                 "Experiment {} tried exactly this code (`{}`): {}. The same code is never run twice. Send another idea, whole, with its lines.\n",
                 past.id,
                 inline(&past.proposal.title, 80),
                 past.verdict.map_or("it is still being tested", |verdict| verdict.name())
             );
-            (self.idea, self.files) = (None, self.brief.champion_files.clone());
-            self.base.clear();
+            self.idea = None;
             return self.next_round((question, format!("the same code as experiment {}", past.id)));
+        }
+        // An idea that has a name (the person's, or one that is being repaired) is not replaced by another under that name: where its code
+        // was tried, the night refuses it and says as which experiment.
+        if tried.is_some() {
+            return Step::Done(Box::new(proposal));
         }
         if !self.shown_alike {
             self.shown_alike = true;
-            let alike = alike::alike(&proposal, &self.brief.history);
+            let alike = alike::alike(&proposal.title, Some(&proposal.family), &self.brief.history);
             if !alike.is_empty() {
+                // What comes next may be another idea, so it has to bring its own lines.
+                self.idea = None;
                 // Not a fault of the answer, and no round of it.
-                return Step::Ask(alike::question(&alike));
+                return Step::Ask(alike::question(&alike, self.brief.details.asked.is_some()));
             }
         }
         if proposal.key.is_empty() {

@@ -211,6 +211,36 @@ fn code_that_was_tried_is_not_proposed_again_and_an_idea_like_it_is_shown_once()
     done(Draft::fresh(&brief, author(), None).take(&other));
 }
 
+/// A brief for the person's idea, and a draft of it.
+fn of_the_queue(brief: &Brief) -> Draft<'_> {
+    Draft::fresh(brief, author(), Some("queue-4".to_owned()))
+}
+
+#[test]
+fn an_idea_that_has_a_name_is_not_replaced_by_another_under_it() {
+    let mut brief = small();
+    let first = done(Draft::fresh(&brief, author(), None).take(&good()));
+    remember(&mut brief, first.clone(), Some(Verdict::Discarded), Some(0.003));
+    brief.details.asked = Some(crate::flow::Wish { id: 4, words: "a higher rate".to_owned() });
+    // What was tried ends as such: the night refuses it by its code.
+    let tried = done(of_the_queue(&brief).take(&good()));
+    assert_eq!((tried.key.as_str(), &tried.edits), ("queue-4", &first.edits));
+    // What looks like something that was tried is shown, and stays what was asked for.
+    let mut draft = of_the_queue(&brief);
+    let again = good().replace("0.75", "0.8");
+    let question = asked(draft.take(&again));
+    assert!(question.contains("discarded, +0.0030") && question.contains("stays the one to test"), "{question}");
+    assert!(!question.contains("another idea"), "{question}");
+    // Blocks alone would be another idea's under this one's lines.
+    assert!(asked(draft.take(&block(RECIPE, "    0.25", "    0.3"))).contains("`Title:` is missing"));
+    assert_eq!(done(draft.take(&again)).key, "queue-4");
+    // The same of a proposal that is mended into what was tried.
+    brief.details.asked = None;
+    let broken = done(Draft::fresh(&small(), author(), None).take(&good().replace("0.75", "1.5")));
+    let mut draft = Draft::on_top_of(&brief, &broken, author()).unwrap();
+    assert_eq!(done(draft.take(&block(RECIPE, "    1.5", "    0.75"))).key, broken.key);
+}
+
 #[test]
 fn a_repair_goes_on_top_of_what_it_mends() {
     let brief = small();

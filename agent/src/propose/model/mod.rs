@@ -7,7 +7,6 @@
 //! No failure of a model or its server is an error here: the turn goes to another proposer. An error is only that an exchange could not
 //! be put on record, for then its answer must not be used.
 
-mod alike;
 pub mod answer;
 mod away;
 pub mod desk;
