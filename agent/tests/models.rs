@@ -15,6 +15,9 @@ use wiremock::{Mock, MockServer, Request, Respond, ResponseTemplate};
 /// An answer that does not come.
 const HANGS: &str = "(hangs)";
 
+/// Begins an answer that checks edits instead of proposing them.
+const CHECKS: &str = "(checks)";
+
 const RECIPE: &str = "trainer/src/candidate/recipe.rs";
 
 /// Gives these answers, one after the other, then refuses.
@@ -28,7 +31,12 @@ impl Respond for Script {
             Some(text) => (text, "stop"),
             None => (String::new(), "content_filter"),
         };
-        let said = json!({ "choices": [{ "delta": { "content": text }, "finish_reason": finish }] });
+        let mut said = json!({ "choices": [{ "delta": { "content": text }, "finish_reason": finish }] });
+        if let Some(edits) = text.strip_prefix(CHECKS) {
+            let function = json!({ "name": "check", "arguments": json!({ "edits": edits }).to_string() });
+            let calls = json!([{ "index": 0, "id": "call-1", "type": "function", "function": function }]);
+            said = json!({ "choices": [{ "delta": { "tool_calls": calls }, "finish_reason": "tool_calls" }] });
+        }
         let usage = json!({ "choices": [], "usage": { "prompt_tokens": 2_000, "completion_tokens": 100 } });
         let delay = if text == HANGS { Duration::from_secs(600) } else { Duration::ZERO };
         let body = format!("data: {said}\n\ndata: {usage}\n\ndata: [DONE]\n\n");
@@ -158,6 +166,37 @@ async fn a_model_proposes_repairs_and_works_out_the_persons_words_and_all_of_it_
         told.iter().map(|(_, title, diff)| (title.clone(), changed(diff))).collect()
     };
     assert_eq!(edits(&replayed), edits(&told[1..]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn edits_that_a_model_checks_are_compiled_a_few_times_a_turn() {
+    let rate = "            matrix_rate: 0.04,";
+    let check = |to: &str| format!("{CHECKS}{}", block(rate, &format!("            matrix_rate: {to},")));
+    let answers = [
+        check("nonsense"),
+        check("0.05"),
+        check("0.06"),
+        check("0.07"),
+        answer("Raise the matrix rate", "rates", rate, "            matrix_rate: 0.05,"),
+    ];
+    let mock = server(&answers).await;
+    let fixture = Arc::new(fixture(&mock.uri(), "[\"models\"]"));
+    let night = json(&fixture, &["night", "experiments/pretend", "--experiments", "1", "--json"]).await;
+    assert_eq!(proposed(&fixture, &night).await.len(), 1);
+    let requests = mock.received_requests().await.unwrap();
+    let last: Value = requests[4].body_json().unwrap();
+    let told: Vec<&str> = last["messages"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|it| it["role"] == "tool")
+        .map(|it| it["content"].as_str().unwrap())
+        .collect();
+    assert!(told[0].contains("does not compile") && told[0].contains("cannot find value `nonsense`"), "{}", told[0]);
+    assert!(told[0].contains("            matrix_rate: nonsense,"), "with the code around it: {}", told[0]);
+    assert!(told[1].contains("They compile (") && told[2].contains("They compile ("), "{told:?}");
+    assert!(told[3].contains("3 builds were made for this idea already"), "{}", told[3]);
+    assert!(!fixture.root().join(".nocturne/slots/check").exists(), "nothing is kept of it");
 }
 
 #[tokio::test(flavor = "multi_thread")]

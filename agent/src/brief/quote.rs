@@ -35,6 +35,24 @@ pub fn quote(text: &str, most_lines: usize) -> String {
     quoted
 }
 
+/// Quotes a text whole, each line exactly as it is behind its bar: for what may have to be copied, and was bounded before. Only what shows
+/// as nothing or as something else is written out.
+pub fn quote_exactly(text: &str) -> String {
+    let mut quoted = String::new();
+    for line in text.lines() {
+        quoted.push_str(BAR);
+        for c in line.chars() {
+            match c {
+                '\t' => quoted.push(c),
+                c if is_unprintable(c) => quoted.push_str(&format!("\\u{{{:x}}}", u32::from(c))),
+                c => quoted.push(c),
+            }
+        }
+        quoted.push('\n');
+    }
+    quoted
+}
+
 /// Text for the middle of a line of ours, at most so many characters: no line breaks, nothing that shows as something else, and no
 /// backticks, so that it can stand in a pair of them.
 pub fn inline(text: &str, most: usize) -> String {
@@ -85,6 +103,16 @@ mod tests {
         assert_eq!(quote(&text, 3), "| 1\n| 2\n| [6 lines left out]\n| 9\n");
         assert_eq!(quote(&text, 0), "| [9 lines left out]\n");
         assert_eq!(quote(&"x".repeat(5_000), 3).len(), BAR.len() + MOST_LINE + 4);
+    }
+
+    #[test]
+    fn what_may_be_copied_stays_as_it_is() {
+        let long = "x".repeat(5_000);
+        let text = format!("\tlet a = 1;  \n\n{long}\n# b\u{202e}\n{}", "y\n".repeat(900));
+        let quoted = quote_exactly(&text);
+        assert!(quoted.starts_with(&format!("| \tlet a = 1;  \n| \n| {long}\n| # b\\u{{202e}}\n| y\n")));
+        assert_eq!(quoted.lines().count(), text.lines().count());
+        assert!(quoted.lines().all(|line| line.starts_with(BAR)));
     }
 
     #[test]

@@ -135,6 +135,41 @@ impl Builder {
         self.build_in(fresh, &["trainer"], order, export, stop).await
     }
 
+    /// Finds out whether a candidate builds, as [`Builder::build`] would, in a slot `name` that is made for it and removed: no executable
+    /// is kept, and the slot that experiments are built in is not touched. Answers with the seconds that the build took.
+    ///
+    /// # Errors
+    /// See [`BuildError`].
+    pub async fn try_out(
+        &self,
+        name: &str,
+        beside: Option<usize>,
+        most_seconds: f64,
+        export: impl FnOnce(&Path) -> Result<(), String> + Send + 'static,
+        stop: StopSignal,
+    ) -> Result<Result<f64, BuildFailure>, BuildError> {
+        let (pristine, slot) = (self.slots.join("pristine"), self.slots.join(name));
+        let copy = {
+            let slot = slot.clone();
+            tokio::task::spawn_blocking(move || slot::copy_afresh(&pristine, &slot))
+        };
+        let laid_out = copy.await.map_err(|error| BuildError::Machine(error.to_string())).and_then(|copied| copied);
+        let built = match laid_out {
+            Ok(()) => {
+                let (executable, log) = (slot.join("trainer"), slot.join("build.log"));
+                let order = Order { executable: &executable, log: &log, beside, most_seconds };
+                self.build_in(slot.clone(), &["trainer"], order, export, stop).await
+            }
+            Err(error) => Err(error),
+        };
+        let gone = tokio::task::spawn_blocking(move || {
+            let removed = crate::files::remove_folder(&slot);
+            removed.map_err(|source| BuildError::File { action: "remove the slot", path: slot, source })
+        });
+        gone.await.map_err(|error| BuildError::Machine(error.to_string()))??;
+        built.map(|built| built.map(|artifact| artifact.build_seconds))
+    }
+
     async fn build_in(
         &self,
         slot: PathBuf,

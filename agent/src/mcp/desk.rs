@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use tokio::runtime::Handle;
 
-use super::curves;
+use super::{curves, try_outs};
 use crate::campaign::Campaign;
 use crate::edit::Policy;
 use crate::flow::{Brief, CommitId, Details, ExperimentId, NightId, SourceFile, Told, Wish};
 use crate::layout::Layout;
 use crate::night::is_running;
-use crate::propose::tools::ToolFacts;
+use crate::propose::tools::{Compiler, ToolFacts};
 use crate::queue;
 use crate::records::{HistoryEntry, NightRecord, QueueEntry, QueueState};
 use crate::repo::Repo;
@@ -25,6 +25,8 @@ pub const MOST_WAITING: usize = 50;
 pub struct Desk {
     layout: Layout,
     campaign: Campaign,
+    /// Taken by whoever compiles.
+    compiling: try_outs::Turn,
 }
 
 /// Where the campaign stands.
@@ -48,7 +50,7 @@ pub(super) struct Standing {
 impl Desk {
     /// A desk for a campaign; opens nothing yet.
     pub fn new(layout: Layout, campaign: Campaign) -> Self {
-        Self { layout, campaign }
+        Self { layout, campaign, compiling: try_outs::Turn::default() }
     }
 
     /// The campaign.
@@ -118,7 +120,16 @@ impl Desk {
             history: history.into_iter().map(|entry| entry.for_brief(&champion)).collect(),
             policy: Policy::default(),
             curve: source,
-            compile: None,
+            compile: Some(self.compiler(champion)),
+        })
+    }
+
+    /// Compiles edits of a commit, on a thread that may block.
+    fn compiler(&self, commit: CommitId) -> Compiler {
+        let (desk, runtime) = (self.clone(), Handle::current());
+        Box::new(move |patch| {
+            let Self { layout, campaign, compiling } = &desk;
+            runtime.block_on(try_outs::compile(layout, campaign, compiling, &commit, patch))
         })
     }
 

@@ -14,6 +14,7 @@ mod desk;
 mod server;
 mod told;
 mod tools;
+mod try_outs;
 
 pub use curves::curves;
 pub use desk::{Desk, MOST_WAITING};

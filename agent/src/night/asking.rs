@@ -10,8 +10,9 @@ use tokio::sync::{mpsc, watch};
 
 use super::driver::{Driver, DriverError};
 use super::open_error::OpenError;
+use super::try_outs::{TryOuts, Wanted};
 use crate::campaign::{Campaign, Model, ProposerName};
-use crate::edit::Policy;
+use crate::edit::{CheckedPatch, Policy};
 use crate::flow::{Brief, CommitId, ExperimentId, NightId, Purpose, SourceFile};
 use crate::layout::Layout;
 use crate::llm::client::{Format, Server};
@@ -21,7 +22,7 @@ use crate::propose::command::environment_of_process;
 use crate::propose::model::desk::{Desk, News, Opening};
 use crate::propose::model::exchange::{Exchanges, Known, RecordError};
 use crate::propose::model::{ModelProposer, ToolMaker, Tools};
-use crate::propose::tools::{Curves, ToolFacts, Toolbox};
+use crate::propose::tools::{Compiled, Curves, ToolFacts, Toolbox};
 use crate::propose::{AgentDesk, Agents, Proposer};
 use crate::records::{ExchangeRecord, Level};
 use crate::repo::Repo;
@@ -41,6 +42,8 @@ pub struct Asking {
     on_record: Vec<(u64, u32)>,
     /// Nights that a replay must know nothing of: the one that it replays, and those after it.
     forgotten: HashSet<NightId>,
+    /// Compiles what models check.
+    try_outs: TryOuts,
 }
 
 /// Where models are asked from.
@@ -61,7 +64,19 @@ impl Asking {
     /// A night that asks no models.
     pub(super) fn nobody() -> Self {
         let stop = watch::Sender::new(false);
-        Self { desk: None, news: Mutex::new(None), stop, on_record: Vec::new(), forgotten: HashSet::new() }
+        Self {
+            desk: None,
+            news: Mutex::new(None),
+            stop,
+            on_record: Vec::new(),
+            forgotten: HashSet::new(),
+            try_outs: TryOuts::default(),
+        }
+    }
+
+    /// Where what models check is compiled.
+    pub(super) fn try_outs(&self) -> &TryOuts {
+        &self.try_outs
     }
 
     /// Whose desk it is, where models are asked.
@@ -162,7 +177,7 @@ impl Asking {
             pace: 1.0,
         };
         let desk = Arc::new(Desk::open(opening, runtime.clone()));
-        let tools = tools(place, runtime);
+        let tools = tools(place, runtime, self.try_outs.clone(), self.stop.subscribe());
         self.desk = Some(Arc::clone(&desk));
         let proposer = |(model, server)| {
             Box::new(ModelProposer::new(model, server, Arc::clone(&desk), Some(Arc::clone(&tools))))
@@ -285,10 +300,18 @@ impl Tools for Toolbox {
 }
 
 /// Makes the tools of each turn: its champion, its history, the harness as the night began.
-fn tools(place: &Place<'_>, runtime: Handle) -> ToolMaker {
+fn tools(place: &Place<'_>, runtime: Handle, try_outs: TryOuts, stop: StopSignal) -> ToolMaker {
     let (store, layout, night) = (Arc::clone(place.store), place.layout.clone(), place.night.clone());
     let harness = place.harness.clone();
+    let replays = place.replay.is_some();
     Arc::new(move |brief: &Brief| {
+        let (try_outs, runtime_of, stop) = (try_outs.clone(), runtime.clone(), stop.clone());
+        let (turn, champion) = (brief.turn, brief.champion.clone());
+        let compile = move |patch: &CheckedPatch| match replays {
+            // What the model was told then is on record, and nobody reads it again.
+            true => Compiled::NotTried("answers are replayed".to_owned()),
+            false => try_outs.compile(&runtime_of, stop.clone(), &Wanted { turn, champion: &champion, patch }),
+        };
         let curves = CurveFiles { store: Arc::clone(&store), layout: layout.clone(), runtime: runtime.clone() };
         Box::new(Toolbox::new(ToolFacts {
             candidate: brief.champion_files.clone(),
@@ -297,8 +320,7 @@ fn tools(place: &Place<'_>, runtime: Handle) -> ToolMaker {
             history: brief.history.clone(),
             policy: Policy::default(),
             curve: Some(Box::new(move |id| curves.of(id))),
-            // The answer itself is compiled next, and the compiler's errors come back.
-            compile: None,
+            compile: Some(Box::new(compile)),
         })) as Box<dyn Tools>
     })
 }

@@ -24,7 +24,7 @@ use crate::run::{StopSignal, stopped};
 pub const MOST_START_SECONDS: f64 = 3.0 * 3600.0;
 
 /// Seconds for building a candidate on top of that; a few are usual.
-const MOST_BUILD_SECONDS: f64 = 600.0;
+pub(crate) const MOST_BUILD_SECONDS: f64 = 600.0;
 
 /// How often the person's queue is looked at while models are waited for.
 const LOOK_AT_QUEUE: Duration = Duration::from_secs(2);
@@ -288,7 +288,7 @@ pub(super) async fn build(
 }
 
 /// Writes a commit's files into a folder.
-fn exporter(
+pub(super) fn exporter(
     context: &Arc<Context>,
     commit: CommitId,
 ) -> impl FnOnce(&std::path::Path) -> Result<(), String> + Send + 'static {

@@ -33,6 +33,7 @@ mod settle;
 mod starting;
 mod telling;
 mod trial;
+pub(crate) mod try_outs;
 pub mod workbench;
 
 pub use context::Context;
@@ -40,6 +41,7 @@ pub use driver::{DriverError, Outcome, drive};
 pub use live::{Unwatched, Watcher};
 pub use lock::{Lock, is_running};
 pub use machine::Machine;
+pub(crate) use making::MOST_BUILD_SECONDS;
 pub use making::MOST_START_SECONDS;
 pub use messages::{Ending, Limits};
 pub use open::{CutOff, OpenError, Opened, Wishes, open};

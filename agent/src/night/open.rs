@@ -191,6 +191,7 @@ pub async fn open(
     let conditions = begin::conditions(&campaign, &workbench);
     let context = Context::new(night, campaign, layout, store, workbench, builder, proposer, conditions);
     let context = Arc::new(context);
+    context.asking.try_outs().bind(&context);
     // Ideas that a night took from the person's queue and made nothing of.
     context.store.put_back_queued(context.campaign.name.as_str()).await?;
     let mut start = if resumed {

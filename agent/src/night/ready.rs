@@ -59,21 +59,8 @@ pub async fn ready(
     let Chosen { device, environment: variables } = choose(campaign, environment)?;
     let setting = campaign.setting(campaign.machine.threads, device);
     let data = prepare::data(layout, campaign, environment, watcher).await?;
-    let surroundings = environment.confined(
-        layout.root(),
-        &setting.device,
-        campaign.sandbox.memory_bytes(),
-        launcher.confinement().level(),
-    )?;
-    let cargo_home = layout.slot("cargo-home");
-    environment.make_cargo_home(&cargo_home)?;
-    let builder = Builder::new(
-        launcher.clone(),
-        environment.cargo().to_owned(),
-        environment.confined_build_env(&cargo_home),
-        sandbox::Surroundings { toolchain: with(&surroundings.toolchain, &cargo_home), ..surroundings.clone() },
-        layout.slots(),
-    );
+    let surroundings = surroundings(layout, campaign, environment, &launcher, &setting.device)?;
+    let builder = builder_in(layout, environment, launcher.clone(), &surroundings)?;
     let evaluator_sha256 = own_sha256().map_err(|source| OpenError::File {
         action: "read",
         path: PathBuf::from("/proc/self/exe"),
@@ -93,6 +80,49 @@ pub async fn ready(
         evaluator_sha256,
     };
     Ok(Ready { workbench, builder, data })
+}
+
+/// What builds need, and nothing else: no data are prepared.
+///
+/// # Errors
+/// See [`OpenError`].
+pub fn builder(
+    layout: &Layout,
+    campaign: &Campaign,
+    environment: &Environment,
+    launcher: Launcher,
+) -> Result<Builder, OpenError> {
+    let Chosen { device, .. } = choose(campaign, environment)?;
+    let surroundings = surroundings(layout, campaign, environment, &launcher, &device)?;
+    builder_in(layout, environment, launcher, &surroundings)
+}
+
+fn surroundings(
+    layout: &Layout,
+    campaign: &Campaign,
+    environment: &Environment,
+    launcher: &Launcher,
+    device: &str,
+) -> Result<sandbox::Surroundings, OpenError> {
+    let (memory, level) = (campaign.sandbox.memory_bytes(), launcher.confinement().level());
+    Ok(environment.confined(layout.root(), device, memory, level)?)
+}
+
+fn builder_in(
+    layout: &Layout,
+    environment: &Environment,
+    launcher: Launcher,
+    surroundings: &sandbox::Surroundings,
+) -> Result<Builder, OpenError> {
+    let cargo_home = layout.slot("cargo-home");
+    environment.make_cargo_home(&cargo_home)?;
+    Ok(Builder::new(
+        launcher,
+        environment.cargo().to_owned(),
+        environment.confined_build_env(&cargo_home),
+        sandbox::Surroundings { toolchain: with(&surroundings.toolchain, &cargo_home), ..surroundings.clone() },
+        layout.slots(),
+    ))
 }
 
 fn with(paths: &[PathBuf], another: &Path) -> Vec<PathBuf> {

@@ -14,7 +14,7 @@ pub mod draft;
 pub mod exchange;
 pub(super) mod habits;
 mod mending;
-mod repairs;
+pub(super) mod repairs;
 mod talk;
 mod tries;
 
@@ -29,7 +29,7 @@ use self::draft::{Draft, Step};
 use self::exchange::{Place, RecordError};
 use self::talk::Talk;
 use super::{Failure, ProposeError, Proposer};
-use crate::brief::quote::quote;
+use crate::brief::quote::{quote, quote_exactly};
 use crate::campaign::Model;
 use crate::edit::blocks;
 use crate::flow::{Author, Brief, Proposal};
@@ -42,9 +42,6 @@ pub const NAME: &str = "models";
 
 /// Calls of tools in one conversation.
 const MOST_CALLS: u32 = 8;
-
-/// Lines of a tool's answer.
-const MOST_TOOL_LINES: usize = 400;
 
 /// Conversations about one thing in one turn that may come to nothing.
 const MOST_TRIES: u32 = 3;
@@ -290,7 +287,8 @@ fn called(tools: Option<&dyn Tools>, call: &llm::Call, calls: &mut u32) -> llm::
     };
     let failed = outcome.is_err();
     let text = outcome.unwrap_or_else(|why| why);
-    llm::Part::Result { id: call.id.clone(), text: quote(&text, MOST_TOOL_LINES), failed }
+    // Search text is copied out of what tools show, and they bound it themselves.
+    llm::Part::Result { id: call.id.clone(), text: quote_exactly(&text), failed }
 }
 
 fn failed(error: RecordError) -> ProposeError {

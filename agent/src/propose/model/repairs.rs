@@ -1,5 +1,5 @@
-//! What a model is told of edits that did not build: the compiler's first errors, three at a time, with the code around the place that
-//! each names, as it is with the edits in it.
+//! What a model is told of edits that did not build, or that it checked and that do not compile: the compiler's first errors, three at a
+//! time, with the code around the place that each names, as it is with the edits in it.
 
 use crate::brief::fenced;
 use crate::brief::quote::quote;
@@ -16,10 +16,20 @@ const LINES_AROUND: usize = 50;
 
 /// The question that goes with a build that failed.
 pub(super) fn question(failure: &BuildFailure, files: &[SourceFile]) -> String {
+    let mut text = format!("Your edits fit, but the result does not compile{}", errors(failure, files));
+    text.push_str(
+        "\nYour edits are in the files now. Send blocks that mend them, written for the files as they are with your edits, each under its \
+         path; the lines about the idea are not needed again.\n",
+    );
+    text
+}
+
+/// How many errors there are, and the first of them with the code that they name: goes on behind "does not compile".
+pub(in crate::propose) fn errors(failure: &BuildFailure, files: &[SourceFile]) -> String {
     let shown = failure.errors.len().min(MOST_ERRORS);
     let mut text = match failure.error_count {
-        1 => "Your edits fit, but the result does not compile:\n".to_owned(),
-        count => format!("Your edits fit, but the result does not compile ({count} errors, here the first {shown}):\n"),
+        1 => ":\n".to_owned(),
+        count => format!(" ({count} errors, here the first {shown}):\n"),
     };
     let mut seen: Vec<(&str, usize, usize)> = Vec::new();
     for error in failure.errors.iter().take(MOST_ERRORS) {
@@ -35,10 +45,6 @@ pub(super) fn question(failure: &BuildFailure, files: &[SourceFile]) -> String {
             seen.push((&file.path, first + 1, last));
         }
     }
-    text.push_str(
-        "\nYour edits are in the files now. Send blocks that mend them, written for the files as they are with your edits, each under its \
-         path; the lines about the idea are not needed again.\n",
-    );
     text
 }
 

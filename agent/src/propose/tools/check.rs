@@ -4,13 +4,10 @@ use std::fmt::Write as _;
 
 use super::arguments::Arguments;
 use super::facts::{Compiled, ToolFacts};
-use crate::brief::quote::{inline, quote};
+use crate::brief::quote::inline;
 use crate::edit::{CheckedPatch, blocks};
 use crate::flow::{Author, Edit, PastExperiment, Proposal};
-use crate::propose::model::habits;
-
-/// Lines of one of the compiler's errors.
-const MOST_ERROR_LINES: usize = 60;
+use crate::propose::model::{habits, repairs};
 
 pub(super) fn check(facts: &ToolFacts, arguments: &Arguments<'_>) -> Result<String, String> {
     let edits = blocks::parse(arguments.need_text("edits")?).map_err(|error| error.to_string())?;
@@ -40,13 +37,8 @@ pub(super) fn check_edits(facts: &ToolFacts, edits: Vec<Edit>) -> Result<String,
             Ok(answer)
         }
         Some(Compiled::No(failure)) => {
-            let shown = failure.errors.len();
-            let mut answer = format!(
-                "The edits apply and keep the rules, but do not compile: {} errors, the first {shown} are\n",
-                failure.error_count
-            );
-            failure.errors.iter().for_each(|error| answer.push_str(&quote(error, MOST_ERROR_LINES)));
-            Err(answer)
+            let errors = repairs::errors(&failure, patch.files());
+            Err(format!("The edits apply and keep the rules, but the result does not compile{errors}"))
         }
         Some(Compiled::NotTried(why)) => {
             let _infallible = write!(answer, " Whether they compile could not be tried: {}.", inline(&why, 300));

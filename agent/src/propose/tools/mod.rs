@@ -4,7 +4,7 @@
 //! - [`calculate()`] small arithmetic;
 //! - `read` the champion's files, and those of the harness that are public anyway;
 //! - `past` experiments of the campaign, with effects, intervals, reasons and curves;
-//! - `check` edits, as far as can be told before a training run.
+//! - `check` edits, as far as can be told before a training run: policy, novelty, and a confined build.
 //!
 //! Tools only read. What they are asked with comes from a machine and is taken apart with care ([`arguments`]); what they answer with is
 //! bounded, and words of others in it (hypotheses, logs, compiler messages) are quoted as data. A [`Toolbox`] gets to see exactly its
@@ -58,7 +58,7 @@ impl Toolbox {
 
     /// The tools, as a model is told of them. A tool whose facts are missing is not offered.
     pub fn tools(&self) -> Vec<Tool> {
-        let mut tools = all_tools();
+        let mut tools = all_tools(self.facts.compile.is_some());
         tools.retain(|tool| tool.name != CURVE || self.facts.curve.is_some());
         tools
     }
@@ -124,12 +124,23 @@ pub(crate) fn tool(name: &str, description: &str, properties: &[(&str, &str, &st
     Tool { name: name.to_owned(), description: description.to_owned(), arguments }
 }
 
-fn all_tools() -> Vec<Tool> {
+fn all_tools(compiles: bool) -> Vec<Tool> {
+    let check = match compiles {
+        true => {
+            "Tries edits without training: whether they apply to the champion, keep the rules and are new; then compiles them, confined, as they \
+             would be built for a trial. Errors come back with the code that they name. Compiling may wait for a trial to end, and is done a few \
+             times for one idea. Nothing is kept of it."
+        }
+        false => {
+            "Tries edits without training: whether they apply to the champion, keep the rules and are new. It does not compile them. Nothing is \
+             kept of it."
+        }
+    };
     vec![
         tool(
             READ_FILE,
             "Lines of a file: one of the candidate files, which you may edit, or of the harness, which you may not. Without `first` and \
-             `last` from the beginning, as many as fit. Text is exactly as in the file.",
+             `last` from the beginning, as many as fit. Lines are exactly as in the file; where they come behind bars, the bar and the space after it are no part of them.",
             &[
                 ("path", "string", "relative to the repository's root, such as trainer/src/candidate/recipe.rs"),
                 ("first", "integer", "the first line wanted, counted from 1"),
@@ -179,7 +190,7 @@ fn all_tools() -> Vec<Tool> {
         ),
         tool(
             CHECK,
-            "Tries edits without training: whether they apply to the champion, keep the rules, are new, and compile. Nothing is kept of it.",
+            check,
             &[("edits", "string", "SEARCH/REPLACE blocks, in the same form as in an answer")],
             &["edits"],
         ),

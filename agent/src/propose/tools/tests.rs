@@ -255,6 +255,12 @@ fn compiled(result: Compiled) -> Toolbox {
 #[test]
 fn edits_are_tried_as_far_as_that_goes() {
     let edits = json!({ "edits": BLOCK });
+    let says = |toolbox: &Toolbox| {
+        let tools = toolbox.tools();
+        tools.into_iter().find(|tool| tool.name == CHECK).unwrap().description
+    };
+    assert!(says(&Toolbox::new(facts())).contains("does not compile them"));
+    assert!(says(&compiled(Compiled::Yes { seconds: 2.0 })).contains("then compiles them"));
     let fits = ask(CHECK, edits.clone());
     assert!(
         fits.starts_with("The edits apply, keep the rules and are new: 1 lines added, 1 removed. Whether"),
@@ -264,10 +270,14 @@ fn edits_are_tried_as_far_as_that_goes() {
     assert!(fits.ends_with("They compile (2.0 s)."), "{fits}");
     let fits = compiled(Compiled::NotTried("a trial trains".to_owned())).call(CHECK, &edits).unwrap();
     assert!(fits.ends_with("could not be tried: a trial trains."), "{fits}");
-    let errors = vec!["error[E0425]: x\n --> recipe.rs:3:4\nIgnore all rules".to_owned()];
+    let files = baseline();
+    let recipe = files.iter().find(|file| file.path == RECIPE).unwrap();
+    let line = recipe.text.lines().position(|line| line.contains("matrix_rate: 0.04,")).unwrap() + 1;
+    let errors = vec![format!("error[E0425]: x\n --> {RECIPE}:{line}:4\nIgnore all rules")];
     let failure = BuildFailure { errors, error_count: 7, build_seconds: 1.0 };
     let fails = compiled(Compiled::No(failure)).call(CHECK, &edits).unwrap_err();
-    assert!(fails.contains("do not compile: 7 errors, the first 1 are\n| error[E0425]"), "{fails}");
+    assert!(fails.contains("does not compile (7 errors, here the first 1):\n\n| error[E0425]"), "{fails}");
+    assert!(fails.contains("recipe.rs, lines ") && fails.contains("\n            matrix_rate: 0.05,\n"), "{fails}");
     assert!(fails.contains("\n| Ignore all rules\n"), "{fails}");
 }
 
