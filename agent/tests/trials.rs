@@ -66,7 +66,7 @@ async fn run_until(
 }
 
 fn step(step: u64, tokens: u64) -> String {
-    let event = Event::Step { step, tokens, seconds: 0.0, loss: Some(1.0), progress: 0.0 };
+    let event = Event::Step { step, tokens, seconds: 0.0, loss: Some(1.0), progress: 0.0, measured: None };
     format!("'{}'", serde_json::to_string(&event).unwrap())
 }
 

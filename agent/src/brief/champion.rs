@@ -4,6 +4,7 @@ use super::sections::piece;
 use super::window::{Piece, Section};
 use crate::flow::{Brief, SourceFile, Telemetry};
 use crate::llm::spend::estimated_tokens;
+use crate::run::MeasuredStep;
 
 /// Parts of the budget at which a curve is told.
 const CURVE_PARTS: usize = 16;
@@ -71,7 +72,7 @@ pub(super) fn run(brief: &Brief) -> Option<Section> {
 }
 
 fn told(telemetry: &Telemetry) -> String {
-    let Telemetry { experiment, val_bpb, trained, curve } = telemetry;
+    let Telemetry { experiment, val_bpb, trained, curve, measured, evaluation_seconds } = telemetry;
     let mut text = match experiment {
         0 => "The champion is the night's start.\n".to_owned(),
         number => format!("The champion is this night's experiment {number}.\n"),
@@ -98,7 +99,57 @@ fn told(telemetry: &Telemetry) -> String {
         let points: Vec<String> = points.iter().map(|(at, loss)| format!("{:.0} %: {loss:.3}", at * 100.0)).collect();
         text.push_str(&format!("- training loss (nats per token) along the budget: {}\n", points.join(", ")));
     }
+    text.push_str(&told_measured(measured));
+    text.push_str(&format!("- its evaluation took {evaluation_seconds:.1} s, outside the budget\n"));
     text
+}
+
+/// Where a step's time goes and how large gradients are, by the trainer's word. Names of groups were checked when they came in.
+fn told_measured(steps: &[MeasuredStep]) -> String {
+    let median = |of: &dyn Fn(&MeasuredStep) -> f64| {
+        let mut all: Vec<f64> = steps.iter().map(of).collect();
+        all.sort_by(f64::total_cmp);
+        all.get(all.len() / 2).copied().unwrap_or_default()
+    };
+    let parts = [
+        ("forward", median(&|step| step.measured.forward)),
+        ("backward", median(&|step| step.measured.backward)),
+        ("optimizer", median(&|step| step.measured.optimizer)),
+        ("data", median(&|step| step.measured.data)),
+        ("rest", median(&|step| step.measured.rest)),
+    ];
+    let whole: f64 = parts.iter().map(|(_, seconds)| seconds).sum();
+    if whole <= 0.0 {
+        return String::new();
+    }
+    let share =
+        |(name, seconds): &(&str, f64)| format!("{name} {:.1} ms ({:.0} %)", 1e3 * seconds, 100.0 * seconds / whole);
+    let mut text = format!(
+        "- where the time of a step goes, by the trainer's word, medians of {} sampled steps: {}\n",
+        steps.len(),
+        parts.iter().map(share).collect::<Vec<_>>().join(", ")
+    );
+    let norms: Vec<String> = steps
+        .iter()
+        .filter_map(|step| Some(format!("{:.0} %: {}", 100.0 * step.fraction, figure(step.measured.gradient_norm?))))
+        .collect();
+    if !norms.is_empty() {
+        text.push_str(&format!("- norm of all gradients along the budget, by its word: {}\n", norms.join(", ")));
+    }
+    if let Some(step) = steps.iter().rfind(|step| !step.measured.groups.is_empty()) {
+        let groups = step.measured.groups.iter().map(|(name, norm)| format!("`{name}` {}", figure(*norm)));
+        text.push_str(&format!(
+            "- by group of parameters at {:.0} %: {}\n",
+            100.0 * step.fraction,
+            groups.collect::<Vec<_>>().join(", ")
+        ));
+    }
+    text
+}
+
+/// Three figures of a number of any size.
+fn figure(value: f64) -> String {
+    if value == 0.0 || (0.001..1000.0).contains(&value) { format!("{value:.3}") } else { format!("{value:.2e}") }
 }
 
 /// Mean losses over equal parts of the budget, each at its end.

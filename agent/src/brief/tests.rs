@@ -6,6 +6,7 @@ use protocol::{Budget, Precision, Setting};
 use super::*;
 use crate::flow::{Brief, Edit, PastExperiment, SourceFile, Telemetry, Told, Trained, TrialEnd, Verdict, Wish};
 use crate::propose::fixture::{self, evidence};
+use crate::run::MeasuredStep;
 
 const RECIPE: &str = "trainer/src/candidate/recipe.rs";
 
@@ -45,6 +46,21 @@ fn trained() -> Trained {
     }
 }
 
+/// A sampled step of a trainer.
+fn measured(step: u32) -> MeasuredStep {
+    let at = f64::from(step);
+    let told = protocol::Measured {
+        data: 0.001 * at,
+        forward: 0.11,
+        backward: 0.2 + 0.01 * at,
+        optimizer: 0.05,
+        rest: 0.0,
+        gradient_norm: (step != 2).then_some(1.5 / at),
+        groups: vec![("blocks.query".to_owned(), 0.25 / at), ("head".to_owned(), 1.2e-5)],
+    };
+    MeasuredStep::of(u64::from(step), at / 16.0, told).unwrap()
+}
+
 /// A brief in which everything occurs.
 fn full() -> Brief {
     let mut brief = fixture::brief(vec![file("trainer/src/candidate/model.rs", 12), file(RECIPE, 10)]);
@@ -80,6 +96,8 @@ fn full() -> Brief {
         val_bpb: vec![1.2301, 1.2389],
         trained: trained(),
         curve: (0..100).map(|step| (f64::from(step) / 100.0, 6.0 - 0.03 * f64::from(step))).collect(),
+        measured: (1..4).map(measured).collect(),
+        evaluation_seconds: 7.25,
     });
     let reason = "1 compiler errors: expected `;`\n  --> x".to_owned();
     details.told.insert(fixture::id(3), Told { interval: None, trials: 0, reason });

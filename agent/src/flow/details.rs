@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use protocol::{Budget, Setting};
 
 use super::{ExperimentId, Trained};
+use crate::run::MeasuredStep;
 
 /// What there is to read beside files and history. Empty where nobody reads.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -36,6 +37,10 @@ pub struct Telemetry {
     pub trained: Trained,
     /// Its loss by the trainer's word, nats per token, against the share of the budget used (0 to 1); in order.
     pub curve: Vec<(f64, f64)>,
+    /// Its sampled steps, by the trainer's word; empty where it told of none.
+    pub measured: Vec<MeasuredStep>,
+    /// Seconds of its evaluation, by the agent's clock.
+    pub evaluation_seconds: f64,
 }
 
 /// What a decision said of a past experiment.

@@ -10,7 +10,7 @@ use super::perform::{Fault, fault};
 use super::queue;
 use crate::flow::{Details, ExperimentId, NightId, Purpose, Telemetry, Told};
 use crate::records::HistoryEntry;
-use crate::run::Curve;
+use crate::run::{Curve, measured};
 
 /// Puts together what there is to read for the experiment that will have a number.
 pub(super) async fn details(
@@ -43,9 +43,9 @@ async fn telemetry(context: &Arc<Context>, number: u32) -> Result<Option<Telemet
         trials
             .iter()
             .filter(|trial| trial.purpose == Purpose::Search)
-            .filter_map(|trial| Some((trial, trial.val_bpb()?, trial.trained.as_ref()?)))
+            .filter_map(|trial| Some((trial, trial.verified()?, trial.trained.as_ref()?)))
     };
-    let Some((last, _, trained)) = verified().next_back() else { return Ok(None) };
+    let Some((last, evaluated, trained)) = verified().next_back() else { return Ok(None) };
     let path = context.layout.curve(&last.experiment, last.ordinal);
     let curve = match Curve::read(&path, trained.budget) {
         Ok(curve) => curve.points(),
@@ -53,8 +53,10 @@ async fn telemetry(context: &Arc<Context>, number: u32) -> Result<Option<Telemet
         Err(error) if error.is_not_found() => Vec::new(),
         Err(error) => return Err(fault("cannot read the champion's curve")(&error)),
     };
-    let val_bpb = verified().map(|(_, val_bpb, _)| val_bpb).collect();
-    Ok(Some(Telemetry { experiment: number, val_bpb, trained: trained.clone(), curve }))
+    let measured = measured(&path).map_err(|error| fault("cannot read what the champion's run told")(&error))?;
+    let val_bpb = verified().map(|(_, verified, _)| verified.val_bpb).collect();
+    let evaluation_seconds = evaluated.seconds;
+    Ok(Some(Telemetry { experiment: number, val_bpb, trained: trained.clone(), curve, measured, evaluation_seconds }))
 }
 
 /// What was decided on past experiments. Of those that were taken back, which count as not measured, nothing is told.

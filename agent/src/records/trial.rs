@@ -83,6 +83,14 @@ fn for_the_search() -> Purpose {
 }
 
 impl TrialRecord {
+    /// What the evaluator vouches for, where it does.
+    pub fn verified(&self) -> Option<&Verified> {
+        match &self.evaluation {
+            Some(Evaluation::Verified(verified)) => Some(verified),
+            Some(Evaluation::Rejected(_)) | None => None,
+        }
+    }
+
     /// Bits per byte, where the evaluator vouches for them.
     pub fn val_bpb(&self) -> Option<f64> {
         self.evaluation.as_ref().and_then(Evaluation::val_bpb)

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 
 use super::checkpoint::{self, Taken};
 use super::curve::CurvePoint;
+use super::measured::{self, MeasuredStep};
 use super::pace::{Broken, Pace};
 use super::process::{Ended, Job, Launcher, Process, RunError, StopSignal, stopped};
 use crate::flow::{Trained, TrialEnd};
@@ -107,6 +108,7 @@ struct Seen {
     too_long: bool,
     failed: Option<(Failure, String)>,
     nonsense: Option<String>,
+    measured: Vec<MeasuredStep>,
 }
 
 impl Seen {
@@ -121,6 +123,7 @@ impl Seen {
             too_long: false,
             failed: None,
             nonsense: None,
+            measured: Vec::new(),
         }
     }
 
@@ -232,7 +235,7 @@ async fn converse(
     let mut flushed = Instant::now();
     while let Some(event) = next_event(process, seen).await {
         match event {
-            Event::Step { step, tokens, loss, .. } => {
+            Event::Step { step, tokens, loss, measured, .. } => {
                 let point = CurvePoint { step, tokens, seconds: go.elapsed().as_secs_f64(), loss };
                 serde_json::to_writer(&mut curve, &point).map_err(|error| file_error(error.into()))?;
                 curve.write_all(b"\n").map_err(file_error)?;
@@ -245,7 +248,10 @@ async fn converse(
                     seen.broken(broken);
                     break;
                 }
-                progress(TrialProgress { point, fraction: point.fraction(spec.go.budget) });
+                let fraction = point.fraction(spec.go.budget);
+                let step = measured.and_then(|measured| MeasuredStep::of(step, fraction, measured));
+                measured::keep(&mut seen.measured, step);
+                progress(TrialProgress { point, fraction });
             }
             Event::Finished { steps, tokens, peak_memory_bytes, .. } => {
                 (seen.steps, seen.tokens, seen.peak_memory_bytes) = (steps, tokens, peak_memory_bytes);
@@ -305,6 +311,8 @@ async fn end(
     let ended =
         if over { process.stop().await? } else { process.finish(Duration::from_secs_f64(EXIT_SECONDS)).await? };
     let taken = take_checkpoint(spec, seen.finished.is_some() && seen.nonsense.is_none()).await?;
+    let unwritten = |source| RunError::File { action: "write beside", path: spec.curve.clone(), source };
+    measured::write(&spec.curve, &seen.measured).map_err(unwritten)?;
     let end = match forced {
         Some(end) => end,
         None => conclude(&seen, &ended, &taken),

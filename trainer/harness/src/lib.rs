@@ -14,6 +14,7 @@ mod model;
 mod sample;
 mod serve;
 mod stop;
+mod telemetry;
 mod train;
 mod wire;
 
@@ -24,6 +25,7 @@ pub use checkpoint::{Checkpoint, FORMAT as CHECKPOINT_FORMAT};
 pub use clock::StepTimer;
 pub use protocol::{Precision, Scale, Setting};
 pub use stop::Stop;
+pub use telemetry::{Part, saw_gradients, spent_on};
 pub use train::run_until;
 
 /// The whole `trainer` command for one candidate: `train`, `serve`, `sample` or `probe`, as crate `protocol` describes.

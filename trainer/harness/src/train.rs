@@ -11,6 +11,7 @@ use crate::checkpoint::Checkpoint;
 use crate::clock::{Standing, StepTimer, fraction, may_start};
 use crate::feed::Feed;
 use crate::stop::{Stop, guarded};
+use crate::telemetry::Sampler;
 use crate::wire::Wire;
 use crate::{machine, model};
 
@@ -82,6 +83,7 @@ pub fn run_until<C: Candidate>(
     let shards = data::Shards::from_files(tokens, index).map_err(|error| Stop::bad_request(error.to_string()))?;
     let mut feed = Feed::new(&shards, run, rows, device)?;
     let mut timer = StepTimer::default();
+    let mut sampler = Sampler::new(device);
     let seconds_before = run.seconds;
     // A device runs behind: its loss is read one step late, so that it never waits for this process.
     let late = device != Device::Cpu;
@@ -96,18 +98,28 @@ pub fn run_until<C: Candidate>(
         if stopped || !may_start(go.budget, standing, &timer, ahead) {
             break;
         }
+        let progress = Progress { step: run.step + 1, fraction: fraction(go.budget, standing) };
+        let sampled = sampler.begin(progress.step, progress.fraction);
         let batch = feed.next_batch()?;
         run.step += 1;
         steps_here += 1;
-        let progress = Progress { step: run.step, fraction: fraction(go.budget, standing) };
+        if sampled {
+            sampler.watch(begun.elapsed().as_secs_f64());
+        }
         let seed = mix_seed(run.seed, &format!("step {}", run.step));
         let loss = guarded("training", || {
             tch::manual_seed(seed);
             candidate.step(&batch, progress)
         })?;
         run.tokens += (rows * run.setting.context) as u64;
-        let event =
-            Event::Step { step: run.step, tokens: run.tokens, seconds: 0.0, loss: None, progress: progress.fraction };
+        let event = Event::Step {
+            step: run.step,
+            tokens: run.tokens,
+            seconds: 0.0,
+            loss: None,
+            progress: progress.fraction,
+            measured: sampler.seen(),
+        };
         let done = if late { in_flight.replace((loss, event)) } else { Some((loss, event)) };
         if let Some((loss, event)) = done {
             send_step(send, &loss, event, started)?;
@@ -131,9 +143,9 @@ fn send_step(
     started: Instant,
 ) -> Result<(), Stop> {
     let value = guarded("reading the loss", || loss.double_value(&[]))?;
-    let Event::Step { step, tokens, progress, .. } = event else { return Ok(()) };
+    let Event::Step { step, tokens, progress, measured, .. } = event else { return Ok(()) };
     let loss = value.is_finite().then_some(value);
-    send(&Event::Step { step, tokens, seconds: started.elapsed().as_secs_f64(), loss, progress })?;
+    send(&Event::Step { step, tokens, seconds: started.elapsed().as_secs_f64(), loss, progress, measured })?;
     if loss.is_some() {
         return Ok(());
     }

@@ -193,6 +193,9 @@ pub enum Event {
         loss: Option<f64>,
         /// 0 to 1: how far through its budget the schedule sees itself.
         progress: f64,
+        /// What a sampled step showed of itself.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        measured: Option<Measured>,
     },
     /// Training is over and the checkpoint is complete on disk.
     Finished {
@@ -243,6 +246,27 @@ pub enum Event {
         /// One sentence for a person; may contain text from edited code.
         message: String,
     },
+}
+
+/// Where a step's time went, in seconds, and how large its gradients were. Nothing is decided by it: the edited code says of itself which
+/// part it is in.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Measured {
+    /// Drawing the batch and moving it to the device.
+    pub data: f64,
+    /// From tokens to the loss.
+    pub forward: f64,
+    /// From the loss to the gradients.
+    pub backward: f64,
+    /// From the gradients to new weights.
+    pub optimizer: f64,
+    /// What the candidate booked on no part.
+    pub rest: f64,
+    /// Euclidean norm of all gradients together; `None` where the candidate showed none, or they were not finite.
+    pub gradient_norm: Option<f64>,
+    /// The same by group of parameters.
+    #[serde(default)]
+    pub groups: Vec<(String, f64)>,
 }
 
 /// Kinds of [`Event::Failed`].
@@ -338,11 +362,18 @@ mod tests {
 
     #[test]
     fn a_message_survives_the_wire() {
-        let event = Event::Step { step: 3, tokens: 12_288, seconds: 1.5, loss: Some(6.25), progress: 0.1 };
+        let event =
+            Event::Step { step: 3, tokens: 12_288, seconds: 1.5, loss: Some(6.25), progress: 0.1, measured: None };
         let mut wire = Vec::new();
         write(&mut wire, &event).unwrap();
         assert_eq!(read::<Event>(&mut wire.as_slice()).unwrap(), event);
         assert!(matches!(read::<Event>(&mut io::empty()), Err(ReadError::Closed)));
+    }
+
+    #[test]
+    fn a_step_of_a_trainer_that_measures_nothing_is_one() {
+        let line = r#"{"event":"step","step":1,"tokens":1,"seconds":1,"loss":2,"progress":0}"#;
+        assert!(matches!(parse::<Event>(line.as_bytes()), Ok(Event::Step { measured: None, .. })));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! A training step: schedules, micro-batches, loss, and how the harness drives the candidate.
 
-use harness::{Batch, Candidate, CandidateError, Progress, Setting};
+use harness::{Batch, Candidate, CandidateError, Part, Progress, Setting, saw_gradients, spent_on};
 use tch::{Kind, Reduction, Tensor};
 
 use super::model::Model;
@@ -66,6 +66,7 @@ impl Trainer {
         for (inputs, targets) in inputs.iter().zip(&targets) {
             let loss = cross_entropy(&self.model.forward(inputs), targets) / parts;
             mean_loss += loss.detach();
+            spent_on(Part::Forward);
             let gradients = Tensor::run_backward(&[&loss], &parameters, false, false);
             if sum.is_empty() {
                 sum = gradients;
@@ -74,7 +75,9 @@ impl Trainer {
                     *sum += gradient;
                 }
             }
+            spent_on(Part::Backward);
         }
+        saw_gradients(self.model.parameters.iter().map(|parameter| parameter.name.as_str()).zip(&sum));
         (mean_loss, sum)
     }
 }
@@ -104,6 +107,7 @@ impl Candidate for Trainer {
         let (loss, gradients) = self.gradients(batch);
         let schedule = self.schedule(progress);
         self.optimizer.step(&gradients, schedule);
+        spent_on(Part::Optimizer);
         loss
     }
 

@@ -109,8 +109,20 @@ pub(super) const TCH_ITEMS: &[&str] = &[
 ];
 
 /// What a candidate may name of the harness.
-pub(super) const HARNESS_ITEMS: &[&str] =
-    &["Batch", "Candidate", "CandidateError", "Precision", "Progress", "Scale", "Setting", "device", "seeded"];
+pub(super) const HARNESS_ITEMS: &[&str] = &[
+    "Batch",
+    "Candidate",
+    "CandidateError",
+    "Part",
+    "Precision",
+    "Progress",
+    "Scale",
+    "Setting",
+    "device",
+    "saw_gradients",
+    "seeded",
+    "spent_on",
+];
 
 /// What stands in the candidate's folder, above its files.
 const SIBLINGS: [&str; 5] = ["model", "optimizer", "recipe", "training", "Trainer"];
