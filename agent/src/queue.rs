@@ -62,6 +62,7 @@ pub fn check(words: &str, patch: Option<&str>, files: &[SourceFile]) -> Result<(
             campaign: String::new(),
             place: 0,
             words: words.to_owned(),
+            by: None,
             patch: Some(patch.to_owned()),
             state: QueueState::Waiting,
             taken: None,

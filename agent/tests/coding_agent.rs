@@ -244,7 +244,7 @@ fn what_the_person_asked_for_keeps_its_name_in_the_queue() {
     let script = format!("grep -q '^| try a higher rate' NOCTURNE_BRIEF.md || exit 6; {GOOD}{LINES}");
     let proposal = asked(move || {
         let mut brief = brief(1);
-        brief.details.asked = Some(Wish { id: 7, words: "try a higher rate".to_owned() });
+        brief.details.asked = Some(Wish { id: 7, words: "try a higher rate".to_owned(), by: None });
         theirs.agents(vec![scripted(&script)]).propose(&brief).unwrap()
     });
     assert_eq!(proposal.unwrap_or_else(|| panic!("{}", bench.told())).key, "queue-7");

@@ -101,7 +101,9 @@ async fn a_client_reads_checks_and_proposes() {
     assert!(told.starts_with("Entry 2 of the queue. The campaign has no language model or coding agent yet"), "{told}");
     let queue = call(&client, "queue", json!({})).await.unwrap();
     assert!(
-        queue.starts_with("2 entries, 2 of them open.\n1: waiting, with edits: `Raise the matrices' rate"),
+        queue.starts_with(
+            "2 entries, 2 of them open.\n1: waiting, with edits, from `a  test  client`: `Raise the matrices' rate"
+        ),
         "{queue}"
     );
     assert!(call(&client, "status", json!({})).await.unwrap().ends_with("2 entries wait in the queue."));
@@ -109,6 +111,7 @@ async fn a_client_reads_checks_and_proposes() {
     let reader = Reader::open(&Layout::new(fixture.root()).database()).await.unwrap();
     let entries = reader.queue(Some("pretend")).await.unwrap();
     assert!(entries.iter().all(|entry| entry.state == QueueState::Waiting));
+    assert!(entries.iter().all(|entry| entry.by.as_deref() == Some("a  test  client")), "{entries:?}");
     let patch = entries[0].patch.as_ref().unwrap();
     assert!(patch.starts_with("--- a/trainer/src/candidate/recipe.rs\n") && patch.contains("\n+"), "{patch}");
     // Its own word for itself, on one line and without what it could be taken for.

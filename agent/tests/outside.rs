@@ -9,6 +9,8 @@ use nocturne::layout::Layout;
 use nocturne::mcp::{Desk, serve};
 use rmcp::ServiceExt;
 use rmcp::model::{CallToolRequestParams, ClientCapabilities, ClientConfig, Implementation};
+use rmcp::service::RoleClient;
+use rmcp::transport::IntoTransport;
 use serde_json::{Value, json};
 use support::Fixture;
 
@@ -84,14 +86,15 @@ fn an_mcp_clients_change_is_tested_like_any_other() {
         json!({ "title": "Double the matrices' rate", "hypothesis": "It was tuned for longer runs.", "edits": edits });
     let calls = vec![("brief", json!({})), ("check", json!({ "edits": edits })), ("propose", proposal.clone())];
     let told = talk(&fixture, calls);
-    assert!(told[1].as_ref().unwrap().starts_with("The edits apply"), "{told:?}");
+    // Before the first night there is nothing to build on.
+    assert!(told[1].as_ref().unwrap().contains("could not be tried: nothing was built here yet"), "{told:?}");
     assert!(told[2].as_ref().unwrap().starts_with("Entry 1 of the queue"), "{told:?}");
 
     let night = fixture.json(&["night", "experiments/pretend", "--json"]);
     let first = &night["experiments"].as_array().unwrap()[0];
     assert_eq!(
         (first["title"].as_str(), first["proposer"].as_str()),
-        (Some("Double the matrices' rate"), Some("person")),
+        (Some("Double the matrices' rate"), Some("outside")),
         "{night}"
     );
     assert_eq!(first["verdict"], "kept", "{first}");
@@ -103,15 +106,46 @@ fn an_mcp_clients_change_is_tested_like_any_other() {
         ("experiment", json!({ "experiment": 1 })),
         ("curve", json!({ "experiment": 1, "points": 5 })),
         ("propose", proposal),
+        ("check", json!({ "edits": edits.replace("0.08", "nonsense") })),
+        ("check", json!({ "edits": edits.replace("0.08", "0.09") })),
     ];
-    let told: Vec<String> = talk(&fixture, calls).into_iter().map(|told| told.unwrap_or_else(|error| error)).collect();
-    assert!(told[0].contains("1: done, with edits, experiment ") && told[0].contains("kept: "), "{}", told[0]);
+    let told: Vec<String> =
+        talk_to_the_program(&fixture, calls).into_iter().map(|told| told.unwrap_or_else(|error| error)).collect();
+    assert!(
+        told[0].contains("1: done, with edits, from `test`, experiment ") && told[0].contains("kept: "),
+        "{}",
+        told[0]
+    );
     assert!(told[1].contains("1: kept") && told[1].contains("The champion is experiment"), "{}", told[1]);
     assert!(told[2].contains(": ended (") && told[2].contains("0 entries wait"), "{}", told[2]);
     assert!(told[3].contains("Outcome: kept") && told[3].contains("| +"), "{}", told[3]);
     assert!(told[4].contains("champion") && told[4].contains("100 %"), "{}", told[4]);
     // The next night starts from the person's commit, which does not have the change; it was an experiment all the same.
     assert!(told[5].contains("already"), "{}", told[5]);
+    assert!(told[6].contains("does not compile") && told[6].contains("cannot find value `nonsense`"), "{}", told[6]);
+    assert!(told[7].contains("They compile ("), "{}", told[7]);
+    assert!(!fixture.root().join(".nocturne/slots/outside").exists(), "nothing is kept of it");
+    fixture.assert_no_process_left();
+    // Another campaign of the repository is none of this one's business, nor the other way round.
+    let other = std::fs::read_to_string(fixture.root().join("experiments/pretend/campaign.toml")).unwrap();
+    fixture.write("experiments/other/campaign.toml", &other.replace("[\"text\"]", "[\"../pretend/text\"]"));
+    fixture.write("experiments/other/program.md", "Another goal.\n");
+    let first = format!("{}/1", night["night"].as_str().unwrap());
+    for name in ["curve", "experiment"] {
+        let refused = talk_of("other", &fixture, vec![(name, json!({ "experiment": first }))]).remove(0).unwrap_err();
+        assert!(refused.contains("in this campaign's history"), "{name}: {refused}");
+    }
+    // An idea that looks like that one is shown beside it before it is put in.
+    let again = |differs: &str| {
+        let mut again = json!({ "title": "Double the matrices' rates", "hypothesis": "Again.", "edits": edits.replace("0.08", "0.081") });
+        if !differs.is_empty() {
+            again["differs"] = differs.into();
+        }
+        talk(&fixture, vec![("propose", again)]).remove(0)
+    };
+    let shown = again("").unwrap_err();
+    assert!(shown.contains("1: `Double the matrices' rate`: kept") && shown.contains("was not put in"), "{shown}");
+    assert!(again("A little more.").unwrap().starts_with("Entry 2 of the queue"));
     // Nothing that is told holds a secret of the night.
     let secrets = secrets(&fixture);
     assert!(secrets.len() > 8);
@@ -133,23 +167,48 @@ fn secrets(fixture: &Fixture) -> Vec<String> {
 
 /// Calls tools one after the other, over a connection within this process.
 fn talk(fixture: &Fixture, calls: Vec<(&'static str, Value)>) -> Vec<Result<String, String>> {
-    let campaign = campaign::load(&fixture.root().join("experiments/pretend")).unwrap();
+    talk_of("pretend", fixture, calls)
+}
+
+/// The same in another campaign.
+fn talk_of(campaign: &str, fixture: &Fixture, calls: Vec<(&'static str, Value)>) -> Vec<Result<String, String>> {
+    let campaign = campaign::load(&fixture.root().join("experiments").join(campaign)).unwrap();
     let desk = Desk::new(Layout::new(fixture.root()), campaign);
     tokio::runtime::Runtime::new().unwrap().block_on(async {
         let (theirs, ours) = tokio::io::duplex(64 * 1024);
         let (read, write) = tokio::io::split(ours);
         let server = tokio::spawn(async move { serve(desk, read, write).await.unwrap() });
-        let config = ClientConfig::new(ClientCapabilities::default(), Implementation::new("test", "1.0"));
-        let client = config.serve(theirs).await.unwrap();
-        let mut told = Vec::new();
-        for (name, arguments) in calls {
-            let request = CallToolRequestParams::new(name).with_arguments(arguments.as_object().unwrap().clone());
-            let result = client.call_tool(request).await.unwrap();
-            let text = result.content[0].as_text().unwrap().text.clone();
-            told.push(if result.is_error == Some(true) { Err(text) } else { Ok(text) });
-        }
-        client.cancel().await.unwrap();
+        let told = ask(theirs, calls).await;
         server.await.unwrap();
         told
     })
+}
+
+/// The same with the program itself, which can start processes of its own.
+fn talk_to_the_program(fixture: &Fixture, calls: Vec<(&'static str, Value)>) -> Vec<Result<String, String>> {
+    tokio::runtime::Runtime::new().unwrap().block_on(async {
+        let mut command = tokio::process::Command::from(fixture.nocturne(&["mcp", "experiments/pretend"]));
+        let mut child = command.stdin(std::process::Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+        let told = ask((child.stdout.take().unwrap(), child.stdin.take().unwrap()), calls).await;
+        assert!(child.wait().await.unwrap().success());
+        told
+    })
+}
+
+async fn ask<T, E, A>(transport: T, calls: Vec<(&'static str, Value)>) -> Vec<Result<String, String>>
+where
+    T: IntoTransport<RoleClient, E, A>,
+    E: std::error::Error + Send + Sync + 'static,
+{
+    let config = ClientConfig::new(ClientCapabilities::default(), Implementation::new("test", "1.0"));
+    let client = config.serve(transport).await.unwrap();
+    let mut told = Vec::new();
+    for (name, arguments) in calls {
+        let request = CallToolRequestParams::new(name).with_arguments(arguments.as_object().unwrap().clone());
+        let result = client.call_tool(request).await.unwrap();
+        let text = result.content[0].as_text().unwrap().text.clone();
+        told.push(if result.is_error == Some(true) { Err(text) } else { Ok(text) });
+    }
+    client.cancel().await.unwrap();
+    told
 }

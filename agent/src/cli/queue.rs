@@ -80,11 +80,12 @@ pub(super) async fn list(args: QueueListArgs) -> Result<(), Fault> {
     for entry in &entries {
         let by = entry.taken.as_ref().map_or_else(|| "-".to_owned(), |taken| taken.by.to_string());
         let patch = if entry.patch.is_some() { " (with a patch)" } else { "" };
+        let from = entry.by.as_ref().map_or_else(String::new, |by| format!(" (from {})", clean(by)));
         table.add_row([
             entry.id.to_string(),
             clean(&entry.campaign),
             entry.state.to_string(),
-            shown(&entry.words) + patch,
+            shown(&entry.words) + patch + &from,
             by,
             entry.result.as_deref().map_or_else(|| "-".to_owned(), shown),
         ]);

@@ -61,4 +61,6 @@ pub struct Wish {
     pub id: u32,
     /// What it says.
     pub words: String,
+    /// The program that put it there, in its own word; `None`: the person.
+    pub by: Option<String>,
 }

@@ -1,5 +1,6 @@
 //! The curves of an experiment and its champion's, out of a night's files.
 
+use crate::campaign::CampaignName;
 use crate::flow::ExperimentId;
 use crate::layout::Layout;
 use crate::propose::tools::Curves;
@@ -8,14 +9,25 @@ use crate::report::NightRecords;
 use crate::run::Curve;
 use crate::store::Reader;
 
-/// The training loss of an experiment's last trial, and its champion's under the same seed.
+/// The training loss of an experiment's last trial, and its champion's under the same seed. Another campaign's experiments are none.
 ///
 /// # Errors
 /// What is missing, for whoever asked.
-pub async fn curves(reader: &Reader, layout: &Layout, id: &ExperimentId) -> Result<Curves, String> {
+pub async fn curves(
+    reader: &Reader,
+    layout: &Layout,
+    campaign: &CampaignName,
+    id: &ExperimentId,
+) -> Result<Curves, String> {
+    let unknown =
+        || format!("there is no experiment {id} in this campaign's history; ask `experiments` which there are");
+    let night = reader.night(&id.night).await.map_err(|error| error.to_string())?;
+    if night.is_none_or(|night| night.campaign != campaign.as_str()) {
+        return Err(unknown());
+    }
     let records = NightRecords::read(reader, &id.night).await.map_err(|error| error.to_string())?;
     let experiment = records.experiments.iter().find(|experiment| experiment.id == *id);
-    let experiment = experiment.ok_or_else(|| format!("there is no experiment {id}"))?;
+    let experiment = experiment.ok_or_else(unknown)?;
     let Some(own) = records.trial(id.number) else { return Ok(Curves::default()) };
     let parent = experiment.candidate.as_ref().map(|candidate| &candidate.parent);
     let champion = records.experiments.iter().find(|other| {

@@ -109,8 +109,9 @@ impl Desk {
         let Standing { reader, night, champion, files, history, .. } = standing;
         let source = reader.map(|reader| {
             let (layout, runtime) = (self.layout.clone(), Handle::current());
+            let campaign = self.campaign.name.clone();
             let source: crate::propose::tools::CurveSource =
-                Box::new(move |id| runtime.block_on(curves::curves(&reader, &layout, id)));
+                Box::new(move |id| runtime.block_on(curves::curves(&reader, &layout, &campaign, id)));
             source
         });
         Ok(ToolFacts {
@@ -144,7 +145,7 @@ impl Desk {
         let details = Details {
             budget: Some(self.campaign.budget()),
             told,
-            waiting: queue.map(|entry| Wish { id: entry.id, words: entry.words }).collect(),
+            waiting: queue.map(|entry| Wish { id: entry.id, words: entry.words, by: entry.by }).collect(),
             ..Details::default()
         };
         let champion = standing.champion;
@@ -170,9 +171,10 @@ impl Desk {
         }
     }
 
-    /// Puts an entry into the queue; one that waits there already is not put in twice.
+    /// Puts an entry of a client into the queue; one that waits there already is not put in twice.
     pub(super) async fn enqueue(
         &self,
+        client: &str,
         words: &str,
         patch: Option<&str>,
         files: &[SourceFile],
@@ -195,7 +197,7 @@ impl Desk {
             ));
         }
         let store = Store::open_in(&self.layout).await.map_err(|error| error.to_string())?;
-        let entry = store.enqueue(self.campaign.name.as_str(), words, patch).await;
+        let entry = store.enqueue_by(Some(client), self.campaign.name.as_str(), words, patch).await;
         let closed = store.close().await;
         let entry = entry.map_err(|error| error.to_string())?;
         closed.map_err(|error| error.to_string())?;

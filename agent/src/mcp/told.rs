@@ -66,8 +66,9 @@ pub(super) fn queue(entries: &[QueueEntry]) -> String {
     for entry in open.into_iter().chain(done.into_iter().skip(left_out)) {
         let with = if entry.patch.is_some() { ", with edits" } else { "" };
         let taken = entry.taken.as_ref().map_or(String::new(), |taken| format!(", experiment {}", taken.by));
+        let by = entry.by.as_ref().map_or(String::new(), |by| format!(", from `{}`", inline(by, 40)));
         let words = inline(&entry.words, MOST_WORDS);
-        let _infallible = writeln!(text, "{}: {}{with}{taken}: `{words}`", entry.id, entry.state);
+        let _infallible = writeln!(text, "{}: {}{with}{by}{taken}: `{words}`", entry.id, entry.state);
         if let Some(result) = &entry.result {
             let _infallible = writeln!(text, "    `{}`", inline(result, 2 * MOST_WORDS));
         }

@@ -8,6 +8,7 @@ use crate::brief::quote::inline;
 use crate::edit::{CheckedPatch, blocks, is_unprintable};
 use crate::flow::{Author, Proposal};
 use crate::llm::Tool;
+use crate::propose::alike::{self, alike};
 use crate::propose::tools::{Arguments, ToolFacts, Toolbox, seen_before, tool};
 
 pub(super) const BRIEF: &str = "brief";
@@ -37,19 +38,26 @@ pub(super) fn own_tools() -> Vec<Tool> {
         ),
         tool(
             PROPOSE,
-            "Puts an experiment with its edits into the person's queue. The next or the running night commits, builds, trains and measures it \
-             as it is. The edits are checked first, as by `check`; what does not pass is not put in.",
+            "Puts an experiment with its edits into the person's queue, under your name. The next or the running night commits, builds, trains and \
+             measures it as it is. Policy and novelty are checked first; what does not pass is not put in, and whether it compiles is for you to \
+             `check` before. An idea that looks like a past experiment is put in only with `differs`.",
             &[
                 ("title", "string", "what is changed, in the imperative, at most 72 characters"),
                 ("hypothesis", "string", "why it should lower val_bpb, in a few sentences"),
                 ("predicted", "number", "the change of val_bpb that you expect, such as -0.002"),
                 ("edits", "string", "SEARCH/REPLACE blocks against the champion's files; see `brief`"),
+                (
+                    "differs",
+                    "string",
+                    "how it differs in substance from past experiments that look like it; asked for where there are some",
+                ),
             ],
             &["title", "hypothesis", "edits"],
         ),
         tool(
             SUGGEST,
-            "Puts an idea in words into the person's queue, for the campaign's language model or coding agent to work out. Without either it waits.",
+            "Puts an idea in words into the person's queue, under your name, for the campaign's language model or coding agent to work out. Without \
+             either it waits. Past experiments that look like it are told.",
             &[("words", "string", "the idea, in a few sentences")],
             &["words"],
         ),
@@ -117,7 +125,7 @@ async fn propose(desk: &Desk, client: &str, arguments: &Arguments<'_>) -> Result
         predicted_effect: predicted,
         confidence: None,
         edits,
-        author: Author { proposer: "person".to_owned(), model: None, cost_usd: 0.0 },
+        author: Author { proposer: "outside".to_owned(), model: None, cost_usd: 0.0 },
     };
     let ToolFacts { candidate, history, policy, .. } = desk.facts().await?;
     let checked = blocking(move || {
@@ -129,9 +137,25 @@ async fn propose(desk: &Desk, client: &str, arguments: &Arguments<'_>) -> Result
     if let Some(same) = history.iter().rev().find(|past| past.digest == patch.digest()) {
         return Err(seen_before(same));
     }
+    let near = alike(&title, None, &history);
+    let differs = arguments.text("differs")?.map(plain).filter(|words| !words.is_empty());
+    if !near.is_empty() && differs.is_none() {
+        return Err(format!(
+            "Your edits pass. But the idea looks like what was tried before, and was not put in:\n\n{}\nIf yours differs in substance, or has become \
+             worth trying since, propose it again and say how in `differs`. Otherwise propose another idea.",
+            alike::told(&near)
+        ));
+    }
+    let hypothesis = match differs {
+        None => hypothesis,
+        Some(differs) => format!("{hypothesis}\n\nDiffers from what was tried: {differs}"),
+    };
+    if hypothesis.chars().count() > MOST_WORDS {
+        return Err(format!("`hypothesis` and `differs` together have more than {MOST_WORDS} characters; write less"));
+    }
     let foretold = predicted.map_or(String::new(), |predicted| format!(" Predicted: {predicted:+}."));
     let words = format!("{title}\n\n{hypothesis}\n\n(Proposed by {client} over MCP.{foretold})");
-    let entry = desk.enqueue(&words, Some(patch.diff()), &candidate).await?;
+    let entry = desk.enqueue(client, &words, Some(patch.diff()), &candidate).await?;
     Ok(format!(
         "Entry {} of the queue: {} lines added, {} removed. A night takes it in its turn, builds it, and tests it; `queue` says what came of it.",
         entry.id,
@@ -145,14 +169,21 @@ async fn suggest(desk: &Desk, client: &str, arguments: &Arguments<'_>) -> Result
     if words.is_empty() || words.chars().count() > MOST_WORDS {
         return Err(format!("`words` has {} characters; write 1 to {MOST_WORDS}", words.chars().count()));
     }
-    let entry = desk.enqueue(&format!("{words}\n\n(Suggested by {client} over MCP.)"), None, &[]).await?;
+    let entry = desk.enqueue(client, &format!("{words}\n\n(Suggested by {client} over MCP.)"), None, &[]).await?;
     let whether = match desk.campaign().reads_words() {
         false => {
             " The campaign has no language model or coding agent yet, so it waits until there is one, or until somebody proposes edits."
         }
         true => "",
     };
-    Ok(format!("Entry {} of the queue.{whether}", entry.id))
+    let ToolFacts { history, .. } = desk.facts().await?;
+    let first = words.split(['\n', '.']).next().unwrap_or_default();
+    let near = alike(first, None, &history);
+    let near = match near.is_empty() {
+        true => String::new(),
+        false => format!("\n\nIt looks like what was tried before:\n\n{}", alike::told(&near)),
+    };
+    Ok(format!("Entry {} of the queue.{whether}{near}", entry.id))
 }
 
 /// Text without what moves a cursor, hides or reorders; lines stay.

@@ -44,7 +44,7 @@ pub(super) async fn next(context: &Arc<Context>, champion: &CommitId, number: u3
         let taken = taken.map_err(|error| fault("cannot take from the queue")(&error))?;
         let Some(entry) = taken else { return Ok(Next::Nothing) };
         if entry.patch.is_none() {
-            return Ok(Next::Words(Wish { id: entry.id, words: entry.words }));
+            return Ok(Next::Words(Wish { id: entry.id, words: entry.words, by: entry.by }));
         }
         match crate::queue::proposal(&entry, &files) {
             Ok(proposal) => return Ok(Next::Proposal(Box::new(proposal))),
@@ -93,7 +93,7 @@ pub(super) async fn waiting(context: &Arc<Context>) -> Result<Vec<Wish>, Fault> 
     let mut entries = entries.map_err(|error| fault("cannot read the queue")(&error))?;
     entries.retain(|entry| entry.state == QueueState::Waiting);
     entries.sort_by_key(|entry| (entry.place, entry.id));
-    Ok(entries.into_iter().map(|entry| Wish { id: entry.id, words: entry.words }).collect())
+    Ok(entries.into_iter().map(|entry| Wish { id: entry.id, words: entry.words, by: entry.by }).collect())
 }
 
 async fn settle(context: &Arc<Context>, id: u32, why: &str) -> Result<(), Fault> {

@@ -159,6 +159,9 @@ pub struct QueueEntry {
     pub place: u32,
     /// What to try.
     pub words: String,
+    /// The program that put it in, by the name that it gives itself; `None`: the person.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
     /// How: a unified diff as git writes it.
     pub patch: Option<String>,
     /// What has become of it.
@@ -191,6 +194,12 @@ pub struct QueueFile {
     pub entries: Vec<QueueEntry>,
 }
 
+/// The word in [`Author::proposer`] for what the person put into the queue with a patch.
+const PERSON: &str = "person";
+
+/// The same for what an agent outside did, over MCP.
+const OUTSIDE: &str = "outside";
+
 /// Longest title of a proposal.
 const MOST_TITLE: usize = 72;
 
@@ -220,12 +229,19 @@ impl QueueEntry {
             key: Self::key(self.id),
             title,
             hypothesis: self.words.clone(),
-            source: "the person's queue".to_owned(),
+            source: match &self.by {
+                None => "the person's queue".to_owned(),
+                Some(by) => format!("the person's queue, from an agent outside ({by})"),
+            },
             family: "queue".to_owned(),
             predicted_effect: None,
             confidence: None,
             edits,
-            author: Author { proposer: "person".to_owned(), model: None, cost_usd: 0.0 },
+            author: Author {
+                proposer: if self.by.is_some() { OUTSIDE } else { PERSON }.to_owned(),
+                model: None,
+                cost_usd: 0.0,
+            },
         }
     }
 }
@@ -249,6 +265,7 @@ mod tests {
             campaign: "quickstart".to_owned(),
             place: 1,
             words: words.to_owned(),
+            by: None,
             patch: None,
             state: QueueState::Waiting,
             taken: None,
@@ -261,5 +278,8 @@ mod tests {
         let long = entry(&"é".repeat(73)).proposal(Vec::new());
         assert_eq!(long.title, "é".repeat(71) + "…");
         assert_eq!((long.key.as_str(), long.author.proposer.as_str()), ("queue-3", "person"));
+        let outside = QueueEntry { by: Some("coder".to_owned()), ..entry("x") }.proposal(Vec::new());
+        assert_eq!(outside.author.proposer, "outside");
+        assert_eq!(outside.source, "the person's queue, from an agent outside (coder)");
     }
 }

@@ -33,8 +33,19 @@ impl Reader {
 }
 
 impl Store {
-    /// Writes down an idea, as the last of its campaign. Words and patch are the person's: checked before, taken as they are here.
+    /// Writes down an idea of the person, as the last of its campaign. Words and patch were checked before and are taken as they are here.
     pub async fn enqueue(&self, campaign: &str, words: &str, patch: Option<&str>) -> Result<QueueEntry> {
+        self.enqueue_by(None, campaign, words, patch).await
+    }
+
+    /// The same for an idea of a program `by` that name; `None`: the person.
+    pub async fn enqueue_by(
+        &self,
+        by: Option<&str>,
+        campaign: &str,
+        words: &str,
+        patch: Option<&str>,
+    ) -> Result<QueueEntry> {
         let _turn = self.turn.lock().await;
         let mut transaction = self.begin().await?;
         let entries = all(&mut transaction, &self.context).await?;
@@ -44,6 +55,7 @@ impl Store {
             campaign: campaign.to_owned(),
             place: of_campaign.map(|entry| entry.place).max().unwrap_or(0) + 1,
             words: words.to_owned(),
+            by: by.map(str::to_owned),
             patch: patch.map(str::to_owned),
             state: QueueState::Waiting,
             taken: None,
@@ -282,6 +294,7 @@ async fn all(connection: &mut SqliteConnection, context: &Context) -> Result<Vec
             campaign: row.campaign,
             place: decoder.count("place", row.place)?,
             words: row.words,
+            by: row.enqueued_by,
             patch: row.patch,
             state: decoder.word("state", &row.state)?,
             taken,
@@ -302,8 +315,9 @@ pub(super) async fn put(connection: &mut SqliteConnection, context: &Context, en
     let created_at = entry.created_at.to_string();
     let settled_at = entry.settled_at.map(|at| at.to_string());
     sqlx::query!(
-        "INSERT INTO queue (id, campaign, place, words, patch, state, night, number, result, created_at, taken_at, settled_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
+        "INSERT INTO queue (id, campaign, place, words, patch, state, night, number, result, created_at, taken_at, settled_at,
+                            enqueued_by)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
          ON CONFLICT (id) DO UPDATE SET
              place = excluded.place, state = excluded.state, night = excluded.night, number = excluded.number,
              result = excluded.result, taken_at = excluded.taken_at, settled_at = excluded.settled_at",
@@ -318,7 +332,8 @@ pub(super) async fn put(connection: &mut SqliteConnection, context: &Context, en
         entry.result,
         created_at,
         taken_at,
-        settled_at
+        settled_at,
+        entry.by
     )
     .execute(connection)
     .await

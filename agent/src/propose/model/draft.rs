@@ -7,7 +7,7 @@ use super::answer::{self, AnswerError, Idea};
 use super::{habits, mending};
 use crate::brief::quote::{inline, quote};
 use crate::edit::{CheckedPatch, EditError, Policy, apply, blocks};
-use crate::flow::{Author, Brief, Edit, Proposal, SourceFile};
+use crate::flow::{Author, Brief, Edit, Proposal, SourceFile, Wish};
 use crate::propose::alike;
 
 /// Rounds in which an answer may be mended, block by block.
@@ -272,7 +272,12 @@ impl<'a> Draft<'a> {
     fn proposal(&self, idea: &Idea) -> Proposal {
         let model = self.author.model.as_deref().unwrap_or_default();
         let source = match &self.brief.details.asked {
-            Some(wish) => format!("the person's queue, entry {}; worked out by the model {model}", wish.id),
+            Some(Wish { id, by: None, .. }) => {
+                format!("the person's queue, entry {id}; worked out by the model {model}")
+            }
+            Some(Wish { id, by: Some(by), .. }) => {
+                format!("the person's queue, entry {id}, from an agent outside ({by}); worked out by the model {model}")
+            }
             None => format!("the model {model}"),
         };
         Proposal {

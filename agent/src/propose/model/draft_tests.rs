@@ -221,7 +221,7 @@ fn an_idea_that_has_a_name_is_not_replaced_by_another_under_it() {
     let mut brief = small();
     let first = done(Draft::fresh(&brief, author(), None).take(&good()));
     remember(&mut brief, first.clone(), Some(Verdict::Discarded), Some(0.003));
-    brief.details.asked = Some(crate::flow::Wish { id: 4, words: "a higher rate".to_owned() });
+    brief.details.asked = Some(crate::flow::Wish { id: 4, words: "a higher rate".to_owned(), by: None });
     // What was tried ends as such: the night refuses it by its code.
     let tried = done(of_the_queue(&brief).take(&good()));
     assert_eq!((tried.key.as_str(), &tried.edits), ("queue-4", &first.edits));

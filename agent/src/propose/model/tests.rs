@@ -339,7 +339,7 @@ async fn where_nobody_else_has_anything_models_are_asked_again() {
     assert_eq!((proposed, room.given_up().len()), (None, 3));
     // Another turn, or words of the person, are another matter.
     let mut asked = small();
-    asked.details.asked = Some(Wish { id: 1, words: "try it".to_owned() });
+    asked.details.asked = Some(Wish { id: 1, words: "try it".to_owned(), by: None });
     assert_eq!(mix.again(&small()), None);
     assert_eq!(
         (mix.again(&asked), mix.again(&Brief { turn: 8, ..small() })),
@@ -431,7 +431,7 @@ async fn a_night_that_goes_on_takes_its_answers_from_the_record() {
 async fn an_answer_on_record_is_for_the_idea_that_it_was_asked_for() {
     let wish = |id: u32| {
         let mut brief = small();
-        brief.details.asked = Some(Wish { id, words: format!("the idea {id}") });
+        brief.details.asked = Some(Wish { id, words: format!("the idea {id}"), by: None });
         brief
     };
     let first = Room::new();
@@ -600,7 +600,7 @@ async fn what_does_not_compile_goes_back_to_the_model_that_wrote_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn words_of_the_person_go_to_a_model_first_and_come_back_when_it_cannot() {
     let mut room = Room::new();
-    let wish = Wish { id: 12, words: "try a longer warm-down".to_owned() };
+    let wish = Wish { id: 12, words: "try a longer warm-down".to_owned(), by: None };
     let mut brief = Brief { champion_files: crate::propose::fixture::baseline(), ..small() };
     brief.details.asked = Some(wish);
     let line = "            warmdown: 0.5,";

@@ -132,7 +132,7 @@ async fn whatever_goes_wrong_a_model_without_an_answer_is_asked_again_later() {
         // Where a model is all there is, it is waited for: here twice.
         let mock = server([responses.clone(), responses, vec![says(&good(), "stop")]].concat()).await;
         let mut brief = small();
-        brief.details.asked = Some(Wish { id: 12, words: "try a longer warm-down".to_owned() });
+        brief.details.asked = Some(Wish { id: 12, words: "try a longer warm-down".to_owned(), by: None });
         let mix = Mix::new(vec![Box::new(room.proposer("m", &mock.uri()))]);
         let (_, proposed) = propose_again(mix, &brief).await;
         assert_eq!(proposed.unwrap().key, "queue-12", "{reason}");
@@ -285,7 +285,7 @@ async fn streams_that_break_off_are_paid_and_end_at_the_limit() {
 async fn words_of_the_person_are_refused_only_by_an_answer() {
     let raw = |body: &str| ResponseTemplate::new(200).set_body_raw(body.to_owned(), "text/event-stream");
     let mut brief = small();
-    brief.details.asked = Some(Wish { id: 12, words: "try a longer warm-down".to_owned() });
+    brief.details.asked = Some(Wish { id: 12, words: "try a longer warm-down".to_owned(), by: None });
     let long = || status(400, "maximum context length");
     for (responses, calls, refused) in [
         (vec![raw("data: {\"choices\":[{\"delta\":{\"content\":\"Title\"}}]}\n\n"); 5], None, false),
