@@ -8,7 +8,9 @@ use std::time::Instant;
 
 use nocturne::campaign::CodingAgent;
 use nocturne::edit::{CANDIDATE_FILES, Policy};
-use nocturne::flow::{Brief, BuildFailure, CommitId, Details, Proposal, SourceFile, Wish};
+use nocturne::flow::{
+    Author, Brief, BuildFailure, CommitId, Details, PastExperiment, Proposal, SourceFile, Verdict, Wish,
+};
 use nocturne::propose::{AgentDesk, Agents, Failure, Proposer};
 use nocturne::run::Launcher;
 use tempfile::TempDir;
@@ -304,4 +306,49 @@ fn what_it_is_handed_holds_nothing_of_the_nights() {
     // The one variable that is added names what ends it when the night is killed.
     let own: Vec<&str> = log.lines().filter(|line| line.starts_with("NOCTURNE")).collect();
     assert!(own.len() == 1 && own[0].starts_with("NOCTURNE_RUN="), "{own:?}");
+}
+
+/// An agent whose idea looks like one that was tried is shown that one, once, and does as it likes.
+#[test]
+fn an_idea_that_looks_like_an_earlier_one_is_shown_beside_it() {
+    let mut like_it = brief(3);
+    like_it.history.push(PastExperiment {
+        id: "2026-03-08-k4/7".parse().unwrap(),
+        proposal: Proposal {
+            key: "x".to_owned(),
+            title: "Raise the matrices' rate to 0.06".to_owned(),
+            hypothesis: String::new(),
+            source: String::new(),
+            family: "optimizer".to_owned(),
+            predicted_effect: None,
+            confidence: None,
+            edits: Vec::new(),
+            author: Author { proposer: "tuner".to_owned(), model: None, cost_usd: 0.0 },
+        },
+        digest: "d".repeat(64),
+        verdict: Some(Verdict::Discarded),
+        difference: Some(0.002),
+        evidence: None,
+        same_champion: false,
+        seconds: 1.0,
+    });
+    let again = "if grep -q 'looks like what was tried before' NOCTURNE_BRIEF.md; then\n";
+    let shown = "grep -q 'k4/7: `Raise the matrices. rate to 0.06`: discarded, +0.0020' NOCTURNE_BRIEF.md || exit 9\n";
+    for (second, hypothesis) in [
+        (
+            "sed -i 's/longer runs./longer runs, unlike 0.06./' NOCTURNE_PROPOSAL.md; exit 0",
+            "It was tuned for longer runs, unlike 0.06.",
+        ),
+        // What was all right before it was looked at stands.
+        ("exit 1", "It was tuned for longer runs."),
+        ("echo nonsense > trainer/src/candidate/recipe.rs; exit 0", "It was tuned for longer runs."),
+    ] {
+        let brief = like_it.clone();
+        let script = format!("{again}{shown}{second}\nfi\n{GOOD}{LINES}");
+        let proposal = asked(move || {
+            let bench = Bench::new();
+            bench.agents(vec![scripted(&script)]).propose(&brief).unwrap().unwrap_or_else(|| panic!("{}", bench.told()))
+        });
+        assert_eq!((proposal.title.as_str(), proposal.hypothesis.as_str()), ("Raise the matrices' rate", hypothesis));
+    }
 }

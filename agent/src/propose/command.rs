@@ -16,6 +16,7 @@ use super::agent::process::{self, Ended, Run};
 use super::agent::record::{Record, Records};
 use super::agent::words::{self, Mend, PROMPT};
 use super::agent::workplace::Workplace;
+use super::alike::alike;
 use super::{Failure, ProposeError, Proposer};
 use crate::brief::window::TooSmall;
 use crate::campaign::CodingAgent;
@@ -178,8 +179,24 @@ impl Agents {
         (self.desk.tell)(format!("the coding agent {name} proposed nothing: {why}{after}"));
     }
 
-    /// Lays out the folder and lets the agent work in it, as often as there are attempts.
+    /// Lets the agent work. An idea that only looks like an earlier one stands where the attempt to tell them apart came to nothing.
     fn work(&self, task: &Task<'_>, kept: &Path, record: &mut Record) -> Result<Proposal, Lost> {
+        let mut shown = None;
+        match (self.attempts(task, kept, record, &mut shown), shown) {
+            (Err(Lost::Agent(_)), Some(first)) => Ok(first),
+            (made, _) => made,
+        }
+    }
+
+    /// Lays out the folder and lets the agent work in it, as often as there are attempts. `shown`: a proposal that could be taken, and whose
+    /// author was shown past experiments that it looks like.
+    fn attempts(
+        &self,
+        task: &Task<'_>,
+        kept: &Path,
+        record: &mut Record,
+        shown: &mut Option<Proposal>,
+    ) -> Result<Proposal, Lost> {
         let Task { brief, agent, files, text, attempts } = task;
         let desk = &self.desk;
         let machine = |error: crate::files::FileError| Lost::Machine(error.to_string());
@@ -194,11 +211,13 @@ impl Agents {
         )
         .map_err(Lost::Machine)?;
         let mut left = Duration::from_secs_f64(agent.minutes * 60.0);
+        let least = LEAST_SECOND.min(Duration::from_secs_f64(agent.minutes * 6.0));
         let mut problems: Vec<String> = Vec::new();
         for attempt in 1..=*attempts {
-            let text = match problems.is_empty() {
-                true => text.clone(),
-                false => words::second_attempt(&problems) + text,
+            let text = match (shown.is_some(), problems.is_empty()) {
+                (true, _) => problems.concat() + text,
+                (false, true) => text.clone(),
+                (false, false) => words::second_attempt(&problems) + text,
             };
             workplace.write_brief(&text).map_err(Lost::Machine)?;
             crate::files::write_atomically(&kept.join(format!("brief-{attempt}.md")), text.as_bytes())
@@ -226,15 +245,22 @@ impl Agents {
             let changed = workplace.changed(&desk.policy).map_err(Lost::Agent)?;
             match answer::proposal(brief, &desk.policy, &agent.name, changed, workplace.proposal()) {
                 Ok(proposal) => {
-                    record.attempts.push(Vec::new());
-                    return Ok(proposal);
+                    let near = alike(&proposal.title, Some(&proposal.family), &brief.history);
+                    if near.is_empty() || attempt == *attempts || left < least {
+                        record.attempts.push(Vec::new());
+                        return Ok(proposal);
+                    }
+                    let words = words::looks_like(&near, brief.details.asked.is_some());
+                    record.attempts.push(vec![words.clone()]);
+                    problems = vec![words];
+                    *shown = Some(proposal);
                 }
                 Err(found) => {
                     record.attempts.push(found.clone());
                     problems = found;
                 }
             }
-            if left < LEAST_SECOND.min(Duration::from_secs_f64(agent.minutes * 6.0)) {
+            if left < least {
                 break;
             }
         }

@@ -6,8 +6,8 @@ use crate::brief;
 use crate::brief::quote::{inline, quote};
 use crate::brief::window::{TooSmall, fill};
 use crate::edit::CANDIDATE_FILES;
-use crate::flow::{Brief, Proposal};
-use crate::propose::Failure;
+use crate::flow::{Brief, PastExperiment, Proposal};
+use crate::propose::{Failure, alike};
 
 /// Where the brief lies.
 pub(in crate::propose) const BRIEF_FILE: &str = "NOCTURNE_BRIEF.md";
@@ -60,6 +60,20 @@ pub(in crate::propose) fn second_attempt(problems: &[String]) -> String {
     }
     text.push_str("\nThis is your last attempt for this idea. The brief was:\n\n");
     text
+}
+
+/// What stands before the brief where an idea could be taken, and looks like some that were tried.
+pub(in crate::propose) fn looks_like(near: &[&PastExperiment], of_the_queue: bool) -> String {
+    let otherwise = match of_the_queue {
+        true => "Otherwise change it so that it does, and stay with the idea that you were asked to work out",
+        false => "Otherwise make another change, and write its lines",
+    };
+    format!(
+        "# Look at this before you are done\n\nYour changes lie in this folder as you left them, and can be taken. But the idea looks like what was \
+         tried before:\n\n{}\nIf yours differs in substance, or has become worth trying since, leave it, let the hypothesis in `{PROPOSAL_FILE}` say \
+         why, and end. {otherwise}. This is your last attempt; the brief was:\n\n",
+        alike::told(near)
+    )
 }
 
 fn task(minutes: f64) -> String {
