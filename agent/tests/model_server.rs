@@ -37,7 +37,7 @@ async fn ask(what: &str, server: &Server, request: &Request) -> Result<Answer, A
 }
 
 #[tokio::test]
-#[ignore = "needs a model server; cargo xtask model-night starts one"]
+#[ignore = "needs a model server; cargo xtask model-server starts one"]
 async fn every_way_to_end_has_its_name() {
     let server = server(300);
     let answer = ask("a question", &server, &request("Say the word yes.", 40)).await.unwrap();
@@ -69,7 +69,7 @@ async fn every_way_to_end_has_its_name() {
 
 /// Whoever no longer waits for an answer does not spoil the next one.
 #[tokio::test]
-#[ignore = "needs a model server; cargo xtask model-night starts one"]
+#[ignore = "needs a model server; cargo xtask model-server starts one"]
 async fn a_call_that_is_left_does_not_spoil_the_next() {
     let server = server(300);
     let long = request("Tell a very long story about a night.", 400);
