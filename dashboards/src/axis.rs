@@ -194,6 +194,18 @@ pub(crate) fn time_unit(largest: f64) -> Unit {
     Unit { factor, name }
 }
 
+/// The unit in which up to `largest` billion floating-point operations read well.
+pub(crate) fn compute_unit(largest: f64) -> Unit {
+    let (factor, name) = match largest {
+        l if l >= 1e12 => (1e12, "zettaFLOP of training, estimated as 6 × parameters × tokens"),
+        l if l >= 1e9 => (1e9, "exaFLOP of training, estimated as 6 × parameters × tokens"),
+        l if l >= 1e6 => (1e6, "petaFLOP of training, estimated as 6 × parameters × tokens"),
+        l if l >= 1e3 => (1e3, "teraFLOP of training, estimated as 6 × parameters × tokens"),
+        _ => (1.0, "gigaFLOP of training, estimated as 6 × parameters × tokens"),
+    };
+    Unit { factor, name }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

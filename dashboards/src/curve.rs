@@ -8,8 +8,10 @@ pub(crate) const MEMORY: f64 = 0.03;
 
 /// Points of a drawn curve; the plot is some 750 pixels wide.
 const BUCKETS: usize = 360;
+/// Places at which the band of several curves is taken.
+const BAND_PLACES: usize = 180;
 
-/// A curve ready for drawing; x is tokens or seconds, y nats per token, x never falls.
+/// A curve ready for drawing; x is tokens, seconds or billions of floating-point operations, y nats per token, x never falls.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Curve {
     /// Each step's loss; where there are many, the first, least, greatest and last of each of a few hundred stretches.
@@ -21,6 +23,7 @@ pub(crate) struct Curve {
 impl Curve {
     /// Sorts by x, leaves out what is missing or not finite, smooths and thins.
     pub(crate) fn new(view: &CurveView, axis: CurveAxis) -> Self {
+        let parameters = view.parameters.filter(|count| *count > 0);
         let mut points: Vec<(f64, f64)> = view
             .points
             .iter()
@@ -28,6 +31,7 @@ impl Curve {
                 let x = match axis {
                     CurveAxis::Tokens => point.tokens as f64,
                     CurveAxis::Time => point.seconds,
+                    CurveAxis::Compute => 6.0 * parameters? as f64 * point.tokens as f64 / 1e9,
                 };
                 point.loss.filter(|loss| usable(*loss) && usable(x) && x >= 0.0).map(|loss| (x, loss))
             })
@@ -61,6 +65,28 @@ impl Curve {
     pub(crate) fn minus(&self, other: &Curve) -> Vec<(f64, f64)> {
         self.smooth.iter().filter_map(|(x, y)| Some((*x, y - other.at(*x)?))).collect()
     }
+}
+
+/// Between which smoothed losses all of the curves lie, (x, lowest, highest) at places from where the last of them begins to where
+/// the first one ends. Empty where fewer than two have any points: one run has no spread.
+pub(crate) fn band(curves: &[Curve]) -> Vec<(f64, f64, f64)> {
+    let curves: Vec<&Curve> = curves.iter().filter(|curve| !curve.smooth.is_empty()).collect();
+    let from = curves.iter().filter_map(|curve| curve.smooth.first()).map(|p| p.0).fold(0.0, f64::max);
+    let to = curves.iter().map(|curve| curve.end()).fold(f64::INFINITY, f64::min);
+    if curves.len() < 2 || from >= to {
+        return Vec::new();
+    }
+    let place = |i: usize| from + (to - from) * i as f64 / BAND_PLACES as f64;
+    (0..=BAND_PLACES)
+        .map(|i| if i == BAND_PLACES { to } else { place(i) })
+        .filter_map(|x| {
+            let values: Option<Vec<f64>> = curves.iter().map(|curve| curve.at(x)).collect();
+            let values = values?;
+            let low = values.iter().copied().fold(f64::INFINITY, f64::min);
+            let high = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            Some((x, low, high))
+        })
+        .collect()
 }
 
 /// Exponential moving average, forwards and then backwards over its own result, so that the curve does not lag behind a falling
@@ -155,6 +181,23 @@ mod tests {
         let curve = Curve::new(&shuffled, CurveAxis::Time);
         assert_eq!(curve.raw, [(0.0, 5.0), (4.0, 4.0)]);
         assert_eq!(Curve::new(&view([]), CurveAxis::Time), Curve::default());
+    }
+
+    #[test]
+    fn the_band_holds_every_curve_where_all_of_them_are() {
+        let flat = |loss: f64, count: usize| Curve::new(&view(vec![Some(loss); count]), CurveAxis::Time);
+        let found = band(&[flat(3.0, 50), flat(3.2, 80), Curve::default(), flat(2.9, 60)]);
+        assert_eq!((found[0].0, found.last().unwrap().0), (0.0, 49.0));
+        assert!(found.iter().all(|(_, low, high)| (low - 2.9).abs() < 1e-9 && (high - 3.2).abs() < 1e-9));
+        assert!(band(&[flat(3.0, 50), Curve::default()]).is_empty() && band(&[]).is_empty());
+    }
+
+    #[test]
+    fn compute_is_six_operations_a_parameter_and_token() {
+        let mut known = view([Some(5.0), Some(4.0)]);
+        assert_eq!(Curve::new(&known, CurveAxis::Compute), Curve::default());
+        known.parameters = Some(2_000_000);
+        assert_eq!(Curve::new(&known, CurveAxis::Compute).raw, [(0.0, 5.0), (1.2, 4.0)]);
     }
 
     #[test]

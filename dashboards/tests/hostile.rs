@@ -231,10 +231,11 @@ prop_compose! {
         experiment in 0u32..6,
         label in text(),
         verdict in prop::option::of(prop::sample::select(Verdict::ALL.to_vec())),
+        parameters in any::<Option<u64>>(),
         points in prop::collection::vec((any::<u64>(), number(), prop::option::of(number())), 0..40),
     ) -> CurveView {
         let points = points.into_iter().map(|(tokens, seconds, loss)| CurvePoint { tokens, seconds, loss }).collect();
-        CurveView { experiment, label, verdict, points }
+        CurveView { experiment, label, verdict, parameters, points }
     }
 }
 

@@ -197,8 +197,11 @@ fn fixed_views_look_as_they_did() {
     curves.truncate(3);
     insta::assert_snapshot!("progress", progress(&night).unwrap().svg);
     insta::assert_snapshot!("losses", losses(&night, &curves, CurveAxis::Tokens).unwrap().svg);
-    let picture = experiment(&night, &night.experiments[0], &curves[1], Some(&curves[0]), CurveAxis::Time).unwrap();
+    let picture = experiment(&night, &night.experiments[0], &curves[1], &curves[..1], CurveAxis::Time).unwrap();
     insta::assert_snapshot!("experiment", picture.svg);
+    let [start, own, other] = [&curves[0], &curves[1], &curves[2]].map(Clone::clone);
+    let picture = experiment(&night, &night.experiments[1], &own, &[start, other], CurveAxis::Compute).unwrap();
+    insta::assert_snapshot!("experiment_over_band", picture.svg);
     let rest = Rest::of(&night);
     insta::assert_snapshot!("effects", effects(&night).unwrap().svg);
     insta::assert_snapshot!("calibration", calibration(&night).unwrap().svg);

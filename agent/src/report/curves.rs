@@ -23,17 +23,25 @@ impl NightRecords {
         self.curve_of(layout, number, self.trial(number))
     }
 
-    /// The losses of the run to which an experiment's curve is compared: its champion's under the same seed, where there is one.
+    /// The losses of the runs to which an experiment's curve is compared: its champion's run under the same seed first, where there
+    /// is one, then its champion's other runs of that era. Runs without losses are left out.
     ///
     /// # Errors
-    /// When the file is there and cannot be read.
-    pub fn curve_of_champion(&self, layout: &Layout, number: u32, champion: u32) -> Result<CurveView, FileError> {
+    /// When a file is there and cannot be read.
+    pub fn curves_of_champion(&self, layout: &Layout, number: u32, champion: u32) -> Result<Vec<CurveView>, FileError> {
         let same_seed = |own: &TrialRecord| {
             let runs = self.runs(champion).into_iter();
             runs.rev().find(|run| (run.seed, run.era) == (own.seed, own.era))
         };
         let pair = self.trial(number).and_then(same_seed).or_else(|| self.trial(champion));
-        self.curve_of(layout, champion, pair)
+        let is_other = |run: &&TrialRecord| pair.is_none_or(|pair| pair.era == run.era && pair.ordinal != run.ordinal);
+        let others = self.runs(champion).into_iter().filter(is_other);
+        let mut curves = Vec::new();
+        for trial in pair.into_iter().chain(others) {
+            let curve = self.curve_of(layout, champion, Some(trial))?;
+            curves.extend(Some(curve).filter(|curve| !curve.points.is_empty()));
+        }
+        Ok(curves)
     }
 
     fn curve_of(&self, layout: &Layout, number: u32, trial: Option<&TrialRecord>) -> Result<CurveView, FileError> {
@@ -47,11 +55,12 @@ impl NightRecords {
             |verdict| if verdict == Verdict::Kept && !self.stands(number) { Verdict::Invalid } else { verdict };
         let decision = experiment.filter(|_| number > 0).and_then(|experiment| experiment.decision.as_ref());
         let verdict = decision.map(|decision| shown(counted(decision.verdict)));
+        let parameters = trial.and_then(|trial| trial.trained.as_ref()).map(|trained| trained.parameters);
         let points = match trial {
             Some(trial) => read_curve(&layout.curve(&trial.experiment, trial.ordinal))?,
             None => Vec::new(),
         };
-        Ok(CurveView { experiment: number, label, verdict, points })
+        Ok(CurveView { experiment: number, label, verdict, parameters, points })
     }
 }
 

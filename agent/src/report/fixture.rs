@@ -47,6 +47,7 @@ pub fn empty() -> NightRecords {
         withdrawal: None,
         calls: Vec::new(),
         concluded: Vec::new(),
+        waits: Vec::new(),
         faults: Vec::new(),
     }
 }

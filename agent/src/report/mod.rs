@@ -12,8 +12,12 @@ mod files;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod ledger;
+mod machine;
 mod models;
+mod recipes;
 mod view;
+
+use jiff::Timestamp;
 
 use crate::files::FileError;
 use crate::flow::{CommitId, ExperimentId, NightId, Purpose};
@@ -73,6 +77,8 @@ pub struct NightRecords {
     pub calls: Vec<ExchangeFacts>,
     /// What was concluded after trials that settled nothing, by experiment, in order.
     pub concluded: Vec<(u32, String)>,
+    /// When the machine was found unfit for a trial, and why; it was waited for until the next trial began.
+    pub waits: Vec<(Timestamp, String)>,
     /// Warnings and errors, one line each.
     pub faults: Vec<String>,
 }
@@ -94,6 +100,11 @@ impl NightRecords {
             withdrawal: reader.withdrawal(id).await?,
             calls: reader.exchange_facts(id).await?,
             concluded: events.iter().filter_map(concluded).collect(),
+            waits: events
+                .iter()
+                .filter(|event| event.stage == "conditions")
+                .map(|event| (event.at, event.text.clone()))
+                .collect(),
             faults: events
                 .into_iter()
                 .filter(|event| matches!(event.level, Level::Warning | Level::Error))
@@ -197,7 +208,7 @@ fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
     (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
 }
 
-fn seconds_between(from: jiff::Timestamp, to: jiff::Timestamp) -> f64 {
+fn seconds_between(from: Timestamp, to: Timestamp) -> f64 {
     to.duration_since(from).as_secs_f64()
 }
 

@@ -3,6 +3,7 @@
 use maud::{Markup, html};
 
 use super::{NightPictures, figure, percent, short};
+use crate::picture::Picture;
 use crate::text::{self, clean, counted, duration, metric, plus_minus, signed};
 use crate::view::{ExperimentView, NightView};
 
@@ -55,6 +56,14 @@ pub(super) fn article(night: &NightView, experiment: &ExperimentView, pictures: 
             (trials(night, experiment))
             (diff(&experiment.diff))
             (figure(pictures.experiments.get(&experiment.number)))
+            @let more = [&pictures.experiments_time, &pictures.experiments_compute];
+            @let more: Vec<&Picture> = more.into_iter().filter_map(|of| of.get(&experiment.number)).collect();
+            @if !more.is_empty() {
+                details {
+                    summary { "The same against time and compute" }
+                    @for picture in more { (figure(Some(picture))) }
+                }
+            }
         }
     }
 }

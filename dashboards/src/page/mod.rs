@@ -34,6 +34,8 @@ pub struct NightPictures {
     pub loss_tokens: Option<Picture>,
     /// From [`crate::losses`] against time.
     pub loss_time: Option<Picture>,
+    /// From [`crate::losses`] against compute; only where the number of parameters is known.
+    pub loss_compute: Option<Picture>,
     /// From [`crate::importance`].
     pub importance: Option<Picture>,
     /// From [`crate::parallel`].
@@ -44,8 +46,12 @@ pub struct NightPictures {
     pub timeline: Option<Picture>,
     /// From [`crate::drift`].
     pub drift: Option<Picture>,
-    /// From [`crate::experiment`], by the experiment's number. Each adds some 30 kB to the page.
+    /// From [`crate::experiment`] against tokens, by the experiment's number. Each adds some 30 kB to the page.
     pub experiments: BTreeMap<u32, Picture>,
+    /// The same against time.
+    pub experiments_time: BTreeMap<u32, Picture>,
+    /// The same against compute.
+    pub experiments_compute: BTreeMap<u32, Picture>,
 }
 
 impl NightPictures {
@@ -56,6 +62,7 @@ impl NightPictures {
             ("effects", &self.effects),
             ("loss-tokens", &self.loss_tokens),
             ("loss-time", &self.loss_time),
+            ("loss-compute", &self.loss_compute),
             ("importance", &self.importance),
             ("parallel", &self.parallel),
             ("calibration", &self.calibration),
@@ -63,7 +70,11 @@ impl NightPictures {
             ("drift", &self.drift),
         ];
         let named = named.into_iter().filter_map(|(name, picture)| Some((name.to_owned(), picture.as_ref()?)));
-        let experiments = self.experiments.iter().map(|(number, picture)| (format!("experiment-{number:03}"), picture));
+        let experiments =
+            [("", &self.experiments), ("-time", &self.experiments_time), ("-compute", &self.experiments_compute)];
+        let experiments = experiments.into_iter().flat_map(|(axis, pictures)| {
+            pictures.iter().map(move |(number, picture)| (format!("experiment-{number:03}{axis}"), picture))
+        });
         named.chain(experiments).collect()
     }
 }
@@ -116,6 +127,7 @@ pub fn page(night: &NightView, pictures: &NightPictures) -> String {
                         h2 { "Loss" }
                         (figure(pictures.loss_tokens.as_ref()))
                         (figure(pictures.loss_time.as_ref()))
+                        (figure(pictures.loss_compute.as_ref()))
                     }
                     @if pictures.importance.is_some() || pictures.parallel.is_some() {
                         h2 { "The recipe's numbers" }

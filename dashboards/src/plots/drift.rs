@@ -256,16 +256,10 @@ fn levels(
             outside |= mark(canvas, frame, (run.0 * factor, run.1), i)?;
         }
     }
-    for (i, (placed, name)) in labels::place(&items, &obstacles, frame.plot).iter().zip(&names).enumerate() {
+    for (placed, name) in labels::place(&items, &obstacles, frame.plot).iter().zip(&names) {
         // A name far from its level would be taken for another's.
         let Some(placed) = placed.filter(|placed| placed.leader.is_none()) else { continue };
-        canvas.text(
-            placed.rect.center(),
-            name,
-            SMALL_SIZE,
-            if groups.len() > 1 { color(i) } else { INK },
-            Anchor::Middle,
-        )?;
+        canvas.text(placed.rect.center(), name, SMALL_SIZE, INK, Anchor::Middle)?;
     }
     Ok(outside)
 }

@@ -4,12 +4,12 @@ use plotters::style::RGBColor;
 
 use crate::axis::{Axis, central_range};
 use crate::canvas::{
-    Anchor, BLUE, Canvas, GREEN, GREY, INK, MUTED, ORANGE, PURPLE, SMALL_SIZE, TEXT_SIZE, TITLE_SIZE, VERMILLION,
+    Anchor, BLUE, Canvas, Frame, GREEN, GREY, INK, MUTED, ORANGE, PURPLE, SMALL_SIZE, TEXT_SIZE, TITLE_SIZE, VERMILLION,
 };
-use crate::curve::Curve;
+use crate::curve::{Curve, band};
 use crate::labels::Rect;
 use crate::picture::{Area, Drawn, Picture, PictureError, WIDTH, picture};
-use crate::plots::losses::{loss_axis, smoothing_note, unit};
+use crate::plots::losses::{loss_axis, nothing, smoothing_note, unit};
 use crate::text;
 use crate::view::{CurveAxis, CurveView, ExperimentView, NightView, Verdict};
 
@@ -19,9 +19,12 @@ const LEGEND_Y: f64 = 88.0;
 /// The difference's range is taken after this part of the run; before it both curves fall steeply and the smallest shift in time
 /// looks like a large difference.
 const SETTLED_FROM: f64 = 0.1;
+/// Opacity of the band.
+const BAND: f64 = 0.16;
 
-/// One experiment's training loss against its champion's, and the difference of the two below. The title has the metric, the
-/// subtitle verdict and prediction. `champion` is `None` where that curve is lost.
+/// One experiment's training loss over its champion's, and the difference of the two below, both over the band of the champion's
+/// runs: from the lowest to the highest of them, which differ by their seeds. The title has the metric, the subtitle verdict and
+/// prediction. `champions` holds the champion's runs, the one under the experiment's own seed first; it is empty where they are lost.
 ///
 /// # Errors
 /// Only where the build is broken, see [`PictureError`].
@@ -29,14 +32,14 @@ pub fn experiment(
     night: &NightView,
     experiment: &ExperimentView,
     curve: &CurveView,
-    champion: Option<&CurveView>,
+    champions: &[CurveView],
     axis: CurveAxis,
 ) -> Result<Picture, PictureError> {
     let title = title(night, experiment);
     let subtitle = subtitle(experiment);
     let name = format!("Training loss of experiment {title}");
     picture("curve of an experiment", &name, &subtitle, |area| {
-        draw(area, experiment, curve, champion, axis, (&title, &subtitle))
+        draw(area, experiment, curve, champions, axis, (&title, &subtitle))
     })
 }
 
@@ -97,18 +100,20 @@ fn draw(
     area: &Area<'_>,
     experiment: &ExperimentView,
     curve: &CurveView,
-    champion: Option<&CurveView>,
+    champions: &[CurveView],
     axis: CurveAxis,
     (title, subtitle): (&str, &str),
 ) -> Drawn {
     let canvas = Canvas::new(area, title, subtitle)?;
     let own = Curve::new(curve, axis);
-    let other = champion.map(|c| Curve::new(c, axis)).unwrap_or_default();
+    let runs: Vec<Curve> = champions.iter().map(|c| Curve::new(c, axis)).collect();
+    let other = runs.first().cloned().unwrap_or_default();
+    let spread = band(&runs);
     let color = color(experiment.counted());
-    legend(&canvas, experiment, (&own, color), (&other, champion))?;
+    legend(&canvas, experiment, (&own, color), (&other, champions.first()))?;
     let drawable: Vec<&Curve> = [&own, &other].into_iter().filter(|c| !c.smooth.is_empty()).collect();
     if drawable.is_empty() {
-        return canvas.text((WIDTH / 2.0, 350.0), "no loss was recorded", TEXT_SIZE, MUTED, Anchor::Middle);
+        return canvas.text((WIDTH / 2.0, 350.0), nothing(axis), TEXT_SIZE, MUTED, Anchor::Middle);
     }
     let end = own.end().max(other.end());
     let unit = unit(axis, end);
@@ -116,6 +121,7 @@ fn draw(
     let scaled = |points: &[(f64, f64)]| points.iter().map(|(x, y)| (x / unit.factor, *y)).collect::<Vec<_>>();
 
     let frame = canvas.frame(LOSS, x.clone(), loss_axis(&drawable, 6), ("", "training loss (nats per token)"))?;
+    shade(&canvas, &frame, &spread, unit.factor)?;
     for (curve, color) in [(&other, INK), (&own, color)] {
         for piece in frame.clipped(&scaled(&curve.raw)) {
             canvas.line(&piece, color, 0.2, 0.75)?;
@@ -135,6 +141,9 @@ fn draw(
         let y = Axis::new(low - room, high + room, 4);
         let name = "difference (experiment minus champion), below zero is better";
         let frame = canvas.frame(DIFFERENCE, x, y, (unit.name, name))?;
+        // The champion's other runs, as they differ from the one that the experiment is compared with.
+        let around = |(x, low, high): &(f64, f64, f64)| other.at(*x).map(|paired| (*x, low - paired, high - paired));
+        shade(&canvas, &frame, &spread.iter().filter_map(around).collect::<Vec<_>>(), unit.factor)?;
         let zero = frame.place((0.0, 0.0)).1;
         canvas.line(&[(DIFFERENCE.left, zero), (DIFFERENCE.right, zero)], INK, 1.0, 1.2)?;
         for piece in frame.clipped(&scaled(&difference)) {
@@ -146,7 +155,35 @@ fn draw(
         let message = "no difference: one of the two curves is missing";
         canvas.text(DIFFERENCE.center(), message, TEXT_SIZE, MUTED, Anchor::Middle)?;
     }
-    canvas.text((LOSS.left, 682.0), &smoothing_note(), SMALL_SIZE, MUTED, Anchor::Left)
+    let words = match runs.iter().filter(|run| !run.smooth.is_empty()).count() {
+        0 => return canvas.text((LOSS.left, 690.0), &smoothing_note(), SMALL_SIZE, MUTED, Anchor::Left),
+        1 => "One run of the champion is known, so its spread over seeds is not.".to_owned(),
+        _ if spread.is_empty() => {
+            "The champion's runs have nothing in common that a band could be drawn of.".to_owned()
+        }
+        count => {
+            format!("Band: from the lowest to the highest of the champion's {count} runs, which differ by their seeds.")
+        }
+    };
+    if !spread.is_empty() {
+        canvas.fill(Rect { left: LOSS.left - 32.0, top: 666.0, right: LOSS.left - 8.0, bottom: 678.0 }, INK, BAND)?;
+    }
+    canvas.text((LOSS.left, 672.0), &words, SMALL_SIZE, MUTED, Anchor::Left)?;
+    canvas.text((LOSS.left, 690.0), &smoothing_note(), SMALL_SIZE, MUTED, Anchor::Left)
+}
+
+/// A band of (x, lowest, highest), cut off where it leaves the plot.
+fn shade(canvas: &Canvas<'_, '_>, frame: &Frame, band: &[(f64, f64, f64)], factor: f64) -> Drawn {
+    if band.len() < 2 {
+        return Ok(());
+    }
+    let at = |x: f64, y: f64| {
+        let (x, y) = frame.place((x / factor, y));
+        (x, y.clamp(frame.plot.top, frame.plot.bottom))
+    };
+    let lower = band.iter().map(|(x, low, _)| at(*x, *low));
+    let upper = band.iter().rev().map(|(x, _, high)| at(*x, *high));
+    canvas.shade(&lower.chain(upper).collect::<Vec<_>>(), INK, BAND)
 }
 
 fn legend(

@@ -14,9 +14,9 @@ const ROWS: usize = 24;
 /// A row's height by its number of changes: at least, for each, at most.
 const ROW: (f64, f64, f64) = (30.0, 6.0, 96.0);
 const TOP: f64 = 142.0;
-const NAME: (f64, f64) = (20.0, 212.0);
-const TRIED: (f64, f64) = (220.0, 404.0);
-const EFFECTS: (f64, f64) = (424.0, 790.0);
+const NAME: (f64, f64) = (20.0, 236.0);
+const TRIED: (f64, f64) = (244.0, 424.0);
+const EFFECTS: (f64, f64) = (444.0, 794.0);
 const SIZES: (f64, f64) = (840.0, WIDTH - 24.0);
 
 /// Which numbers of the recipe matter, from experiments that changed one number alone: for each such number the measured effects

@@ -2,7 +2,7 @@
 
 use plotters::style::RGBColor;
 
-use crate::axis::{Axis, Unit, time_unit, token_unit, usable};
+use crate::axis::{Axis, Unit, compute_unit, time_unit, token_unit, usable};
 use crate::canvas::{
     Anchor, BLUE, Canvas, FAINT, GREEN, GREY, INK, MUTED, ORANGE, PURPLE, SKY, SMALL_SIZE, TEXT_SIZE, VERMILLION,
 };
@@ -27,7 +27,7 @@ struct Line {
     color: RGBColor,
 }
 
-/// Loss curves of the night against tokens or time. The night's start and up to six kept experiments (the champion and those
+/// Loss curves of the night against tokens, time or compute (curves of an unknown number of parameters are left out of that). The night's start and up to six kept experiments (the champion and those
 /// that gained most) are smoothed and coloured, with each step faint behind them; all others are thin grey lines. `curves` in any
 /// order; the night's start has number 0.
 ///
@@ -37,6 +37,7 @@ pub fn losses(night: &NightView, curves: &[CurveView], axis: CurveAxis) -> Resul
     let against = match axis {
         CurveAxis::Tokens => "tokens",
         CurveAxis::Time => "time",
+        CurveAxis::Compute => "compute",
     };
     let title = format!("Training loss against {against}");
     picture("loss curves", &title, &night_line(night), |area| draw(area, night, curves, axis, &title))
@@ -47,7 +48,7 @@ fn draw(area: &Area<'_>, night: &NightView, curves: &[CurveView], axis: CurveAxi
     let (lines, rest) = sort_out(night, curves, axis);
     let everything = || lines.iter().map(|l| &l.curve).chain(&rest);
     if everything().all(|curve| curve.smooth.is_empty()) {
-        return canvas.text((WIDTH / 2.0, HEIGHT / 2.0), "no loss was recorded", TEXT_SIZE, MUTED, Anchor::Middle);
+        return canvas.text((WIDTH / 2.0, HEIGHT / 2.0), nothing(axis), TEXT_SIZE, MUTED, Anchor::Middle);
     }
     let end = everything().map(Curve::end).fold(0.0, f64::max);
     let unit = unit(axis, end);
@@ -79,6 +80,14 @@ fn draw(area: &Area<'_>, night: &NightView, curves: &[CurveView], axis: CurveAxi
     canvas.text((PLOT.left, 676.0), &smoothing_note(), SMALL_SIZE, MUTED, Anchor::Left)
 }
 
+/// What stands in the place of a plot without a curve.
+pub(super) fn nothing(axis: CurveAxis) -> &'static str {
+    match axis {
+        CurveAxis::Tokens | CurveAxis::Time => "no loss was recorded",
+        CurveAxis::Compute => "no loss was recorded of a model whose number of parameters is known",
+    }
+}
+
 /// What thick and faint lines are.
 pub(super) fn smoothing_note() -> String {
     format!(
@@ -92,6 +101,7 @@ pub(super) fn unit(axis: CurveAxis, end: f64) -> Unit {
     match axis {
         CurveAxis::Tokens => token_unit(end),
         CurveAxis::Time => time_unit(end),
+        CurveAxis::Compute => compute_unit(end),
     }
 }
 

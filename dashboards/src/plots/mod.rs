@@ -36,11 +36,9 @@ fn metric_name(night: &NightView) -> String {
 
 /// What an axis of differences is called.
 fn difference_name(night: &NightView) -> String {
-    match night.metric_unit.as_str() {
-        "" => "difference from its champion, negative is better".to_owned(),
-        unit => {
-            format!("difference from its champion ({unit}), negative is better", unit = text::fit(unit, 14.0, 160.0))
-        }
+    match text::fit(&night.metric_unit, 14.0, 200.0).as_str() {
+        "" => "difference from its champion".to_owned(),
+        unit => format!("difference from its champion ({unit})"),
     }
 }
 

@@ -241,6 +241,9 @@ pub struct CurveView {
     pub label: String,
     /// How its experiment ended; `None` for the night's start and for what is not decided.
     pub verdict: Option<Verdict>,
+    /// Scalars in all trained parameters; `None` where that is not known, and the curve is then in no picture against compute.
+    #[serde(default)]
+    pub parameters: Option<u64>,
     /// In the order of training; other orders are sorted. Any number of points: they are thinned for drawing.
     pub points: Vec<CurvePoint>,
 }
@@ -264,4 +267,7 @@ pub enum CurveAxis {
     Tokens,
     /// Seconds of training.
     Time,
+    /// Floating-point operations of training, estimated as 6 × parameters × tokens (J. Kaplan et al. 2020, "Scaling laws for neural
+    /// language models", section 2.1): attention is left out, embeddings are counted like matrices.
+    Compute,
 }
