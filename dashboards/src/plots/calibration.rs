@@ -30,17 +30,18 @@ const Z: f64 = 1.959_964;
 /// # Errors
 /// Only where the build is broken, see [`PictureError`].
 pub fn calibration(night: &NightView) -> Result<Picture, PictureError> {
-    let ideas: Vec<&ExperimentView> = night
-        .experiments
-        .iter()
-        .filter(|e| !e.has_fallen() && night.left_out.iter().all(|left| left.number != e.number))
-        .collect();
+    let ideas = ideas(night);
     let pairs = pairs(&ideas);
     let bins = bins(&ideas);
     let title = "Predictions against what was found".to_owned();
     let subtitle = subtitle(&pairs);
     let description = format!("{subtitle}. {}", night_line(night));
     picture("calibration", &title, &description, |area| draw(area, night, &pairs, &bins, (&title, &subtitle)))
+}
+
+fn ideas(night: &NightView) -> Vec<&ExperimentView> {
+    let leaves_out = |e: &ExperimentView| night.left_out.iter().any(|left| left.number == e.number);
+    night.experiments.iter().filter(|e| !e.has_fallen() && !leaves_out(e)).collect()
 }
 
 /// An experiment with its predicted and its measured effect.
@@ -327,5 +328,6 @@ mod tests {
         night.left_out = vec![LeftOutView { number: 2, ..LeftOutView::default() }];
         (night.experiments[2].verdict, night.experiments[2].taken_back) = (Some(Verdict::Kept), true);
         assert!(svg(&night).contains("1 prediction ·"));
+        assert_eq!(bins(&ideas(&night))[0].count, 1);
     }
 }
