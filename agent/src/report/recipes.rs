@@ -22,10 +22,11 @@ impl NightRecords {
         let mut files: BTreeMap<CommitId, Vec<SourceFile>> = BTreeMap::new();
         let candidates = self.experiments.iter().filter_map(|experiment| experiment.candidate.as_ref());
         for commit in candidates.flat_map(|candidate| [&candidate.commit, &candidate.parent]) {
-            if !files.contains_key(commit) {
-                if let Ok(read) = repo.candidate_files(commit) {
-                    files.insert(commit.clone(), read);
-                }
+            if files.contains_key(commit) {
+                continue;
+            }
+            if let Ok(read) = repo.candidate_files(commit) {
+                files.insert(commit.clone(), read);
             }
         }
         self.experiments
