@@ -44,6 +44,11 @@ impl Layout {
         self.state().join("queue.json")
     }
 
+    /// What the person made of experiments, of all nights.
+    pub fn reviews_file(&self) -> PathBuf {
+        self.state().join("reviews.json")
+    }
+
     /// Prepared data sets, one folder each.
     pub fn data(&self) -> PathBuf {
         self.state().join("data")

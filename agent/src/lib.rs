@@ -26,6 +26,7 @@ pub mod records;
 pub mod replay;
 pub mod repo;
 pub mod report;
+pub mod review;
 pub mod results;
 pub mod run;
 pub mod sealed;

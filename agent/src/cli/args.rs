@@ -177,6 +177,55 @@ pub(super) struct QueueMoveArgs {
     pub(super) json: bool,
 }
 
+/// Options of `nocturne review` and `nocturne review list`.
+#[derive(Debug, Clone, Args)]
+pub(super) struct ReviewListArgs {
+    /// A night; the last one if left out
+    pub(super) night: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// Options of `nocturne review accept`, `reject` and `defer`.
+#[derive(Debug, Clone, Args)]
+pub(super) struct ReviewChoiceArgs {
+    /// An experiment (NIGHT/NUMBER, or a number of the last night)
+    pub(super) experiment: String,
+    /// Why; needed to reject, and told to later proposers then
+    #[arg(long)]
+    pub(super) reason: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// Options of `nocturne review record`.
+#[derive(Debug, Clone, Args)]
+pub(super) struct ReviewRecordArgs {
+    /// A JSON list of {"experiment": "NIGHT/NUMBER", "choice": "accepted"|"rejected"|"deferred", "reason": "..."}; - for standard input
+    pub(super) file: PathBuf,
+}
+
+/// Options of `nocturne review branches`.
+#[derive(Debug, Clone, Args)]
+pub(super) struct ReviewBranchesArgs {
+    /// A night; the last one if left out
+    pub(super) night: Option<String>,
+    /// Put them on this branch or commit, instead of HEAD
+    #[arg(long, value_name = "REVISION")]
+    pub(super) base: Option<String>,
+    /// One branch with all of them in order, instead of one branch each
+    #[arg(long)]
+    pub(super) stack: bool,
+    /// Only say which branches would be made, and what does not fit together
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
 /// Options of `nocturne report` and `nocturne models`.
 #[derive(Debug, Clone, Args)]
 pub(super) struct ReportArgs {

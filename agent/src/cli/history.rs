@@ -78,6 +78,7 @@ pub(super) async fn rebuild(args: ReadArgs) -> Result<(), Fault> {
             "trials": rebuilt.trials,
             "exchanges": rebuilt.exchanges,
             "queue": rebuilt.queue,
+            "reviews": rebuilt.reviews,
             "problems": problems,
             "set_aside": rebuilt.set_aside,
         }));

@@ -16,6 +16,7 @@ mod night;
 mod output;
 mod queue;
 mod read;
+mod review;
 mod sample;
 mod show;
 mod story;
@@ -29,12 +30,13 @@ pub use fault::Fault;
 
 use args::{
     AttemptArgs, ConfineArgs, ListArgs, McpArgs, NewArgs, NightArgs, NoiseArgs, PrepareArgs, QueueAddArgs,
-    QueueListArgs, QueueMoveArgs, QueueRemoveArgs, ReadArgs, ReplayArgs, ReportArgs, SampleArgs, SetupArgs, ShowArgs,
-    SuperviseArgs,
+    QueueListArgs, QueueMoveArgs, QueueRemoveArgs, ReadArgs, ReplayArgs, ReportArgs, ReviewBranchesArgs,
+    ReviewChoiceArgs, ReviewListArgs, ReviewRecordArgs, SampleArgs, SetupArgs, ShowArgs, SuperviseArgs,
 };
 
 use crate::campaign::{self, CampaignError};
 use crate::layout::Layout;
+use crate::records::ReviewChoice;
 use crate::repo::Repo;
 use crate::run::supervise;
 use crate::store::Reader;
@@ -71,6 +73,16 @@ enum Command {
     /// Your own ideas for the night, also while one runs
     #[command(subcommand)]
     Queue(QueueCommand),
+    /// Decide on what a night kept, and make clean branches of what you accept
+    ///
+    /// Without a command: goes through what waits for you, one by one. Nothing is merged into your branches.
+    #[command(args_conflicts_with_subcommands = true)]
+    Review {
+        #[command(subcommand)]
+        command: Option<ReviewCommand>,
+        #[command(flatten)]
+        list: ReviewListArgs,
+    },
     /// How far the answers of each language model and coding agent got in a night, and what they cost
     Models(ReportArgs),
     /// Write a night's plots, page and results.tsv
@@ -113,6 +125,25 @@ enum QueueCommand {
     Remove(QueueRemoveArgs),
     /// Give an idea that waits another place
     Move(QueueMoveArgs),
+}
+
+#[derive(Debug, Subcommand)]
+enum ReviewCommand {
+    /// What waits for you, most valuable first, and what you decided
+    List(ReviewListArgs),
+    /// You want it: `branches` makes a clean branch of it
+    Accept(ReviewChoiceArgs),
+    /// You do not want it; the reason goes into the briefs of later nights
+    Reject(ReviewChoiceArgs),
+    /// Not now
+    Defer(ReviewChoiceArgs),
+    /// Take choices from a JSON document, all or none
+    Record(ReviewRecordArgs),
+    /// Make branches of what is accepted, under nocturne/<campaign>/<night>/accepted/
+    ///
+    /// One for each change, on your HEAD; a change that does not fit there by itself stands on the accepted ones that it needs. Says which
+    /// of them do not fit together. Branches that are there are never moved.
+    Branches(ReviewBranchesArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -185,6 +216,15 @@ async fn run(command: Command) -> Result<(), Fault> {
         Command::Queue(QueueCommand::List(args)) => queue::list(args).await,
         Command::Queue(QueueCommand::Remove(args)) => queue::remove(args).await,
         Command::Queue(QueueCommand::Move(args)) => queue::shift(args).await,
+        Command::Review { command: None, list } => review::review(list).await,
+        Command::Review { command: Some(command), .. } => match command {
+            ReviewCommand::List(args) => review::list(args).await,
+            ReviewCommand::Accept(args) => review::choose(ReviewChoice::Accepted, args).await,
+            ReviewCommand::Reject(args) => review::choose(ReviewChoice::Rejected, args).await,
+            ReviewCommand::Defer(args) => review::choose(ReviewChoice::Deferred, args).await,
+            ReviewCommand::Record(args) => review::record_document(args).await,
+            ReviewCommand::Branches(args) => review::branches(args).await,
+        },
         Command::Models(args) => models::models(args).await,
         Command::Report(args) => history::report(args).await,
         Command::Replay(args) => history::replay(args).await,

@@ -6,6 +6,7 @@
 mod experiment;
 mod model;
 mod night;
+mod review;
 mod trial;
 mod words;
 
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 pub use experiment::*;
 pub use model::*;
 pub use night::*;
+pub use review::*;
 pub use trial::*;
 pub use words::*;
 

@@ -179,6 +179,18 @@ words! {
     }
 }
 
+words! {
+    /// What a person makes of an experiment.
+    ReviewChoice, "a choice of a review" {
+        /// Wanted: a clean branch is made of it.
+        Accepted = "accepted",
+        /// Not wanted; the reason goes into later briefs.
+        Rejected = "rejected",
+        /// Not now: it stays among those that wait.
+        Deferred = "deferred",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -140,6 +140,20 @@ pub enum RepoError {
         /// The file of git's that says so.
         at: PathBuf,
     },
+    /// Every name that a new branch might have had is taken.
+    #[error("the branches `{branch}` to `{branch}-99` are all there already; delete those that you no longer need (`git branch -D`)")]
+    TooManyBranches {
+        /// The first of them.
+        branch: String,
+    },
+    /// A name that stands for no commit.
+    #[error("{name:?} is no branch, tag or commit of this repository ({reason})")]
+    NoSuchRevision {
+        /// As given.
+        name: String,
+        /// The library's words.
+        reason: String,
+    },
     /// `user.name` or `user.email` cannot be used.
     #[error(
         "git's user.name ({name:?}) and user.email ({email:?}) cannot sign a commit: {reason}; set them with `git config --global`"

@@ -1,7 +1,7 @@
 //! Commit messages and branch names from a proposer's words, which may be anything.
 
 use crate::edit::is_unprintable;
-use crate::flow::{ExperimentId, Proposal};
+use crate::flow::{CommitId, ExperimentId, Proposal};
 
 /// The trailer that names the experiment.
 pub(super) const EXPERIMENT: &str = "Nocturne-Experiment";
@@ -17,35 +17,74 @@ const MAX_HYPOTHESIS: usize = 4_000;
 /// Only those can be read as trailers. The proposer's words come out as wrapped paragraphs of printable text, and a line of
 /// them that looks like a trailer or like the start of a patch is quoted with `> `.
 pub fn commit_message(experiment: &ExperimentId, proposal: &Proposal) -> String {
+    let mut message = words_of(experiment, proposal);
+    message += &trailers_of(experiment, proposal);
+    message
+}
+
+/// The message of an accepted experiment's clean commit: as [`commit_message`], with a paragraph of what was found before the trailers,
+/// and two trailers more: `Measured-Effect`, where there is one (bits per byte, negative is better), and `Nocturne-Commit`, the commit
+/// that was measured.
+pub fn accepted_message(
+    experiment: &ExperimentId,
+    proposal: &Proposal,
+    found: &[String],
+    measured: Option<f64>,
+    commit: &CommitId,
+) -> String {
+    let mut message = words_of(experiment, proposal);
+    for paragraph in found {
+        message += &paragraph_of(paragraph);
+    }
+    message += &trailers_of(experiment, proposal);
+    if let Some(effect) = measured.filter(|effect| effect.is_finite()) {
+        message += &format!("Measured-Effect: {effect:+.6} bits per byte\n");
+    }
+    message + &format!("Nocturne-Commit: {commit}\n")
+}
+
+/// Title, hypothesis and source, each paragraph followed by an empty line.
+fn words_of(experiment: &ExperimentId, proposal: &Proposal) -> String {
     let mut title = shorten(&one_line(&proposal.title), MAX_TITLE);
     if title.is_empty() {
         title = format!("Experiment {experiment}");
     }
-    let mut message = title + "\n\n";
+    let mut words = title + "\n\n";
     let source = one_line(&proposal.source);
     let source = if source.is_empty() { source } else { format!("Based on {}.", source.trim_end_matches('.')) };
     let hypothesis: String = proposal.hypothesis.chars().take(MAX_HYPOTHESIS).collect();
-    for paragraph in hypothesis.split("\n\n").map(one_line).chain([one_line(&source)]) {
-        for line in wrap(&paragraph) {
-            message += &quote(line);
-            message.push('\n');
-        }
-        if !paragraph.is_empty() {
-            message.push('\n');
-        }
+    for paragraph in hypothesis.split("\n\n").chain([source.as_str()]) {
+        words += &paragraph_of(paragraph);
     }
+    words
+}
+
+/// A paragraph's lines and an empty one; nothing where it says nothing.
+fn paragraph_of(words: &str) -> String {
+    let mut paragraph = String::new();
+    for line in wrap(&one_line(words)) {
+        paragraph += &quote(line);
+        paragraph.push('\n');
+    }
+    if !paragraph.is_empty() {
+        paragraph.push('\n');
+    }
+    paragraph
+}
+
+fn trailers_of(experiment: &ExperimentId, proposal: &Proposal) -> String {
     let author = &proposal.author;
     let model = author.model.as_ref().map(|model| format!(" ({model})")).unwrap_or_default();
     let proposer = one_line(&format!("{}{model}", author.proposer));
-    message += &format!("{EXPERIMENT}: {experiment}\n");
-    message += &format!("Nocturne-Proposer: {}\n", shorten(&proposer, MAX_TRAILER));
+    let mut trailers = format!("{EXPERIMENT}: {experiment}\n");
+    trailers += &format!("Nocturne-Proposer: {}\n", shorten(&proposer, MAX_TRAILER));
     if let Some(effect) = proposal.predicted_effect.filter(|effect| effect.is_finite()) {
-        message += &format!("Predicted-Effect: {effect:+} bits per byte\n");
+        trailers += &format!("Predicted-Effect: {effect:+} bits per byte\n");
     }
     if let Some(confidence) = proposal.confidence.filter(|confidence| (0.0..=1.0).contains(confidence)) {
-        message += &format!("Predicted-Confidence: {confidence:.2}\n");
+        trailers += &format!("Predicted-Confidence: {confidence:.2}\n");
     }
-    message
+    trailers
 }
 
 /// The end of a branch's name from a title: lower-case ASCII letters and digits with single dashes between them, at most 40

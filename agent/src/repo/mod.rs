@@ -14,6 +14,7 @@ mod harness;
 mod locks;
 mod message;
 mod own;
+mod pick;
 mod read;
 mod references;
 #[cfg(test)]
@@ -25,8 +26,9 @@ use git2::{ErrorCode, Oid, Repository, RepositoryState};
 
 pub use error::RepoError;
 pub use export::Exported;
-pub use message::{commit_message, slug};
+pub use message::{accepted_message, commit_message, slug};
 pub use own::begin_own;
+pub use pick::{Picked, accepted_name};
 pub use references::{Branch, branch_name, champion_name};
 
 use crate::flow::CommitId;

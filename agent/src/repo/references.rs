@@ -195,7 +195,7 @@ impl Repo {
     }
 
     /// Creates a branch that is not there; there already at the same commit is fine.
-    fn create(&self, name: &str, target: Oid) -> Result<(), RepoError> {
+    pub(super) fn create(&self, name: &str, target: Oid) -> Result<(), RepoError> {
         self.refuse_checked_out(name)?;
         let reference = format!("refs/heads/{name}");
         let Err(error) =

@@ -9,7 +9,7 @@ use crate::flow::NightId;
 use crate::layout::Layout;
 use crate::records::{
     EffectRecord, EventRecord, ExchangeFile, ExchangeRecord, ExperimentFile, ExperimentRecord, FILE_VERSION, NightFile,
-    QueueEntry, QueueFile, TrialFile, TrialRecord,
+    QueueEntry, QueueFile, ReviewRecord, ReviewsFile, TrialFile, TrialRecord,
 };
 
 type Result<T> = std::result::Result<T, StoreError>;
@@ -49,6 +49,11 @@ pub(super) async fn exchange(layout: &Layout, night: &NightId, exchange: Exchang
 pub(super) async fn queue(layout: &Layout, entries: Vec<QueueEntry>) -> Result<()> {
     let path = layout.queue_file();
     away(move || files::write_json_atomically(&path, &QueueFile { version: FILE_VERSION, entries })).await
+}
+
+pub(super) async fn reviews(layout: &Layout, reviews: Vec<ReviewRecord>) -> Result<()> {
+    let path = layout.reviews_file();
+    away(move || files::write_json_atomically(&path, &ReviewsFile { version: FILE_VERSION, reviews })).await
 }
 
 pub(super) async fn effect(layout: &Layout, night: &NightId, effect: EffectRecord) -> Result<()> {

@@ -21,6 +21,7 @@ mod put_experiments;
 mod queue;
 mod reader;
 mod rebuild;
+mod reviews;
 mod rows;
 mod select;
 mod trial_rows;

@@ -16,7 +16,7 @@ use crate::files::{self, FileError};
 use crate::flow::{ExperimentId, NightId};
 use crate::layout::Layout;
 use crate::records::{
-    EffectRecord, EventRecord, ExchangeFile, ExperimentFile, FILE_VERSION, NightFile, QueueFile, TrialFile,
+    EffectRecord, EventRecord, ExchangeFile, ExperimentFile, FILE_VERSION, NightFile, QueueFile, ReviewsFile, TrialFile,
 };
 
 /// No JSON file of a night comes near this.
@@ -44,6 +44,8 @@ pub struct Rebuilt {
     pub exchanges: usize,
     /// Ideas of the person's queue taken over.
     pub queue: usize,
+    /// The person's reviews taken over.
+    pub reviews: usize,
     /// What was left out, and why.
     pub problems: Vec<Problem>,
     /// Where the old database lies now.
@@ -121,6 +123,7 @@ pub async fn rebuild(layout: &Layout) -> Result<Rebuilt, StoreError> {
     }
     let mut transaction = pool.begin_with("BEGIN IMMEDIATE").await.map_err(context.sql("begin to write"))?;
     queue(&mut transaction, &context, layout, &mut rebuilt).await?;
+    reviews(&mut transaction, &context, layout, &mut rebuilt).await?;
     transaction.commit().await.map_err(context.sql("commit"))?;
     // only the database itself is renamed; a log left behind would be lost
     open::single_file(&pool, &context).await?;
@@ -260,6 +263,26 @@ async fn queue(
     for entry in &file.entries {
         if rebuilt.taken(&path, super::queue::put(connection, context, entry).await)? {
             rebuilt.queue += 1;
+        }
+    }
+    Ok(())
+}
+
+async fn reviews(
+    connection: &mut SqliteConnection,
+    context: &Context,
+    layout: &Layout,
+    rebuilt: &mut Rebuilt,
+) -> Result<(), StoreError> {
+    let path = layout.reviews_file();
+    let Some(file) = rebuilt.read::<ReviewsFile>(&path, false) else { return Ok(()) };
+    if let Some(problem) = misfit(file.version, true) {
+        rebuilt.left_out(&path, problem);
+        return Ok(());
+    }
+    for review in &file.reviews {
+        if rebuilt.taken(&path, super::reviews::put(connection, context, review).await)? {
+            rebuilt.reviews += 1;
         }
     }
     Ok(())

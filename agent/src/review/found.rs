@@ -1,0 +1,52 @@
+//! What was found of an experiment, in the words of a commit message: figures with intervals, what they were measured against, and how far
+//! they can be trusted. Pure.
+
+use crate::flow::Verdict;
+use crate::records::{ExperimentRecord, ReviewRecord};
+use crate::report::NightRecords;
+
+/// Paragraphs for the message of a clean commit.
+pub(super) fn paragraphs(records: &NightRecords, experiment: &ExperimentRecord, review: &ReviewRecord) -> Vec<String> {
+    let mut paragraphs = Vec::new();
+    if let Some(decision) = &experiment.decision {
+        let account = records.account_of(experiment.id.number);
+        let against = match account.as_ref().map_or(0, |account| account.champion) {
+            0 => "the night's start".to_owned(),
+            number => format!("experiment {number}"),
+        };
+        let mut words = match (decision.difference, decision.interval) {
+            (Some(difference), Some((low, high))) => {
+                format!("Measured: val_bpb {difference:+.5} (95 % {low:+.5} to {high:+.5}) against {against}")
+            }
+            (Some(difference), None) => format!("Measured: val_bpb {difference:+.5} against {against}"),
+            (None, _) => format!("Compared with {against}, without a figure"),
+        };
+        let trials = if decision.trials == 1 { "1 trial".to_owned() } else { format!("{} trials", decision.trials) };
+        words += &format!(", {trials} by the rule {}: {}", decision.rule, decision.verdict);
+        if let Some(evidence) = decision.evidence.as_deref().filter(|evidence| evidence.vouched()) {
+            let (low, high) = evidence.expected_interval;
+            words += &format!(
+                ". To be expected when it is measured again: {:+.5} ({low:+.5} to {high:+.5})",
+                evidence.expected
+            );
+        }
+        paragraphs.push(words + ".");
+        if decision.verdict != Verdict::Kept {
+            paragraphs.push("It was not kept by the night's rule, and was accepted by hand.".to_owned());
+        }
+        if account.is_some_and(|account| account.champion != 0) {
+            paragraphs.push(
+                "The figure is that of the change on top of what the night had kept before; by itself it was not measured."
+                    .to_owned(),
+            );
+        }
+    }
+    if let Some(claim) = records.claim.as_ref().filter(|_| records.withdrawal.is_none()) {
+        let holds = if claim.holds { "holds" } else { "does not hold" };
+        paragraphs.push(format!("The night's claim for its champion as a whole {holds}: {}", claim.words));
+    }
+    if !review.reason.is_empty() {
+        paragraphs.push(format!("Accepted: {}", review.reason));
+    }
+    paragraphs
+}

@@ -1,0 +1,96 @@
+//! The person's reviews. As the queue they are written by whoever reviews, also while a night runs, and their file is written while the
+//! transaction still holds the database.
+
+use sqlx::SqliteConnection;
+
+use super::error::{Context, StoreError};
+use super::mirror;
+use super::reader::Reader;
+use super::rows::Decoder;
+use super::writer::{Store, now};
+use crate::flow::{ExperimentId, NightId};
+use crate::records::{ReviewChoice, ReviewRecord};
+
+type Result<T> = std::result::Result<T, StoreError>;
+
+impl Reader {
+    /// What was made of experiments, of all nights or one, in the order in which it was said: of an experiment the last one counts.
+    pub async fn reviews(&self, night: Option<&NightId>) -> Result<Vec<ReviewRecord>> {
+        let mut reviews = all(&mut *self.snapshot().await?, &self.context).await?;
+        reviews.retain(|review| night.is_none_or(|night| review.experiment.night == *night));
+        Ok(reviews)
+    }
+}
+
+impl Store {
+    /// Writes down what a person makes of an experiment. The same as the last word on it changes nothing and returns that.
+    ///
+    /// # Errors
+    /// [`StoreError::Constraint`] where there is no such experiment, or one is rejected without a reason.
+    pub async fn record_review(
+        &self,
+        experiment: &ExperimentId,
+        choice: ReviewChoice,
+        reason: &str,
+    ) -> Result<ReviewRecord> {
+        let _turn = self.turn.lock().await;
+        let mut transaction = self.begin().await?;
+        let reviews = all(&mut transaction, &self.context).await?;
+        let last = reviews.iter().rfind(|review| review.experiment == *experiment);
+        if let Some(last) = last.filter(|last| last.choice == choice && last.reason == reason) {
+            return Ok(last.clone());
+        }
+        let review = ReviewRecord {
+            ordinal: reviews.last().map_or(0, |last| last.ordinal) + 1,
+            experiment: experiment.clone(),
+            choice,
+            reason: reason.to_owned(),
+            at: now(),
+        };
+        put(&mut transaction, &self.context, &review).await?;
+        if let Some(layout) = &self.files {
+            mirror::reviews(layout, all(&mut transaction, &self.context).await?).await?;
+        }
+        self.commit(transaction).await?;
+        Ok(review)
+    }
+}
+
+async fn all(connection: &mut SqliteConnection, context: &Context) -> Result<Vec<ReviewRecord>> {
+    let rows = sqlx::query!("SELECT * FROM reviews ORDER BY ordinal")
+        .fetch_all(connection)
+        .await
+        .map_err(context.sql("read the reviews"))?;
+    let mut reviews = Vec::with_capacity(rows.len());
+    for row in rows {
+        let decoder = Decoder::new(context, format!("review {}", row.ordinal));
+        reviews.push(ReviewRecord {
+            ordinal: decoder.count("ordinal", row.ordinal)?,
+            experiment: ExperimentId {
+                night: decoder.word("night", &row.night)?,
+                number: decoder.count("number", row.number)?,
+            },
+            choice: decoder.word("choice", &row.choice)?,
+            reason: row.reason,
+            at: decoder.word("at", &row.at)?,
+        });
+    }
+    Ok(reviews)
+}
+
+pub(super) async fn put(connection: &mut SqliteConnection, context: &Context, review: &ReviewRecord) -> Result<()> {
+    let (night, choice, at) = (review.experiment.night.as_str(), review.choice.name(), review.at.to_string());
+    sqlx::query!(
+        "INSERT INTO reviews (ordinal, night, number, choice, reason, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        review.ordinal,
+        night,
+        review.experiment.number,
+        choice,
+        review.reason,
+        at
+    )
+    .execute(connection)
+    .await
+    .map_err(context.sql("write a review"))?;
+    Ok(())
+}
