@@ -40,15 +40,12 @@ pub(super) async fn list(args: ReviewListArgs) -> Result<(), Fault> {
     print_table(&records, &reviews, &waiting)
 }
 
-fn print_table(
-    records: &NightRecords,
-    reviews: &[ReviewRecord],
-    waiting: &[&ExperimentRecord],
-) -> Result<(), Fault> {
+fn print_table(records: &NightRecords, reviews: &[ReviewRecord], waiting: &[&ExperimentRecord]) -> Result<(), Fault> {
     let latest = review::latest(reviews);
-    let reviewed = records.experiments.iter().filter(|it| {
-        latest.contains_key(&it.id.number) && !waiting.iter().any(|waiting| waiting.id == it.id)
-    });
+    let reviewed = records
+        .experiments
+        .iter()
+        .filter(|it| latest.contains_key(&it.id.number) && !waiting.iter().any(|waiting| waiting.id == it.id));
     let rows: Vec<&ExperimentRecord> = waiting.iter().copied().chain(reviewed).collect();
     if rows.is_empty() {
         return outln!("night {}: nothing was kept, so nothing waits for you", records.night.id);
@@ -179,9 +176,8 @@ pub(super) async fn branches(args: ReviewBranchesArgs) -> Result<(), Fault> {
 }
 
 fn tell_plan(plan: &Plan, made: &[Made], dry_run: bool) -> Result<(), Fault> {
-    let numbers = |experiments: &[u32]| {
-        experiments.iter().map(|number| format!("#{number}")).collect::<Vec<_>>().join(", then ")
-    };
+    let numbers =
+        |experiments: &[u32]| experiments.iter().map(|number| format!("#{number}")).collect::<Vec<_>>().join(", then ");
     for made in made {
         outln!("{}  {}  {}", made.commit.short(), made.branch, numbers(&made.experiments))?;
     }
@@ -192,7 +188,11 @@ fn tell_plan(plan: &Plan, made: &[Made], dry_run: bool) -> Result<(), Fault> {
     }
     for clash in &plan.clashes {
         let files = clash.files.join(", ");
-        outln!("{} and {} do not fit together in {files}: merge one of them, then the other by hand", clash.one, clash.other)?;
+        outln!(
+            "{} and {} do not fit together in {files}: merge one of them, then the other by hand",
+            clash.one,
+            clash.other
+        )?;
     }
     for blocked in &plan.blocked {
         outln!("no branch for #{}: {}", blocked.number, blocked.why())?;

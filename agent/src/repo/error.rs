@@ -141,7 +141,9 @@ pub enum RepoError {
         at: PathBuf,
     },
     /// Every name that a new branch might have had is taken.
-    #[error("the branches `{branch}` to `{branch}-99` are all there already; delete those that you no longer need (`git branch -D`)")]
+    #[error(
+        "the branches `{branch}` to `{branch}-99` are all there already; delete those that you no longer need (`git branch -D`)"
+    )]
     TooManyBranches {
         /// The first of them.
         branch: String,

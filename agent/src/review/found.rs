@@ -16,9 +16,11 @@ pub(super) fn paragraphs(records: &NightRecords, experiment: &ExperimentRecord, 
         };
         let mut words = match (decision.difference, decision.interval) {
             (Some(difference), Some((low, high))) => {
-                format!("Measured: val_bpb {difference:+.5} (95 % {low:+.5} to {high:+.5}) against {against}")
+                format!(
+                    "val_bpb was measured to change by {difference:+.5} (95 % {low:+.5} to {high:+.5}) against {against}"
+                )
             }
-            (Some(difference), None) => format!("Measured: val_bpb {difference:+.5} against {against}"),
+            (Some(difference), None) => format!("val_bpb was measured to change by {difference:+.5} against {against}"),
             (None, _) => format!("Compared with {against}, without a figure"),
         };
         let trials = if decision.trials == 1 { "1 trial".to_owned() } else { format!("{} trials", decision.trials) };
@@ -42,11 +44,10 @@ pub(super) fn paragraphs(records: &NightRecords, experiment: &ExperimentRecord, 
         }
     }
     if let Some(claim) = records.claim.as_ref().filter(|_| records.withdrawal.is_none()) {
-        let holds = if claim.holds { "holds" } else { "does not hold" };
-        paragraphs.push(format!("The night's claim for its champion as a whole {holds}: {}", claim.words));
+        paragraphs.push(format!("The night's claim for its champion as a whole {}", claim.words));
     }
     if !review.reason.is_empty() {
-        paragraphs.push(format!("Accepted: {}", review.reason));
+        paragraphs.push(format!("Remark of the review: {}", review.reason));
     }
     paragraphs
 }

@@ -69,8 +69,7 @@ pub fn check(
     reason: &str,
 ) -> Result<String, ReviewError> {
     let unknown = || ReviewError::NoSuchExperiment(id.clone());
-    let experiment =
-        records.experiments.iter().find(|it| it.id == *id && it.id.number > 0).ok_or_else(unknown)?;
+    let experiment = records.experiments.iter().find(|it| it.id == *id && it.id.number > 0).ok_or_else(unknown)?;
     let reason = reason.trim();
     match choice {
         ReviewChoice::Accepted => match why_not(records, experiment) {
@@ -142,12 +141,13 @@ pub fn accepted(records: &NightRecords, reviews: &[ReviewRecord]) -> Vec<Accepte
     let mut accepted = Vec::new();
     for experiment in &records.experiments {
         let number = experiment.id.number;
-        let Some(review) = latest.get(&number).filter(|review| review.choice == ReviewChoice::Accepted) else { continue };
+        let Some(review) = latest.get(&number).filter(|review| review.choice == ReviewChoice::Accepted) else {
+            continue;
+        };
         let (Some(candidate), None) = (&experiment.candidate, why_not(records, experiment)) else { continue };
         let measured = experiment.decision.as_ref().and_then(|decision| decision.difference);
         let found = found::paragraphs(records, experiment, review);
-        let message =
-            accepted_message(&experiment.id, &experiment.proposal, &found, measured, &candidate.commit);
+        let message = accepted_message(&experiment.id, &experiment.proposal, &found, measured, &candidate.commit);
         accepted.push(Accepted {
             number,
             commit: candidate.commit.clone(),

@@ -99,12 +99,7 @@ pub struct Plan {
 ///
 /// # Errors
 /// Where the repository cannot be read or written.
-pub fn plan(
-    repo: &Repo,
-    base: &CommitId,
-    accepted: &[Accepted],
-    arrangement: Arrangement,
-) -> Result<Plan, RepoError> {
+pub fn plan(repo: &Repo, base: &CommitId, accepted: &[Accepted], arrangement: Arrangement) -> Result<Plan, RepoError> {
     let mut order: Vec<&Accepted> = accepted.iter().collect();
     order.sort_by_key(|change| change.number);
     match arrangement {
