@@ -87,6 +87,9 @@ pub(super) async fn rebuild(args: ReadArgs) -> Result<(), Fault> {
     if rebuilt.exchanges + rebuilt.queue > 0 {
         outln!("{} calls of models, {} ideas in the queue", rebuilt.exchanges, rebuilt.queue)?;
     }
+    if rebuilt.reviews > 0 {
+        outln!("{} reviews", rebuilt.reviews)?;
+    }
     for problem in problems {
         outln!("left out: {}", crate::terminal::clean(&problem))?;
     }

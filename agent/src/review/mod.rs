@@ -71,13 +71,13 @@ pub fn check(
     let unknown = || ReviewError::NoSuchExperiment(id.clone());
     let experiment = records.experiments.iter().find(|it| it.id == *id && it.id.number > 0).ok_or_else(unknown)?;
     let reason = reason.trim();
-    match choice {
-        ReviewChoice::Accepted => match why_not(records, experiment) {
-            Some(why) => return Err(ReviewError::NotAcceptable { id: id.clone(), why }),
-            None => {}
-        },
-        ReviewChoice::Rejected if reason.is_empty() => return Err(ReviewError::NoReason),
-        ReviewChoice::Rejected | ReviewChoice::Deferred => {}
+    if choice == ReviewChoice::Accepted
+        && let Some(why) = why_not(records, experiment)
+    {
+        return Err(ReviewError::NotAcceptable { id: id.clone(), why });
+    }
+    if choice == ReviewChoice::Rejected && reason.is_empty() {
+        return Err(ReviewError::NoReason);
     }
     let length = reason.chars().count();
     if length > MOST_REASON {
