@@ -9,6 +9,7 @@ mod causes;
 pub mod cli;
 pub mod conditions;
 pub mod edit;
+pub mod export;
 mod figure;
 pub mod files;
 #[cfg(test)]

@@ -177,6 +177,29 @@ pub(super) struct QueueMoveArgs {
     pub(super) json: bool,
 }
 
+/// Options of `nocturne export tensorboard`.
+#[derive(Debug, Clone, Args)]
+pub(super) struct ExportNightArgs {
+    /// Write below this folder, which must be empty or not there
+    pub(super) folder: PathBuf,
+    /// A night; the last one if left out
+    #[arg(long)]
+    pub(super) night: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// Options of `nocturne export csv`.
+#[derive(Debug, Clone, Args)]
+pub(super) struct ExportAllArgs {
+    /// Write below this folder, which must be empty or not there
+    pub(super) folder: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
 /// Options of `nocturne review` and `nocturne review list`.
 #[derive(Debug, Clone, Args)]
 pub(super) struct ReviewListArgs {

@@ -8,6 +8,7 @@ mod bench;
 mod certificate;
 mod data;
 mod environment;
+mod export;
 mod fault;
 mod history;
 mod mcp;
@@ -29,9 +30,10 @@ use clap::{Parser, Subcommand};
 pub use fault::Fault;
 
 use args::{
-    AttemptArgs, ConfineArgs, ListArgs, McpArgs, NewArgs, NightArgs, NoiseArgs, PrepareArgs, QueueAddArgs,
-    QueueListArgs, QueueMoveArgs, QueueRemoveArgs, ReadArgs, ReplayArgs, ReportArgs, ReviewBranchesArgs,
-    ReviewChoiceArgs, ReviewListArgs, ReviewRecordArgs, SampleArgs, SetupArgs, ShowArgs, SuperviseArgs,
+    AttemptArgs, ConfineArgs, ExportAllArgs, ExportNightArgs, ListArgs, McpArgs, NewArgs, NightArgs, NoiseArgs,
+    PrepareArgs, QueueAddArgs, QueueListArgs, QueueMoveArgs, QueueRemoveArgs, ReadArgs, ReplayArgs, ReportArgs,
+    ReviewBranchesArgs, ReviewChoiceArgs, ReviewListArgs, ReviewRecordArgs, SampleArgs, SetupArgs, ShowArgs,
+    SuperviseArgs,
 };
 
 use crate::campaign::{self, CampaignError};
@@ -87,6 +89,9 @@ enum Command {
     Models(ReportArgs),
     /// Write a night's plots, page and results.tsv
     Report(ReportArgs),
+    /// What is on record, for other programs: TensorBoard's event files, CSV
+    #[command(subcommand)]
+    Export(ExportCommand),
     /// Build an experiment's commit again and train it again under the same seed
     Replay(ReplayArgs),
     /// Continue a text with a trained model
@@ -125,6 +130,14 @@ enum QueueCommand {
     Remove(QueueRemoveArgs),
     /// Give an idea that waits another place
     Move(QueueMoveArgs),
+}
+
+#[derive(Debug, Subcommand)]
+enum ExportCommand {
+    /// A night's trials as runs of TensorBoard: losses by step, and the evaluator's figure
+    Tensorboard(ExportNightArgs),
+    /// Every table and view of the database, of all nights
+    Csv(ExportAllArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -216,6 +229,8 @@ async fn run(command: Command) -> Result<(), Fault> {
         Command::Queue(QueueCommand::List(args)) => queue::list(args).await,
         Command::Queue(QueueCommand::Remove(args)) => queue::remove(args).await,
         Command::Queue(QueueCommand::Move(args)) => queue::shift(args).await,
+        Command::Export(ExportCommand::Tensorboard(args)) => export::tensorboard(args).await,
+        Command::Export(ExportCommand::Csv(args)) => export::csv(args).await,
         Command::Review { command: None, list } => review::review(list).await,
         Command::Review { command: Some(command), .. } => match command {
             ReviewCommand::List(args) => review::list(args).await,

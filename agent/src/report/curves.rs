@@ -57,23 +57,26 @@ impl NightRecords {
         let verdict = decision.map(|decision| shown(counted(decision.verdict)));
         let parameters = trial.and_then(|trial| trial.trained.as_ref()).map(|trained| trained.parameters);
         let points = match trial {
-            Some(trial) => read_curve(&layout.curve(&trial.experiment, trial.ordinal))?,
+            Some(trial) => curve_points(&layout.curve(&trial.experiment, trial.ordinal))?,
             None => Vec::new(),
         };
+        let points = points
+            .into_iter()
+            .map(|point| CurvePoint { tokens: point.tokens, seconds: point.seconds, loss: point.loss })
+            .collect();
         Ok(CurveView { experiment: number, label, verdict, parameters, points })
     }
 }
 
-/// Reads `curve.jsonl`; a line that a crash cut in two ends the curve.
-fn read_curve(path: &Path) -> Result<Vec<CurvePoint>, FileError> {
+/// The points of a `curve.jsonl`, none where there is no such file; a line that a crash cut in two ends it.
+///
+/// # Errors
+/// When the file is there and cannot be read, or is longer than any trial's.
+pub fn curve_points(path: &Path) -> Result<Vec<crate::run::CurvePoint>, FileError> {
     let text = match files::read_capped(path, MOST_CURVE_BYTES) {
         Ok(text) => text,
         Err(error) if error.is_not_found() => return Ok(Vec::new()),
         Err(error) => return Err(error),
     };
-    Ok(String::from_utf8_lossy(&text)
-        .lines()
-        .map_while(|line| serde_json::from_str::<crate::run::CurvePoint>(line).ok())
-        .map(|point| CurvePoint { tokens: point.tokens, seconds: point.seconds, loss: point.loss })
-        .collect())
+    Ok(String::from_utf8_lossy(&text).lines().map_while(|line| serde_json::from_str(line).ok()).collect())
 }

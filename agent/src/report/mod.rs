@@ -29,6 +29,7 @@ use crate::repo::RepoError;
 use crate::store::{Reader, StoreError};
 
 pub use account::{Account, ChampionStep, Foretold, LeftOut, NoiseAccount};
+pub use curves::curve_points;
 pub use early_stops::EarlyStops;
 pub use experiment::{ExperimentAccount, TrialAccount};
 pub use files::write;
