@@ -14,6 +14,9 @@ use crate::propose::LEAVE_ONE_OUT;
 /// Of each family, so many that did not help are told one by one.
 const SINGLE_OF_A_FAMILY: usize = 2;
 
+/// What a token of an experiment is worth that the person rejected: as much as of a near miss, for it saves the next from being one.
+const REJECTED_WORTH: f64 = 0.60;
+
 /// Titles in a line that tells of many.
 const MOST_TITLES: usize = 12;
 
@@ -70,9 +73,14 @@ pub(super) fn table(brief: &Brief) -> Option<Section> {
     let newest = ideas.len();
     for (place, past) in ideas.iter().enumerate() {
         match Kind::of(past) {
-            Kind::Other => families.entry(past.proposal.family.as_str()).or_default().push(past),
+            Kind::Other if rejected(brief, past).is_none() => {
+                families.entry(past.proposal.family.as_str()).or_default().push(past)
+            }
             // Between two of a kind the newer goes first: it is closer to the champion as it is.
-            kind => rows.push(piece(row(brief, past), kind.worth() + 0.05 * (place + 1) as f64 / newest as f64)),
+            kind => {
+                let worth = if rejected(brief, past).is_some() { REJECTED_WORTH } else { kind.worth() };
+                rows.push(piece(row(brief, past), worth + 0.05 * (place + 1) as f64 / newest as f64));
+            }
         }
     }
     for (family, mut of) in families {
@@ -102,7 +110,12 @@ fn nearness(past: &PastExperiment) -> f64 {
     expected.filter(|difference| difference.is_finite()).unwrap_or(f64::INFINITY)
 }
 
-/// One experiment in two or three lines. All words in it are others'.
+/// Why the person did not want an experiment.
+fn rejected<'a>(brief: &'a Brief, past: &PastExperiment) -> Option<&'a str> {
+    brief.details.told.get(&past.id)?.rejected.as_deref()
+}
+
+/// One experiment in a few lines. All words in it are others'.
 fn row(brief: &Brief, past: &PastExperiment) -> String {
     let proposal = &past.proposal;
     let mut text = format!(
@@ -118,6 +131,12 @@ fn row(brief: &Brief, past: &PastExperiment) -> String {
     }
     if let Some(told) = brief.details.told.get(&past.id).filter(|told| !told.reason.is_empty()) {
         text.push_str(&format!("  Decided: `{}`\n", inline(&told.reason, 240)));
+    }
+    if let Some(why) = rejected(brief, past) {
+        text.push_str(&format!(
+            "  The person does not want it, and nothing like it, whatever it measures, because: `{}`\n",
+            inline(why, 400)
+        ));
     }
     text
 }

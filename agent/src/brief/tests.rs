@@ -100,7 +100,9 @@ fn full() -> Brief {
         evaluation_seconds: 7.25,
     });
     let reason = "1 compiler errors: expected `;`\n  --> x".to_owned();
-    details.told.insert(fixture::id(3), Told { interval: None, trials: 0, reason });
+    details.told.insert(fixture::id(3), Told { reason, ..Told::default() });
+    let why = "too many lines\nfor what it brings".to_owned();
+    details.told.insert(fixture::id(4), Told { trials: 2, rejected: Some(why), ..Told::default() });
     details.asked = Some(Wish { id: 7, words: "try a longer\nwarm-down".to_owned(), by: None });
     details.waiting = vec![
         Wish { id: 8, words: "then a shorter one".to_owned(), by: None },
@@ -189,7 +191,10 @@ fn says(words: &str) -> Brief {
             edit.replace = format!("{words}\n");
             words.clone_into(&mut edit.path);
         }
-        brief.details.told.insert(past.id.clone(), Told { interval: None, trials: 1, reason: words.to_owned() });
+        brief.details.told.insert(
+            past.id.clone(),
+            Told { trials: 1, reason: words.to_owned(), rejected: Some(words.to_owned()), interval: None },
+        );
     }
     brief.details.asked = Some(Wish { id: 1, words: words.to_owned(), by: None });
     brief.details.waiting = vec![Wish { id: 2, words: words.to_owned(), by: None }];

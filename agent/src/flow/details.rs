@@ -52,6 +52,8 @@ pub struct Told {
     pub trials: u32,
     /// The decision in words; quotes what compilers and trainers print.
     pub reason: String,
+    /// Why the person did not want it, where they said so.
+    pub rejected: Option<String>,
 }
 
 /// An idea in a person's words, or in those of a program that the person lets speak.

@@ -1,6 +1,6 @@
 //! What the tools work on. Every call looks anew: a night may be running meanwhile.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::runtime::Handle;
@@ -8,7 +8,7 @@ use tokio::runtime::Handle;
 use super::{curves, try_outs};
 use crate::campaign::Campaign;
 use crate::edit::Policy;
-use crate::flow::{Brief, CommitId, Details, ExperimentId, NightId, SourceFile, Told, Wish};
+use crate::flow::{Brief, CommitId, Details, SourceFile, Wish};
 use crate::layout::Layout;
 use crate::night::is_running;
 use crate::propose::tools::{Compiler, ToolFacts};
@@ -137,7 +137,7 @@ impl Desk {
     /// The facts of a brief.
     pub(super) async fn brief(&self, standing: Standing) -> Result<Brief, String> {
         let told = match &standing.reader {
-            Some(reader) => told(reader, &standing.history).await?,
+            Some(reader) => reader.told(&standing.history).await.map_err(|error| error.to_string())?,
             None => BTreeMap::new(),
         };
         let waits = |entry: &QueueEntry| entry.state == QueueState::Waiting;
@@ -203,24 +203,6 @@ impl Desk {
         closed.map_err(|error| error.to_string())?;
         Ok(entry)
     }
-}
-
-/// What was decided on experiments. Those that were taken back count as not measured.
-async fn told(reader: &Reader, history: &[HistoryEntry]) -> Result<BTreeMap<ExperimentId, Told>, String> {
-    let measured: BTreeSet<&ExperimentId> =
-        history.iter().filter(|entry| entry.evidence.is_some()).map(|entry| &entry.id).collect();
-    let nights: BTreeSet<&NightId> = measured.iter().map(|id| &id.night).collect();
-    let mut told = BTreeMap::new();
-    for night in nights {
-        let experiments = reader.experiments(night).await.map_err(|error| error.to_string())?;
-        for experiment in experiments.into_iter().filter(|experiment| measured.contains(&experiment.id)) {
-            if let Some(decision) = experiment.decision {
-                let found = Told { interval: decision.interval, trials: decision.trials, reason: decision.reason };
-                told.insert(experiment.id, found);
-            }
-        }
-    }
-    Ok(told)
 }
 
 /// Runs what blocks where it may.

@@ -1,14 +1,13 @@
 //! What a brief tells proposers that read: the champion's last run, what was decided on past experiments, the terms of every trial.
 //! Everything is on record already; nothing is decided here. What only a figure follows from stands in the brief itself.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::context::Context;
 use super::messages::Champion;
 use super::perform::{Fault, fault};
 use super::queue;
-use crate::flow::{Details, ExperimentId, NightId, Purpose, Telemetry, Told};
+use crate::flow::{Details, Purpose, Telemetry};
 use crate::records::HistoryEntry;
 use crate::run::{Curve, measured};
 
@@ -29,7 +28,7 @@ pub(super) async fn details(
         budget: Some(context.campaign.budget()),
         setting: Some(context.workbench.setting.clone()),
         champion: telemetry(context, champion.number).await?,
-        told: told(context, history).await?,
+        told: context.store.told(history).await.map_err(|error| fault("cannot read past experiments")(&error))?,
         asked: None,
         waiting: queue::waiting(context).await?,
     })
@@ -57,26 +56,4 @@ async fn telemetry(context: &Arc<Context>, number: u32) -> Result<Option<Telemet
     let val_bpb = verified().map(|(_, verified, _)| verified.val_bpb).collect();
     let evaluation_seconds = evaluated.seconds;
     Ok(Some(Telemetry { experiment: number, val_bpb, trained: trained.clone(), curve, measured, evaluation_seconds }))
-}
-
-/// What was decided on past experiments. Of those that were taken back, which count as not measured, nothing is told.
-async fn told(context: &Arc<Context>, history: &[HistoryEntry]) -> Result<BTreeMap<ExperimentId, Told>, Fault> {
-    let measured: BTreeSet<&ExperimentId> =
-        history.iter().filter(|entry| entry.verdict.is_some()).map(|entry| &entry.id).collect();
-    let nights: BTreeSet<&NightId> = measured.iter().map(|id| &id.night).collect();
-    let mut told = BTreeMap::new();
-    for night in nights {
-        let experiments = context.store.experiments(night).await;
-        let experiments = experiments.map_err(|error| fault("cannot read past experiments")(&error))?;
-        let withdrawal = context.store.withdrawal(night).await;
-        let withdrawal = withdrawal.map_err(|error| fault("cannot read past experiments")(&error))?;
-        for experiment in experiments.into_iter().filter(|experiment| measured.contains(&experiment.id)) {
-            let trusted = withdrawal.as_ref().is_none_or(|withdrawal| withdrawal.trusts(experiment.id.number));
-            if let Some(decision) = experiment.decision.filter(|_| trusted) {
-                let found = Told { interval: decision.interval, trials: decision.trials, reason: decision.reason };
-                told.insert(experiment.id, found);
-            }
-        }
-    }
-    Ok(told)
 }
