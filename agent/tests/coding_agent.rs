@@ -11,11 +11,15 @@ use nocturne::edit::{CANDIDATE_FILES, Policy};
 use nocturne::flow::{
     Author, Brief, BuildFailure, CommitId, Details, PastExperiment, Proposal, SourceFile, Verdict, Wish,
 };
+use nocturne::llm::spend::Limits;
+use nocturne::propose::model::desk::{Desk, Opening};
+use nocturne::propose::model::exchange::{Exchanges, Known, RecordError};
 use nocturne::propose::{AgentDesk, Agents, Failure, Proposer};
+use nocturne::records::{ExchangeKind, ExchangeRecord};
 use nocturne::run::Launcher;
 use tempfile::TempDir;
 use tokio::runtime::{Handle, Runtime};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 const RECIPE: &str = "trainer/src/candidate/recipe.rs";
 
@@ -57,23 +61,64 @@ fn brief(turn: u64) -> Brief {
     }
 }
 
+/// What is on record, in memory.
+#[derive(Default)]
+struct Memory(Mutex<Vec<ExchangeRecord>>);
+
+impl Exchanges for Memory {
+    fn record(&self, exchange: &ExchangeRecord) -> Result<(), RecordError> {
+        self.0.lock().unwrap().push(exchange.clone());
+        Ok(())
+    }
+}
+
 /// A night with agents, and what it was told.
 struct Bench {
     folder: TempDir,
     told: Arc<Mutex<Vec<String>>>,
     stop: watch::Sender<bool>,
+    record: Arc<Memory>,
 }
 
 impl Bench {
     fn new() -> Self {
-        Self { folder: tempfile::tempdir().unwrap(), told: Arc::default(), stop: watch::Sender::new(false) }
+        Self {
+            folder: tempfile::tempdir().unwrap(),
+            told: Arc::default(),
+            stop: watch::Sender::new(false),
+            record: Arc::default(),
+        }
     }
 
     fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
+    /// What is on record.
+    fn exchanges(&self) -> Vec<ExchangeRecord> {
+        self.record.0.lock().unwrap().clone()
+    }
+
+    fn known(&self) -> Vec<Known> {
+        self.exchanges().into_iter().map(Known::of).collect()
+    }
+
+    /// The agents of a night that goes on with what is on record.
     fn agents(&self, agents: Vec<CodingAgent>) -> Agents {
+        self.agents_of(agents, None)
+    }
+
+    fn agents_of(&self, agents: Vec<CodingAgent>, replay: Option<Vec<Known>>) -> Agents {
+        let own = self.known();
+        let opening = Opening {
+            limits: Limits { calls: Some(1), ..Limits::default() },
+            own: own.clone(),
+            replay,
+            record: Arc::clone(&self.record) as Arc<dyn Exchanges>,
+            news: mpsc::unbounded_channel().0,
+            stop: self.stop.subscribe(),
+            pace: 1.0,
+        };
         let helper = env!("CARGO_BIN_EXE_nocturne").into();
         let launcher = Launcher::new(helper, &self.path("lock"), sandbox::Confinement::off());
         let told = Arc::clone(&self.told);
@@ -90,6 +135,8 @@ impl Bench {
             }),
             workplace: self.path("workplace"),
             records: self.path("records"),
+            desk: Arc::new(Desk::open(opening, Handle::current())),
+            past: own,
             policy: Policy::default(),
             stop: self.stop.subscribe(),
             tell: Box::new(move |words| told.lock().unwrap().push(words)),
@@ -158,8 +205,16 @@ fn what_is_missing_is_told_once_and_mended_in_the_second_attempt() {
     );
     let (proposal, bench) = turn(&script);
     assert!(proposal.is_some(), "{}", bench.told());
-    let record = std::fs::read_to_string(bench.path("records/1/record.json")).unwrap();
-    assert!(record.contains("is missing") && record.contains("is new"), "{record}");
+    let exchanges = bench.exchanges();
+    let [one] = exchanges.as_slice() else { panic!("{exchanges:?}") };
+    assert_eq!(
+        (one.kind, one.turn, one.model.as_str(), one.aim.as_str()),
+        (ExchangeKind::Agent, 1, "coder", "an idea")
+    );
+    assert_eq!((one.spent.calls, one.spent.usd), (2, 0.0));
+    let answer = one.reply.answer().unwrap();
+    assert!(answer.text.contains("is missing") && answer.text.contains("is new"), "{answer:?}");
+    assert!(format!("{:?}", one.request).contains("Lower it.") && one.seconds > 0.0, "{one:?}");
 }
 
 #[test]
@@ -184,6 +239,8 @@ fn nothing_that_cannot_be_taken_is_taken() {
             told.contains(&expected.replace('`', " ")) && told.starts_with("the coding agent coder proposed nothing"),
             "{expected}: {told}"
         );
+        let failure = format!("{:?}", bench.exchanges()[0].reply).replace('`', " ");
+        assert!(failure.starts_with("Failure") && failure.contains(&expected.replace('`', " ")), "{failure}");
     }
 }
 
@@ -214,7 +271,7 @@ fn the_end_of_the_night_ends_it_and_counts_for_nothing() {
     let theirs = Arc::clone(&bench);
     let proposal = asked(move || theirs.agents(vec![scripted("sleep 600")]).propose(&brief(1)).unwrap());
     assert!(proposal.is_none() && bench.told().is_empty(), "{}", bench.told());
-    assert!(!bench.path("records/1/record.json").exists());
+    assert_eq!(bench.exchanges(), []);
 }
 
 #[test]
@@ -229,9 +286,9 @@ fn a_turn_on_record_is_not_worked_again() {
         // The night was cut off and goes on: another process, the same turn.
         let again = make().propose(&brief(1)).unwrap().unwrap();
         let next = make().propose(&brief(2)).unwrap().unwrap();
-        // Another brief in the same turn is another question.
+        // What the person asked for is another question.
         let mut other = brief(2);
-        other.goal = "Another.".to_owned();
+        other.details.asked = Some(Wish { id: 7, words: "try a higher rate".to_owned(), by: None });
         let other = make().propose(&other).unwrap().unwrap();
         [first, again, next, other]
     });
@@ -351,4 +408,67 @@ fn an_idea_that_looks_like_an_earlier_one_is_shown_beside_it() {
         });
         assert_eq!((proposal.title.as_str(), proposal.hypothesis.as_str()), ("Raise the matrices' rate", hypothesis));
     }
+}
+
+/// Another night's record gives the same proposals in the same order, failures and repairs included, and nobody is started.
+#[test]
+fn a_night_that_is_replayed_starts_nobody() {
+    let bench = Arc::new(Bench::new());
+    let count = bench.path("count");
+    let good = format!(
+        "echo x >> {}; if grep -q '^| error: no such field' NOCTURNE_BRIEF.md; then
+             sed -i 's/matrix_rate: 0.05,/matrix_rate: 0.06,/' {RECIPE}; {LINES}
+         else {GOOD}{LINES} fi",
+        count.display()
+    );
+    let agents = || vec![scripted(&good), named("other", &["/bin/sh", "-c", "exit 3"], 5.0)];
+    let errors = vec!["error: no such field".to_owned()];
+    let failure = Failure::Build(BuildFailure { errors, error_count: 1, build_seconds: 1.0 });
+    let (theirs, willing, broken) = (Arc::clone(&bench), agents(), failure.clone());
+    let told = asked(move || {
+        let mut agents = theirs.agents(willing);
+        let first = agents.propose(&brief(0)).unwrap().unwrap();
+        let mended = agents.repair(&brief(1), &first, &broken).unwrap().unwrap();
+        let nothing = agents.propose(&brief(3)).unwrap();
+        let last = agents.propose(&brief(4)).unwrap().unwrap();
+        assert!(nothing.is_none());
+        vec![first, mended, last]
+    });
+    assert_eq!(std::fs::read_to_string(&count).unwrap().lines().count(), 3);
+    let (theirs, replayed) = (Arc::new(Bench::new()), bench.known());
+    let again = Arc::clone(&theirs);
+    let heard = asked(move || {
+        let gone = ["other", "coder"].map(|name| named(name, &[], 0.0)).to_vec();
+        let mut agents = again.agents_of(gone, Some(replayed));
+        // Other turns than then.
+        assert!(agents.owes(&brief(7)));
+        let first = agents.propose(&brief(7)).unwrap().unwrap();
+        let mended = agents.repair(&brief(8), &first, &failure).unwrap().unwrap();
+        assert_eq!(agents.propose(&brief(9)).unwrap(), None);
+        let last = agents.propose(&brief(9)).unwrap().unwrap();
+        assert_eq!((agents.propose(&brief(10)).unwrap(), agents.again(&brief(10))), (None, None));
+        vec![first, mended, last]
+    });
+    assert_eq!(heard, told);
+    assert_eq!((std::fs::read_to_string(&count).unwrap().lines().count(), theirs.exchanges().len()), (3, 4));
+}
+
+/// Also where the night was cut off in between.
+#[test]
+fn failures_are_counted_over_a_night_that_goes_on() {
+    let bench = Arc::new(Bench::new());
+    let theirs = Arc::clone(&bench);
+    let runs = asked(move || {
+        let fails = || theirs.agents(vec![named("fails", &["/bin/sh", "-c", "exit 3"], 5.0)]);
+        for turn in [0, 1, 2, 3, 4] {
+            assert_eq!(fails().propose(&brief(turn)).unwrap(), None);
+        }
+        // The turns that it was cut off in are heard again, and counted once.
+        let mut again = fails();
+        assert!(!again.reads());
+        assert_eq!(again.propose(&brief(2)).unwrap(), None);
+        theirs.exchanges().len()
+    });
+    assert_eq!(runs, 3);
+    assert!(bench.told().contains("that was 3 times in a row"), "{}", bench.told());
 }

@@ -80,11 +80,15 @@ fn fixture(endpoint: &str, proposers: &str) -> Fixture {
 
 /// Runs `nocturne`, which must succeed, while the server of this process answers.
 async fn json(fixture: &Arc<Fixture>, arguments: &[&str]) -> Value {
+    json_with(fixture, arguments, Some("sk-of-a-test")).await
+}
+
+async fn json_with(fixture: &Arc<Fixture>, arguments: &[&str], key: Option<&'static str>) -> Value {
     let fixture = Arc::clone(fixture);
     let arguments: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
     tokio::task::spawn_blocking(move || {
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        let output = fixture.nocturne(&arguments).env("PRETENDED_KEY", "sk-of-a-test").output().unwrap();
+        let output = fixture.nocturne(&arguments).envs(key.map(|key| ("PRETENDED_KEY", key))).output().unwrap();
         let told = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.success(), "nocturne {arguments:?}: {told}");
         assert!(!told.contains("sk-of-a-test"), "{told}");
@@ -106,6 +110,85 @@ async fn proposed(fixture: &Arc<Fixture>, night: &Value) -> Vec<(String, String,
         told.push((text(&experiment["proposer"]), text(&experiment["title"]), text(&shown["diff"])));
     }
     told
+}
+
+/// Title and changed lines of each.
+fn edits(told: &[(String, String, String)]) -> Vec<(String, Vec<String>)> {
+    let changed = |diff: &str| {
+        diff.lines()
+            .filter(|line| line.starts_with(['+', '-']) && !line.starts_with("+++") && !line.starts_with("---"))
+            .map(str::to_owned)
+            .collect()
+    };
+    told.iter().map(|(_, title, diff)| (title.clone(), changed(diff))).collect()
+}
+
+/// Asks a second model besides, at the same server.
+fn and_another(fixture: &Fixture) {
+    let campaign = "experiments/pretend/campaign.toml";
+    let text = std::fs::read_to_string(fixture.root().join(campaign)).unwrap();
+    let from = text.find("[[models]]").unwrap();
+    let to = text.find("[spending]").unwrap();
+    let another = text[from..to].replace("\"pretended\"", "\"another\"");
+    fixture.write(campaign, &text.replace("[spending]", &format!("{another}[spending]")));
+    fixture.commit("Ask another model");
+}
+
+/// The replay is killed and gone on with, without being told again what it replays, and nobody has a key.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_night_of_two_models_is_replayed_in_its_order() {
+    let answers: Vec<String> =
+        [("0.05", "One"), ("0.06", "Two"), ("0.07", "Three"), ("0.08", "Four"), ("0.09", "Five")]
+            .iter()
+            .map(|(rate, title)| {
+                answer(title, title, "            matrix_rate: 0.04,", &format!("            matrix_rate: {rate},"))
+            })
+            .collect();
+    let mock = server(&answers).await;
+    let fixture = Arc::new(fixture(&mock.uri(), "[\"models\"]"));
+    and_another(&fixture);
+    let night = json(&fixture, &["night", "experiments/pretend", "--experiments", "3", "--json"]).await;
+    let told = proposed(&fixture, &night).await;
+    assert_eq!(told.len(), 3);
+    let asked: std::collections::BTreeSet<String> =
+        calls(&fixture).iter().map(|call| call["model"].to_string()).collect();
+    assert_eq!(asked.len(), 2, "{asked:?}");
+    drop(mock);
+
+    let name = night["night"].as_str().unwrap();
+    let arguments = ["night", "experiments/pretend", "--replay", name, "--experiments", "3", "--json"];
+    let mut killed = fixture.nocturne(&arguments).spawn().unwrap();
+    let before = calls(&fixture).len();
+    while calls(&fixture).len() == before {
+        assert!(killed.try_wait().unwrap().is_none(), "the replay ended before anything was heard");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    let again = json_with(&fixture, &["night", "experiments/pretend", "--resume", "--json"], None).await;
+    assert_eq!(edits(&proposed(&fixture, &again).await), edits(&told));
+}
+
+/// Where a model is all there is and cannot be reached, what the person wants tried needs no model.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_patch_of_the_person_waits_for_no_model() {
+    let fixture = Arc::new(fixture("http://127.0.0.1:9", "[\"models\"]"));
+    let patch = fixture.root().join("idea.diff");
+    fixture.replace(RECIPE, "            embedding_rate: 0.6,", "            embedding_rate: 0.5,");
+    std::fs::write(&patch, fixture.git(&["diff"])).unwrap();
+    fixture.git(&["checkout", "--quiet", "--", "."]);
+    let theirs = Arc::clone(&fixture);
+    let night =
+        tokio::spawn(
+            async move { json(&theirs, &["night", "experiments/pretend", "--experiments", "1", "--json"]).await },
+        );
+    // It has tried to reach the model, as often as it does, and waits.
+    while !fixture.root().join(".nocturne/nights").exists() || calls(&fixture).is_empty() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    json(&fixture, &["queue", "add", "lower the embedding's rate", "--patch", patch.to_str().unwrap(), "--json"]).await;
+    let night = night.await.unwrap();
+    assert_eq!(proposed(&fixture, &night).await[0].1, "lower the embedding's rate");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -156,15 +239,6 @@ async fn a_model_proposes_repairs_and_works_out_the_persons_words_and_all_of_it_
     let again =
         json(&fixture, &["night", "experiments/pretend", "--replay", name, "--experiments", "2", "--json"]).await;
     let replayed = proposed(&fixture, &again).await;
-    let edits = |told: &[(String, String, String)]| -> Vec<(String, Vec<String>)> {
-        let changed = |diff: &str| {
-            diff.lines()
-                .filter(|line| line.starts_with(['+', '-']) && !line.starts_with("+++") && !line.starts_with("---"))
-                .map(str::to_owned)
-                .collect()
-        };
-        told.iter().map(|(_, title, diff)| (title.clone(), changed(diff))).collect()
-    };
     assert_eq!(edits(&replayed), edits(&told[1..]));
 }
 
@@ -236,12 +310,15 @@ async fn a_night_goes_on_without_a_model_that_talks_nonsense_and_without_one_tha
     }
 }
 
-/// The calls of the one night that was, in their order.
+/// The calls of all nights that were, in their order.
 fn calls(fixture: &Fixture) -> Vec<Value> {
     let mut paths = Vec::new();
     for night in std::fs::read_dir(fixture.root().join(".nocturne/nights")).unwrap() {
-        let calls = std::fs::read_dir(night.unwrap().path().join("exchanges")).unwrap();
-        paths.extend(calls.map(|call| call.unwrap().path()));
+        // A night that has just begun has none.
+        if let Ok(calls) = std::fs::read_dir(night.unwrap().path().join("exchanges")) {
+            let calls = calls.map(|call| call.unwrap().path());
+            paths.extend(calls.filter(|path| path.extension().is_some_and(|ending| ending == "json")));
+        }
     }
     paths.sort();
     let read = |path: &std::path::PathBuf| -> Value { serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap() };

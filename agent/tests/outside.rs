@@ -71,8 +71,34 @@ fn a_coding_agents_change_is_tested_like_any_other() {
         !std::path::Path::new(folder).exists() && !folder.starts_with(fixture.root().to_str().unwrap()),
         "{folder}"
     );
-    assert!(turn.join("brief-1.md").exists() && turn.join("record.json").exists());
+    assert!(turn.join("brief-1.md").exists());
     assert_eq!(fixture.git(&["status", "--porcelain"]), "");
+
+    // The record gives the same without the agent.
+    std::fs::remove_file(&script).unwrap();
+    let told = |night: &Value| {
+        let first = &night["experiments"].as_array().unwrap()[0];
+        let commit = first["commit"].as_str().unwrap();
+        (first["title"].clone(), fixture.git(&["diff", &format!("{commit}^"), commit]))
+    };
+    let again = fixture.json(&["night", "experiments/pretend", "--replay", id, "--json"]);
+    assert_eq!(told(&again), told(&night));
+    // What cannot be replayed is refused before anything has begun.
+    let nights = || std::fs::read_dir(fixture.root().join(".nocturne/nights")).unwrap().count();
+    let before = nights();
+    for file in ["campaign.toml", "program.md"] {
+        let text = std::fs::read_to_string(fixture.root().join("experiments/pretend").join(file)).unwrap();
+        fixture.write(&format!("experiments/other/{file}"), &text);
+    }
+    for (arguments, why) in [
+        (["experiments/other", id], "it is of the campaign pretend, and this is other"),
+        (["experiments/pretend", "2026-01-01-zz"], "there is none of that name"),
+    ] {
+        let output = fixture.run(&["night", arguments[0], "--replay", arguments[1], "--json"]);
+        let said = String::from_utf8_lossy(&output.stderr).split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(output.status.code() == Some(2) && said.contains(why), "{said}");
+    }
+    assert_eq!(nights(), before);
 }
 
 #[test]
@@ -98,6 +124,11 @@ fn an_mcp_clients_change_is_tested_like_any_other() {
         "{night}"
     );
     assert_eq!(first["verdict"], "kept", "{first}");
+    // Nobody was asked in it, so there is nothing to replay.
+    let output = fixture.run(&["night", "experiments/pretend", "--replay", night["night"].as_str().unwrap()]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(2) && said.contains("on record"), "{said}");
+    assert_eq!(fixture.json(&["list", "--json"]).as_array().map(Vec::len), Some(1));
 
     let calls = vec![
         ("queue", json!({})),

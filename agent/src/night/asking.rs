@@ -4,14 +4,14 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use serde_json::json;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 
 use super::driver::{Driver, DriverError};
 use super::open_error::OpenError;
+use super::replaying::{after, on_record};
 use super::try_outs::{TryOuts, Wanted};
-use crate::campaign::{Campaign, Model, ProposerName};
+use crate::campaign::{Campaign, CodingAgent, Model, ProposerName};
 use crate::edit::{CheckedPatch, Policy};
 use crate::flow::{Brief, CommitId, ExperimentId, NightId, Purpose, SourceFile};
 use crate::layout::Layout;
@@ -24,14 +24,11 @@ use crate::propose::model::exchange::{Exchanges, Known, RecordError};
 use crate::propose::model::{ModelProposer, ToolMaker, Tools};
 use crate::propose::tools::{Compiled, Curves, ToolFacts, Toolbox};
 use crate::propose::{AgentDesk, Agents, Proposer};
-use crate::records::{ExchangeRecord, Level};
+use crate::records::{ExchangeKind, ExchangeRecord, Level};
 use crate::repo::Repo;
 use crate::run::{Curve, Launcher, StopSignal};
 use crate::setup::Surroundings;
 use crate::store::Store;
-
-/// The effect by which the journal knows of a night that answers from another's record.
-const REPLAY: &str = "replay";
 
 /// What a night has to do with models.
 pub struct Asking {
@@ -124,21 +121,10 @@ impl Asking {
     ) -> Result<(Self, Vec<Box<dyn Proposer>>), OpenError> {
         let (news, heard) = mpsc::unbounded_channel();
         let mut asking = Self { news: Mutex::new(Some(heard)), ..Self::nobody() };
-        let mut proposers: Vec<Box<dyn Proposer>> = Vec::new();
-        if names.contains(&ProposerName::Models) {
-            proposers.extend(asking.models(place, news.clone()).await?);
+        let asks = |name| names.contains(&name);
+        if !asks(ProposerName::Models) && !asks(ProposerName::Agents) {
+            return Ok((asking, Vec::new()));
         }
-        if names.contains(&ProposerName::Agents) {
-            proposers.push(Box::new(asking.agents(place, news)?));
-        }
-        Ok((asking, proposers))
-    }
-
-    async fn models(
-        &mut self,
-        place: &Place<'_>,
-        news: mpsc::UnboundedSender<News>,
-    ) -> Result<Vec<Box<dyn Proposer>>, OpenError> {
         let Place { campaign, store, night, replay, .. } = place;
         let own: Vec<(u64, u32, Known)> = match replay {
             // What opened a conversation is seen in what was asked.
@@ -148,76 +134,90 @@ impl Asking {
                 facts.into_iter().map(|facts| (facts.turn, facts.number, Known::without_request(facts))).collect()
             }
         };
-        self.on_record = own.iter().map(|(turn, number, _)| (*turn, *number)).collect();
-        let mut replayed = None;
-        let models: Vec<(Model, Option<Server>)> = match replay {
-            None => servers(campaign)?.into_iter().map(|(model, server)| (model, Some(server))).collect(),
+        asking.on_record = own.iter().map(|(turn, number, _)| (*turn, *number)).collect();
+        let own: Vec<Known> = own.into_iter().map(|(_, _, known)| known).collect();
+        let replayed: Option<Vec<Known>> = match replay {
             Some(other) => {
-                let exchanges = store.exchanges(other).await?;
-                if exchanges.is_empty() {
-                    return Err(OpenError::NothingToReplay((*other).clone()));
-                }
-                let mut names: Vec<String> = exchanges.iter().map(|exchange| exchange.model.clone()).collect();
-                names.sort();
-                names.dedup();
-                replayed = Some(exchanges.into_iter().map(Known::of).collect());
-                self.forgotten = after(store, other, night).await?;
-                names.into_iter().map(|name| (on_record_only(name), None)).collect()
+                asking.forgotten = after(store, other, night).await?;
+                Some(store.exchanges(other).await?.into_iter().map(Known::of).collect())
             }
+            None => None,
         };
         let runtime = Handle::current();
         let record = StoreExchanges { store: Arc::clone(store), night: (*night).clone(), runtime: runtime.clone() };
+        let past = own.clone();
         let opening = Opening {
             limits: campaign.spending.limits(),
-            own: own.into_iter().map(|(_, _, known)| known).collect(),
-            replay: replayed,
+            own,
+            replay: replayed.clone(),
             record: Arc::new(record),
-            news,
-            stop: self.stop.subscribe(),
+            news: news.clone(),
+            stop: asking.stop.subscribe(),
             pace: 1.0,
         };
         let desk = Arc::new(Desk::open(opening, runtime.clone()));
-        let tools = tools(place, runtime, self.try_outs.clone(), self.stop.subscribe());
-        self.desk = Some(Arc::clone(&desk));
-        let proposer = |(model, server)| {
-            Box::new(ModelProposer::new(model, server, Arc::clone(&desk), Some(Arc::clone(&tools))))
-                as Box<dyn Proposer>
-        };
-        Ok(models.into_iter().map(proposer).collect())
-    }
-
-    fn agents(&self, place: &Place<'_>, news: mpsc::UnboundedSender<News>) -> Result<Agents, OpenError> {
-        let root = place.layout.root().to_owned();
-        let export = move |commit: &CommitId, folder: &Path| {
-            let exported = Repo::discover(&root).and_then(|repo| repo.export(commit, folder));
-            exported.map(drop).map_err(|error| error.to_string())
-        };
-        let tell = move |text: String| {
-            // Nobody listening means that the night has ended.
-            let _nobody = news.send(News::Warning(text));
-        };
-        let desk = AgentDesk {
-            launcher: place.launcher.clone(),
-            runtime: Handle::current(),
-            environment: environment_of_process(),
-            export: Box::new(export),
-            // Not in the person's repository, where an agent would take itself for asked about that.
-            workplace: Surroundings::of_process().cache()?.join("agents").join(place.night.as_str()),
-            records: place.layout.night(place.night).join("agents"),
-            policy: Policy::default(),
-            stop: self.stop.subscribe(),
-            tell: Box::new(tell),
-        };
-        Ok(Agents::new(place.campaign.coding_agents.clone(), desk))
+        let mut proposers: Vec<Box<dyn Proposer>> = Vec::new();
+        if asks(ProposerName::Models) {
+            let models: Vec<(Model, Option<Server>)> = match &replayed {
+                None => servers(campaign)?.into_iter().map(|(model, server)| (model, Some(server))).collect(),
+                Some(known) => {
+                    let names = on_record(known, ExchangeKind::Model);
+                    names.into_iter().map(|name| (on_record_only(name), None)).collect()
+                }
+            };
+            let tools = tools(place, runtime, asking.try_outs.clone(), asking.stop.subscribe());
+            proposers.extend(models.into_iter().map(|(model, server)| {
+                Box::new(ModelProposer::new(model, server, Arc::clone(&desk), Some(Arc::clone(&tools))))
+                    as Box<dyn Proposer>
+            }));
+        }
+        if asks(ProposerName::Agents) {
+            let agents = match &replayed {
+                None => campaign.coding_agents.clone(),
+                // Nobody is started: these answer from the record alone.
+                Some(known) => on_record(known, ExchangeKind::Agent)
+                    .into_iter()
+                    .map(|name| CodingAgent { name, command: Vec::new(), minutes: 0.0 })
+                    .collect(),
+            };
+            let desk = agent_desk(place, (news, asking.stop.subscribe()), Arc::clone(&desk), past)?;
+            proposers.push(Box::new(Agents::new(agents, desk)));
+        }
+        asking.desk = Some(desk);
+        Ok((asking, proposers))
     }
 }
 
-/// A night and all that began later, this one aside.
-async fn after(store: &Store, other: &NightId, this: &NightId) -> Result<HashSet<NightId>, OpenError> {
-    let nights = store.nights().await?;
-    let from = nights.iter().find(|night| night.id == *other).map(|night| night.started_at);
-    let later = nights.into_iter().filter(|night| from.is_some_and(|from| night.started_at >= from));
-    Ok(later.map(|night| night.id).filter(|id| id != this).collect())
+/// What coding agents work with.
+fn agent_desk(
+    place: &Place<'_>,
+    (news, stop): (mpsc::UnboundedSender<News>, StopSignal),
+    desk: Arc<Desk>,
+    past: Vec<Known>,
+) -> Result<AgentDesk, OpenError> {
+    let root = place.layout.root().to_owned();
+    let export = move |commit: &CommitId, folder: &Path| {
+        let exported = Repo::discover(&root).and_then(|repo| repo.export(commit, folder));
+        exported.map(drop).map_err(|error| error.to_string())
+    };
+    let tell = move |text: String| {
+        // Nobody listening means that the night has ended.
+        let _nobody = news.send(News::Warning(text));
+    };
+    Ok(AgentDesk {
+        launcher: place.launcher.clone(),
+        runtime: Handle::current(),
+        environment: environment_of_process(),
+        export: Box::new(export),
+        // Not in the person's repository, where an agent would take itself for asked about that.
+        workplace: Surroundings::of_process().cache()?.join("agents").join(place.night.as_str()),
+        records: place.layout.night(place.night).join("agents"),
+        desk,
+        past,
+        policy: Policy::default(),
+        stop,
+        tell: Box::new(tell),
+    })
 }
 
 fn known(exchange: ExchangeRecord) -> (u64, u32, Known) {
@@ -259,20 +259,6 @@ pub(super) fn servers(campaign: &Campaign) -> Result<Vec<(Model, Server)>, OpenE
 /// Whether models are among those who propose.
 pub(super) fn asks(names: &[ProposerName]) -> bool {
     names.contains(&ProposerName::Models)
-}
-
-/// The night whose record a night answers from, as its journal has it.
-pub(super) async fn replay_of(store: &Store, night: &NightId) -> Result<Option<NightId>, OpenError> {
-    let effects = store.effects(night).await?;
-    let noted = effects.iter().find(|effect| effect.kind == REPLAY);
-    Ok(noted.and_then(|effect| effect.payload["night"].as_str()?.parse().ok()))
-}
-
-/// Writes down that a night answers from another's record, so that it goes on so.
-pub(super) async fn note_replay(store: &Store, night: &NightId, other: &NightId) -> Result<(), OpenError> {
-    store.begin_effect(night, REPLAY, REPLAY, &json!({ "night": other })).await?;
-    store.end_effect(night, REPLAY, &json!({ "event": "noted" })).await?;
-    Ok(())
 }
 
 /// Puts exchanges into the night's records, and waits until they are there.

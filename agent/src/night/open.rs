@@ -11,7 +11,7 @@ use super::lock::{Lock, is_running};
 use super::machine::Machine;
 use super::ready::{self, Ready};
 use super::redteam;
-use super::{resume, retreat};
+use super::{replaying, resume, retreat};
 use crate::campaign::{self, Campaign, ProposerName};
 use crate::flow::NightId;
 use crate::layout::Layout;
@@ -91,13 +91,19 @@ pub async fn open(
     let start = repo.start()?;
     let root = repo.root().to_owned();
     let campaign = campaign::load(&campaign::locate(&root, campaign)?)?;
-    let names = proposer_names(&campaign, wishes)?;
     let replay = wishes.replay.as_deref().map(|night| night.parse::<NightId>()).transpose();
     let replay = replay.map_err(OpenError::NotANight)?;
-    if asking::asks(&names) && replay.is_none() {
+    let layout = Layout::new(&root);
+    if let Some(other) = &replay {
+        replaying::check_replay(&layout, &campaign, other).await?;
+    }
+    // Who answers from a record needs neither key nor server, also where the night goes on without being told so again.
+    let may_go_on = !matches!(cut_off, CutOff::Fresh);
+    let replays = replay.is_some() || (may_go_on && replaying::unfinished_replays(&layout, &campaign).await?);
+    let names = proposer_names(&campaign, wishes, replays)?;
+    if asking::asks(&names) && !replays {
         asking::servers(&campaign)?;
     }
-    let layout = Layout::new(&root);
     if is_running(&layout)? {
         return Err(OpenError::Running(layout.lock()));
     }
@@ -149,6 +155,13 @@ pub async fn open(
             night
         }
         None => {
+            // The night that would have answered from a record is not gone on with.
+            if replay.is_none() {
+                let names = proposer_names(&campaign, wishes, false)?;
+                if asking::asks(&names) {
+                    asking::servers(&campaign)?;
+                }
+            }
             let seed = match &replay {
                 // Who is asked in which turn is drawn as it was then.
                 Some(other) => store.night(other).await?.map(|night| night.proposer_seed),
@@ -156,18 +169,18 @@ pub async fn open(
             };
             let night = new_night(&store, &campaign, wishes, start.commit, facts, (&asked_at, seed)).await?;
             if let Some(other) = &replay {
-                asking::note_replay(&store, &night.id, other).await?;
+                replaying::note_replay(&store, &night.id, other).await?;
             }
             night
         }
     };
-    let replaying = asking::replay_of(&store, &night.id).await?;
+    let replaying = replaying::replay_of(&store, &night.id).await?;
     if resumed && replay.is_some() && replay != replaying {
         let text = format!("night {} goes on as it began; --replay is for new nights", night.id);
         watcher.notice(&Notice::Warning { text });
     }
     let replay = replaying;
-    let names = if replay.is_some() && wishes.proposers.is_empty() { vec![ProposerName::Models] } else { names };
+    let names = proposer_names(&campaign, wishes, replay.is_some())?;
     let harness = Repo::discover(&root)?.harness_files(&night.start_commit)?;
     let place = asking::Place {
         campaign: &campaign,
@@ -237,10 +250,11 @@ fn resumed_campaign(
     Ok(replay::campaign_of(layout, night)?)
 }
 
-fn proposer_names(campaign: &Campaign, wishes: &Wishes) -> Result<Vec<ProposerName>, OpenError> {
+/// Who is to be asked. `replays`: those whose answers are on record.
+fn proposer_names(campaign: &Campaign, wishes: &Wishes, replays: bool) -> Result<Vec<ProposerName>, OpenError> {
     let mut names = campaign.night.proposers.clone();
-    if wishes.replay.is_some() {
-        names = vec![ProposerName::Models];
+    if replays {
+        names = vec![ProposerName::Models, ProposerName::Agents];
     }
     if !wishes.proposers.is_empty() {
         names.clear();
@@ -253,10 +267,10 @@ fn proposer_names(campaign: &Campaign, wishes: &Wishes) -> Result<Vec<ProposerNa
         }
     }
     for (proposer, list, none) in [
-        (ProposerName::Models, "models", campaign.models.is_empty() && wishes.replay.is_none()),
+        (ProposerName::Models, "models", campaign.models.is_empty()),
         (ProposerName::Agents, "coding_agents", campaign.coding_agents.is_empty()),
     ] {
-        if names.contains(&proposer) && none {
+        if names.contains(&proposer) && none && !replays {
             return Err(OpenError::NobodyToAsk { name: proposer.name(), list });
         }
     }

@@ -64,8 +64,25 @@ pub enum OpenError {
     /// What is to be replayed is no night's name.
     #[error("cannot replay: {0}")]
     NotANight(#[source] crate::flow::BadName),
-    /// The night that is to be replayed asked no models.
-    #[error("night {0} has no answers of models on record; `nocturne list` shows the nights there are")]
+    /// There is no such night to replay.
+    #[error("cannot replay night {0}, for there is none of that name here; `nocturne list` shows the nights there are")]
+    NoNightToReplay(NightId),
+    /// The night that is to be replayed is of another campaign, where its proposals meet other code and other data.
+    #[error(
+        "cannot replay night {night}: it is of the campaign {its}, and this is {this}; replay it with experiments/{its}"
+    )]
+    ReplayOfAnother {
+        /// The night.
+        night: NightId,
+        /// Its campaign.
+        its: String,
+        /// The one of the night that was to begin.
+        this: String,
+    },
+    /// The night that is to be replayed asked nobody.
+    #[error(
+        "cannot replay night {0}: it has no answers of models or coding agents on record; `nocturne models {0}` shows whom it asked"
+    )]
     NothingToReplay(NightId),
     /// Another night runs in this repository.
     #[error("another night is running in this repository (it holds {}); `nocturne status` shows it", .0.display())]
@@ -117,6 +134,8 @@ impl OpenError {
             | OpenError::Model { .. }
             | OpenError::NotANight(_)
             | OpenError::NothingToReplay(_)
+            | OpenError::NoNightToReplay(_)
+            | OpenError::ReplayOfAnother { .. }
             | OpenError::Repo(_) => 2,
             OpenError::Setup(error) => error.exit_code(),
             OpenError::Data(error) => error.exit_code(),

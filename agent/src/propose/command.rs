@@ -2,28 +2,30 @@
 //! [`agent`](super::agent) for what is handed to it and what is taken from it.
 //!
 //! A turn is one idea: two attempts at most, the second told what was wrong with the first, within one limit of time. What comes of it is
-//! on record before it is used. An agent that fails (is not there, crashes, runs out of time, leaves nothing that can be taken) costs its turn
+//! on record with the calls of models before it is used, so that a night that goes on, or replays another, hears it again and starts nobody. An
+//! agent that fails (is not there, crashes, runs out of time, leaves nothing that can be taken) costs its turn
 //! and nothing else: the night asks the next proposer, and one that failed [`MOST_FAILURES`] times in a row is left in peace.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
 
 use super::agent::answer::{self, AGENTS};
 use super::agent::process::{self, Ended, Run};
-use super::agent::record::{Record, Records};
+use super::agent::record::{Lost, Record};
 use super::agent::words::{self, Mend, PROMPT};
 use super::agent::workplace::Workplace;
 use super::alike::alike;
+use super::model::desk::Desk;
+use super::model::exchange::{Known, Place};
 use super::{Failure, ProposeError, Proposer};
 use crate::brief::window::TooSmall;
 use crate::campaign::CodingAgent;
 use crate::edit::{Policy, apply};
 use crate::flow::{Brief, CommitId, Proposal, SourceFile};
-use crate::hash::sha256;
-use crate::records::QueueEntry;
+use crate::records::{ExchangeKind, FailureKind, QueueEntry, Reply};
 use crate::run::{Launcher, StopSignal};
 
 /// Turns in a row that come to nothing, after which an agent is not asked again in this night.
@@ -50,8 +52,12 @@ pub struct AgentDesk {
     pub export: Export,
     /// The folder that they work in, one after the other; outside of the person's repository. Removed after each turn.
     pub workplace: PathBuf,
-    /// Where briefs, logs and records of their turns are kept.
+    /// Where briefs and logs of their turns are kept.
     pub records: PathBuf,
+    /// Where what they are asked and answer is put on record, and taken from there.
+    pub desk: Arc<Desk>,
+    /// What this night has on record of them already.
+    pub past: Vec<Known>,
     /// The rules on edits.
     pub policy: Policy,
     /// Becomes true when the night is to end at once.
@@ -64,8 +70,15 @@ pub struct AgentDesk {
 pub struct Agents {
     agents: Vec<CodingAgent>,
     desk: AgentDesk,
-    /// Turns in a row that came to nothing, by agent.
-    failures: HashMap<String, u32>,
+    /// What came of each turn, in their order.
+    outcomes: Vec<Outcome>,
+}
+
+#[derive(Debug)]
+struct Outcome {
+    turn: u64,
+    agent: String,
+    failed: bool,
 }
 
 /// The variables of this process that are text, but for those that are Nocturne's own.
@@ -83,77 +96,85 @@ struct Task<'a> {
     files: &'a [SourceFile],
     text: String,
     attempts: usize,
-}
-
-/// Why a turn came to nothing.
-enum Lost {
-    /// The agent's doing.
-    Agent(String),
-    /// The machine's.
-    Machine(String),
-    /// The night's end.
-    Stopped,
+    place: Place,
 }
 
 impl Agents {
     /// Agents of a night; none of them is started before it is asked.
     pub fn new(agents: Vec<CodingAgent>, desk: AgentDesk) -> Self {
-        Self { agents, desk, failures: HashMap::new() }
+        let known = desk.past.iter().filter(|known| known.kind == ExchangeKind::Agent);
+        let outcome =
+            |known: &Known| Outcome { turn: known.turn, agent: known.model.clone(), failed: known.outcome.is_err() };
+        let outcomes = known.map(outcome).collect();
+        Self { agents, desk, outcomes }
     }
 
-    /// Whose turn it is; nobody's when all have failed too often.
-    fn of_turn(&self, turn: u64) -> Option<&CodingAgent> {
-        let willing: Vec<&CodingAgent> = self.agents.iter().filter(|agent| !self.is_left_alone(&agent.name)).collect();
-        let count = u64::try_from(willing.len()).ok().filter(|count| *count > 0)?;
-        willing.get(usize::try_from(turn % count).ok()?).copied()
+    /// Whose turn it is: of the one whose answer is on record; nobody's when all have failed too often.
+    fn of_turn(&self, place: &Place) -> Option<&CodingAgent> {
+        if let Some(owes) = self.agents.iter().find(|agent| self.desk.desk.owes(place, &agent.name)) {
+            return Some(owes);
+        }
+        let willing: Vec<&CodingAgent> =
+            self.agents.iter().filter(|agent| !self.is_left_alone(&agent.name, place.turn)).collect();
+        let count = u64::try_from(willing.len()).ok().filter(|count| *count > 0 && !self.desk.desk.replays())?;
+        willing.get(usize::try_from(place.turn % count).ok()?).copied()
     }
 
-    fn is_left_alone(&self, agent: &str) -> bool {
-        self.failures.get(agent).is_some_and(|failures| *failures >= MOST_FAILURES)
+    /// Turns in a row, up to this one, that came to nothing.
+    fn failures(&self, agent: &str, turn: u64) -> u32 {
+        let before = self.outcomes.iter().rev().filter(|outcome| outcome.agent == agent && outcome.turn < turn);
+        u32::try_from(before.take_while(|outcome| outcome.failed).count()).unwrap_or(u32::MAX)
+    }
+
+    fn is_left_alone(&self, agent: &str, turn: u64) -> bool {
+        self.failures(agent, turn) >= MOST_FAILURES
     }
 
     /// One turn, from the record where it is there.
-    fn turn(&mut self, task: &Task<'_>) -> Option<Proposal> {
-        let records = Records::in_folder(&self.desk.records);
-        let (turn, name) = (task.brief.turn, &task.agent.name);
-        let brief_sha256 = sha256(task.text.as_bytes());
-        match records.of(turn, name, &brief_sha256) {
-            Ok(Some(record)) => return record.proposal,
-            Ok(None) => {}
-            Err(error) => {
-                (self.desk.tell)(format!("the coding agent {name} is not asked: {error}; remove that file"));
-                return None;
+    fn turn(&mut self, task: &Task<'_>) -> Result<Option<Proposal>, ProposeError> {
+        let (place, name) = (&task.place, &task.agent.name);
+        let request = Record::request(name, &task.text);
+        let desk = Arc::clone(&self.desk.desk);
+        let goes_on = desk.has_answer(place, name);
+        if !desk.begin(name, place) {
+            return Ok(None);
+        }
+        if let Some(reply) = desk.heard(name, place, &request)? {
+            if !goes_on {
+                self.outcomes.push(Outcome { turn: place.turn, agent: name.clone(), failed: reply.answer().is_none() });
             }
+            return Ok(self.told_again(name, &reply));
         }
-        let mut record =
-            Record { agent: name.clone(), brief_sha256, seconds: 0.0, attempts: Vec::new(), proposal: None };
-        let made = self.work(task, &records.turn(turn), &mut record);
-        if let Err(Lost::Agent(why)) = &made
-            && record.attempts.last().is_none_or(Vec::is_empty)
-        {
-            record.attempts.push(vec![why.clone()]);
-        }
-        record.proposal = made.as_ref().ok().cloned();
+        let mut record = Record::default();
+        let made = self.work(task, &self.desk.records.join(place.turn.to_string()), &mut record);
         let removed = crate::files::remove_folder(&self.desk.workplace);
         if let Err(error) = removed {
             (self.desk.tell)(format!("cannot remove {}: {error}", self.desk.workplace.display()));
         }
         // A turn that the machine or the night's end broke off was none, and is not on record.
-        if matches!(made, Ok(_) | Err(Lost::Agent(_)))
-            && let Err(error) = records.write(turn, &record)
-        {
-            (self.desk.tell)(format!(
-                "what the coding agent {name} proposed is not used, because it cannot be put on record: {error}"
-            ));
-            return None;
+        if let Some(reply) = record.reply(&made)? {
+            desk.put(name, place, request, reply, record.took())?;
+        }
+        if !matches!(made, Err(Lost::Stopped)) {
+            self.outcomes.push(Outcome { turn: place.turn, agent: name.clone(), failed: made.is_err() });
         }
         match made {
-            Ok(proposal) => {
-                self.failures.remove(name);
-                Some(proposal)
-            }
+            Ok(proposal) => Ok(Some(proposal)),
             Err(lost) => {
-                self.lose(name, lost);
+                self.lose(name, place.turn, lost);
+                Ok(None)
+            }
+        }
+    }
+
+    /// What an answer that is on record proposed.
+    fn told_again(&self, name: &str, reply: &Reply) -> Option<Proposal> {
+        match Record::proposal(reply) {
+            Ok(proposal) => proposal,
+            Err(why) => {
+                (self.desk.tell)(format!(
+                    "what the coding agent {name} proposed cannot be read from the record: {why}"
+                ));
                 None
             }
         }
@@ -164,15 +185,14 @@ impl Agents {
         brief.map_err(|error| (self.desk.tell)(format!("the coding agent {agent} is not asked: {error}"))).ok()
     }
 
-    fn lose(&mut self, name: &str, lost: Lost) {
+    fn lose(&self, name: &str, turn: u64, lost: Lost) {
         let why = match lost {
             Lost::Stopped => return,
-            Lost::Agent(why) => why,
+            Lost::Agent(_, why) => why,
             Lost::Machine(why) => format!("through no fault of its own: {why}"),
         };
-        let failures = self.failures.entry(name.to_owned()).or_default();
-        *failures += 1;
-        let after = match *failures >= MOST_FAILURES {
+        let failures = self.failures(name, turn.saturating_add(1));
+        let after = match failures >= MOST_FAILURES {
             true => format!("; that was {failures} times in a row, so it is asked no more tonight"),
             false => String::new(),
         };
@@ -183,7 +203,7 @@ impl Agents {
     fn work(&self, task: &Task<'_>, kept: &Path, record: &mut Record) -> Result<Proposal, Lost> {
         let mut shown = None;
         match (self.attempts(task, kept, record, &mut shown), shown) {
-            (Err(Lost::Agent(_)), Some(first)) => Ok(first),
+            (Err(Lost::Agent(..)), Some(first)) => Ok(first),
             (made, _) => made,
         }
     }
@@ -197,7 +217,7 @@ impl Agents {
         record: &mut Record,
         shown: &mut Option<Proposal>,
     ) -> Result<Proposal, Lost> {
-        let Task { brief, agent, files, text, attempts } = task;
+        let Task { brief, agent, files, text, attempts, .. } = task;
         let desk = &self.desk;
         let machine = |error: crate::files::FileError| Lost::Machine(error.to_string());
         crate::files::create_folder(kept).map_err(machine)?;
@@ -233,16 +253,20 @@ impl Agents {
             let ran = process::run(&desk.launcher, &desk.runtime, &desk.stop, &run);
             let (ended, took) = ran.map_err(|error| Lost::Machine(error.to_string()))?;
             record.seconds += took.as_secs_f64();
+            record.runs += 1;
             left = left.saturating_sub(took);
             match ended {
                 Ended::Done => {}
                 Ended::Stopped => return Err(Lost::Stopped),
                 Ended::TimedOut => {
-                    return Err(Lost::Agent(format!("it was not done after {} minutes", agent.minutes)));
+                    let why = format!("it was not done after {} minutes", agent.minutes);
+                    return Err(Lost::Agent(FailureKind::TimedOut, why));
                 }
-                Ended::Failed(why) | Ended::Missing(why) => return Err(Lost::Agent(why)),
+                Ended::Failed(why) => return Err(Lost::Agent(FailureKind::BrokenOff, why)),
+                Ended::Missing(why) => return Err(Lost::Agent(FailureKind::Unreachable, why)),
             }
-            let changed = workplace.changed(&desk.policy).map_err(Lost::Agent)?;
+            let malformed = |why| Lost::Agent(FailureKind::Malformed, why);
+            let changed = workplace.changed(&desk.policy).map_err(malformed)?;
             match answer::proposal(brief, &desk.policy, &agent.name, changed, workplace.proposal()) {
                 Ok(proposal) => {
                     let near = alike(&proposal.title, Some(&proposal.family), &brief.history);
@@ -266,7 +290,8 @@ impl Agents {
         }
         let first = problems.first().map_or("nothing", String::as_str);
         let first = crate::brief::quote::inline(first, 200);
-        Err(Lost::Agent(format!("what it left could not be taken ({} complaints, the first: {first})", problems.len())))
+        let why = format!("what it left could not be taken ({} complaints, the first: {first})", problems.len());
+        Err(Lost::Agent(FailureKind::Malformed, why))
     }
 }
 
@@ -276,18 +301,25 @@ impl Proposer for Agents {
     }
 
     fn reads(&self) -> bool {
-        self.agents.iter().any(|agent| !self.is_left_alone(&agent.name))
+        !self.desk.desk.replays() && self.agents.iter().any(|agent| !self.is_left_alone(&agent.name, u64::MAX))
     }
 
     fn owes(&self, brief: &Brief) -> bool {
-        Records::in_folder(&self.desk.records).has(brief.turn)
+        let place = Place::of(ExchangeKind::Agent, brief, None);
+        self.agents.iter().any(|agent| self.desk.desk.owes(&place, &agent.name))
+    }
+
+    /// Only what is on record: an agent has its time in every turn, and no more of it.
+    fn again(&self, brief: &Brief) -> Option<Duration> {
+        self.owes(brief).then_some(Duration::ZERO)
     }
 
     fn propose(&mut self, brief: &Brief) -> Result<Option<Proposal>, ProposeError> {
-        let Some(agent) = self.of_turn(brief.turn).cloned() else { return Ok(None) };
+        let place = Place::of(ExchangeKind::Agent, brief, None);
+        let Some(agent) = self.of_turn(&place).cloned() else { return Ok(None) };
         let Some(text) = self.told(&agent.name, words::brief(brief, agent.minutes, None)) else { return Ok(None) };
         let files = &brief.champion_files;
-        let made = self.turn(&Task { brief, agent: &agent, files, text, attempts: MOST_ATTEMPTS });
+        let made = self.turn(&Task { brief, agent: &agent, files, text, attempts: MOST_ATTEMPTS, place })?;
         // What the person asked for in words is theirs, under the name by which their queue knows it.
         let asked = brief.details.asked.as_ref().map(|wish| QueueEntry::key(wish.id));
         Ok(made.map(|made| Proposal { key: asked.unwrap_or(made.key.clone()), ..made }))
@@ -299,16 +331,17 @@ impl Proposer for Agents {
         proposal: &Proposal,
         failure: &Failure,
     ) -> Result<Option<Proposal>, ProposeError> {
+        let place = Place::of(ExchangeKind::Agent, brief, Some(proposal));
         let author = proposal.author.model.as_deref();
         let agent = self.agents.iter().find(|agent| Some(agent.name.as_str()) == author).cloned();
-        let Some(agent) = agent.filter(|agent| !self.is_left_alone(&agent.name)) else { return Ok(None) };
+        let Some(agent) = agent.filter(|agent| !self.is_left_alone(&agent.name, place.turn)) else { return Ok(None) };
         let applied = apply(&brief.champion_files, &proposal.edits).ok();
         let mend = Mend { proposal, failure, applied: applied.is_some() };
         let Some(text) = self.told(&agent.name, words::brief(brief, agent.minutes, Some(&mend))) else {
             return Ok(None);
         };
         let files = applied.as_deref().unwrap_or(&brief.champion_files);
-        let repaired = self.turn(&Task { brief, agent: &agent, files, text, attempts: 1 });
+        let repaired = self.turn(&Task { brief, agent: &agent, files, text, attempts: 1, place })?;
         // It stays the same idea, under the name that it has.
         Ok(repaired.map(|repaired| Proposal { key: proposal.key.clone(), ..repaired }))
     }

@@ -1,80 +1,98 @@
-//! What came of asking an agent, written down before it is used, so that a night that goes on does not ask again for what it has.
-
-use std::path::{Path, PathBuf};
+//! An agent's turn as it is put on record: the brief as what it was asked, the proposal as what it answered, and why there is none.
 
 use serde::{Deserialize, Serialize};
 
-use crate::files::{self, FileError};
 use crate::flow::Proposal;
+use crate::llm::{Answer, Message, Part, Request, Role, Stop, Usage};
+use crate::propose::agent::words::PROMPT;
+use crate::propose::model::exchange::RecordError;
+use crate::propose::model::turns::Took;
+use crate::records::{ExchangeFailure, FailureKind, Reply};
 
-/// Bytes of a record that are read.
-const MOST_BYTES: u64 = 16 << 20;
+/// Characters of the words of a failure.
+const MOST_WORDS: usize = 20_000;
 
-/// One turn of an agent.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// Why a turn came to nothing.
+#[derive(Debug)]
+pub(in crate::propose) enum Lost {
+    /// The agent's doing: in a word, and in words.
+    Agent(FailureKind, String),
+    /// The machine's.
+    Machine(String),
+    /// The night's end.
+    Stopped,
+}
+
+/// One turn of an agent while it goes on.
+#[derive(Debug, Default)]
 pub(in crate::propose) struct Record {
-    /// The agent's name.
-    pub agent: String,
-    /// SHA-256 of the brief that it got, hexadecimal.
-    pub brief_sha256: String,
     /// Seconds that it took, all attempts together.
     pub seconds: f64,
-    /// What was wrong with each attempt, in order; the last one is empty where it led to a proposal.
+    /// How often its program was run.
+    pub runs: u64,
+    /// What was wrong with each attempt that left something, in order; the last one is empty where it led to a proposal.
     pub attempts: Vec<Vec<String>>,
-    /// What it proposed.
-    pub proposal: Option<Proposal>,
 }
 
-/// Where the records of a night's turns lie.
-#[derive(Debug, Clone)]
-pub(in crate::propose) struct Records {
-    folder: PathBuf,
+/// The text of an answer on record.
+#[derive(Serialize, Deserialize)]
+struct Told {
+    /// As [`Record::attempts`].
+    attempts: Vec<Vec<String>>,
+    proposal: Proposal,
 }
 
-impl Records {
-    pub(in crate::propose) fn in_folder(folder: &Path) -> Self {
-        Self { folder: folder.to_owned() }
-    }
-
-    /// The folder of one turn: brief, logs, record.
-    pub(in crate::propose) fn turn(&self, turn: u64) -> PathBuf {
-        self.folder.join(turn.to_string())
-    }
-
-    /// Whether there is a record of a turn.
-    pub(in crate::propose) fn has(&self, turn: u64) -> bool {
-        self.place(turn).exists()
-    }
-
-    /// What is on record of a turn for this agent and brief.
-    ///
-    /// # Errors
-    /// When there is a record that cannot be read.
-    pub(in crate::propose) fn of(
-        &self,
-        turn: u64,
-        agent: &str,
-        brief_sha256: &str,
-    ) -> Result<Option<Record>, FileError> {
-        match files::read_json::<Record>(&self.place(turn), MOST_BYTES) {
-            Ok(record) => {
-                Ok(Some(record).filter(|record| record.agent == agent && record.brief_sha256 == brief_sha256))
-            }
-            Err(error) if error.is_not_found() => Ok(None),
-            Err(error) => Err(error),
+impl Record {
+    /// What an agent was asked.
+    pub(in crate::propose) fn request(agent: &str, brief: &str) -> Request {
+        Request {
+            model: agent.to_owned(),
+            system: PROMPT.to_owned(),
+            messages: vec![Message { role: Role::User, parts: vec![Part::Text { text: brief.to_owned() }] }],
+            tools: Vec::new(),
+            most_tokens: 0,
+            temperature: None,
         }
     }
 
-    /// Writes a turn's record, durably.
-    ///
-    /// # Errors
-    /// When the disk refuses.
-    pub(in crate::propose) fn write(&self, turn: u64, record: &Record) -> Result<(), FileError> {
-        files::write_json_atomically(&self.place(turn), record)
+    /// What the turn took.
+    pub(in crate::propose) fn took(&self) -> Took {
+        Took { attempts: self.runs, seconds: self.seconds }
     }
 
-    fn place(&self, turn: u64) -> PathBuf {
-        self.turn(turn).join("record.json")
+    /// What to put on record; `None` for a turn that was none, because the machine or the night's end broke it off.
+    ///
+    /// # Errors
+    /// When it cannot be written down.
+    pub(in crate::propose) fn reply(&self, made: &Result<Proposal, Lost>) -> Result<Option<Reply>, RecordError> {
+        let proposal = match made {
+            Ok(proposal) => proposal.clone(),
+            Err(Lost::Agent(kind, why)) => {
+                let complaints = self.attempts.concat();
+                let words = [std::slice::from_ref(why), &complaints].concat().join("\n");
+                let words = words.chars().take(MOST_WORDS).collect();
+                return Ok(Some(Reply::Failure(ExchangeFailure { kind: *kind, words })));
+            }
+            Err(Lost::Machine(_) | Lost::Stopped) => return Ok(None),
+        };
+        let told = Told { attempts: self.attempts.clone(), proposal };
+        let text = serde_json::to_string_pretty(&told).map_err(|error| RecordError(error.to_string()))?;
+        Ok(Some(Reply::Answer(Answer {
+            model: None,
+            text,
+            calls: Vec::new(),
+            stop: Stop::Done,
+            usage: Usage::default(),
+        })))
+    }
+
+    /// The proposal of a reply that is on record; `None` where the turn came to nothing.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub(in crate::propose) fn proposal(reply: &Reply) -> Result<Option<Proposal>, String> {
+        let Some(answer) = reply.answer() else { return Ok(None) };
+        let told: Told = serde_json::from_str(&answer.text).map_err(|error| error.to_string())?;
+        Ok(Some(told.proposal))
     }
 }

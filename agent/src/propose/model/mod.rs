@@ -17,6 +17,7 @@ mod mending;
 pub(super) mod repairs;
 mod talk;
 mod tries;
+pub(super) mod turns;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
