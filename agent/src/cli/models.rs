@@ -58,20 +58,25 @@ fn row(model: &ModelAccount) -> [String; 11] {
         Some(share) => format!("{part} ({:.0} %)", share * 100.0),
         None => part.to_string(),
     };
-    // A coding agent calls whom it likes.
-    let calls = if model.calls == 0 { "-".to_owned() } else { model.calls.to_string() };
+    let known = |value: Option<String>| value.unwrap_or_else(|| "unknown".to_owned());
+    // Where something was gained and the cost is not known, neither is this.
+    let per_thousandth = match (model.dollars_per_thousandth, model.dollars, model.gain) {
+        (Some(dollars), ..) => format!("{dollars:.4}"),
+        (None, None, Some(_)) => known(None),
+        _ => "-".to_owned(),
+    };
     [
         clean(&model.model),
-        calls,
+        model.calls.to_string(),
         model.answers.to_string(),
         part(model.parsed),
         part(model.applied),
         part(model.compiled),
         part(model.ran),
         part(model.kept),
-        model.tokens.to_string(),
-        format!("{:.4}", model.dollars),
-        model.dollars_per_thousandth.map_or_else(|| "-".to_owned(), |dollars| format!("{dollars:.4}")),
+        known(model.tokens.map(|tokens| tokens.to_string())),
+        known(model.dollars.map(|dollars| format!("{dollars:.4}"))),
+        per_thousandth,
     ]
 }
 
@@ -95,12 +100,17 @@ mod tests {
                 compiled: 41,
                 ran: 38,
                 kept: 2,
-                tokens: 1_234_567,
-                dollars: 0.8125,
+                tokens: Some(1_234_567),
+                dollars: Some(0.8125),
                 gain: Some(0.004),
                 dollars_per_thousandth: Some(0.203_125),
             },
-            ModelAccount { proposer: "agents".to_owned(), model: "claude-code".to_owned(), ..ModelAccount::default() },
+            ModelAccount {
+                proposer: "agents".to_owned(),
+                model: "claude-code".to_owned(),
+                gain: Some(0.002),
+                ..ModelAccount::default()
+            },
         ];
         insta::assert_snapshot!(models_text(&models));
     }

@@ -13,7 +13,7 @@ use crate::campaign::ProposerName;
 use crate::flow::{TrialEnd, Verdict};
 use crate::llm::Stop;
 use crate::propose::model::answer;
-use crate::records::{AttemptKind, AttemptOutcome, ExchangeFacts, ExperimentRecord, Reply};
+use crate::records::{AttemptKind, AttemptOutcome, ExchangeFacts, ExchangeKind, ExperimentRecord, FailureKind, Reply};
 
 /// One model or coding agent in one night: of its answers, how many got how far, and what they cost.
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
@@ -22,11 +22,11 @@ pub struct ModelAccount {
     pub proposer: String,
     /// Its name in `campaign.toml`.
     pub model: String,
-    /// Tries over the network, failed ones included; a coding agent's are not known.
+    /// Tries over the network, failed ones included; how often a coding agent was run.
     pub calls: u64,
     /// Calls that no answer came of, whatever was tried, by the reason.
     pub failed: BTreeMap<&'static str, u32>,
-    /// Answers that were no calls of tools. A coding agent's are its experiments' edits.
+    /// Answers that were no calls of tools. A coding agent's are the turns in which it left something, whether or not that could be taken.
     pub answers: u32,
     /// Of these, the ones that can be read.
     pub parsed: u32,
@@ -38,14 +38,14 @@ pub struct ModelAccount {
     pub ran: u32,
     /// Experiments that were kept and stand.
     pub kept: u32,
-    /// Tokens of requests and answers.
-    pub tokens: u64,
-    /// US dollars.
-    pub dollars: f64,
+    /// Tokens of requests and answers; `None` where nobody counts them: what a coding agent takes is between the person and its provider.
+    pub tokens: Option<u64>,
+    /// US dollars; `None` where that is not known.
+    pub dollars: Option<f64>,
     /// What its kept experiments are expected to have gained together, in bits per byte, positive is better: verified differences,
     /// corrected for having been picked where that is known. `None` where none was kept.
     pub gain: Option<f64>,
-    /// US dollars for a thousandth of a bit per byte gained; `None` where nothing was gained.
+    /// US dollars for a thousandth of a bit per byte gained; `None` where nothing was gained, or the cost is not known.
     pub dollars_per_thousandth: Option<f64>,
 }
 
@@ -77,11 +77,17 @@ pub(super) fn models(records: &NightRecords) -> Vec<ModelAccount> {
         if parsed == Some(true) {
             under_way.insert(&call.model, call.number);
         }
-        account(ProposerName::Models.name(), &call.model, &mut |account| {
+        let proposer = match call.kind {
+            ExchangeKind::Model => ProposerName::Models,
+            ExchangeKind::Agent => ProposerName::Agents,
+        };
+        account(proposer.name(), &call.model, &mut |account| {
             account.calls = account.calls.saturating_add(call.spent.calls);
-            account.tokens = account.tokens.saturating_add(call.spent.tokens);
-            account.dollars += call.spent.usd;
-            if let Reply::Failure(failure) = &call.reply {
+            if call.kind == ExchangeKind::Model {
+                account.tokens = Some(account.tokens.unwrap_or(0).saturating_add(call.spent.tokens));
+                account.dollars = Some(account.dollars.unwrap_or(0.0) + call.spent.usd);
+            }
+            if let (Reply::Failure(failure), None) = (&call.reply, parsed) {
                 *account.failed.entry(failure.kind.name()).or_default() += 1;
             }
             account.answers += u32::from(parsed.is_some());
@@ -91,15 +97,8 @@ pub(super) fn models(records: &NightRecords) -> Vec<ModelAccount> {
     for experiment in &records.experiments {
         let author = &experiment.proposal.author;
         let Some(model) = &author.model else { continue };
-        let agent = author.proposer == ProposerName::Agents.name();
         account(&author.proposer, model, &mut |account| {
             let attempted = edits_tried(experiment);
-            if agent {
-                // What it changed is all that is known of it.
-                account.answers += attempted.all;
-                account.parsed += attempted.all;
-                account.dollars += author.cost_usd;
-            }
             account.applied += attempted.applied;
             account.compiled += attempted.compiled;
             account.ran += u32::from(ran(records, experiment));
@@ -112,14 +111,20 @@ pub(super) fn models(records: &NightRecords) -> Vec<ModelAccount> {
     let mut accounts: Vec<ModelAccount> = accounts.into_values().collect();
     for account in &mut accounts {
         let gain = account.gain.filter(|gain| *gain > 0.0);
-        account.dollars_per_thousandth = gain.map(|gain| account.dollars / (gain * 1_000.0));
+        account.dollars_per_thousandth = gain.zip(account.dollars).map(|(gain, dollars)| dollars / (gain * 1_000.0));
     }
     accounts
 }
 
-/// `None` where a call brought no answer, or one that wants tools called.
+/// `None` where a call brought no answer, or one that wants tools called. What an agent left is on record as malformed where nothing could be
+/// made of it.
 fn is_readable(call: &ExchangeFacts, mends: bool) -> Option<bool> {
-    let answer = call.reply.answer()?;
+    let answer = match (&call.reply, call.kind) {
+        (Reply::Answer(_), ExchangeKind::Agent) => return Some(true),
+        (Reply::Failure(failure), ExchangeKind::Agent) if failure.kind == FailureKind::Malformed => return Some(false),
+        (Reply::Answer(answer), ExchangeKind::Model) => answer,
+        (Reply::Failure(_), _) => return None,
+    };
     match answer.stop {
         Stop::Calls => None,
         Stop::Done => Some(answer::is_readable(&answer.text, mends)),
@@ -129,7 +134,6 @@ fn is_readable(call: &ExchangeFacts, mends: bool) -> Option<bool> {
 
 /// How many different edits were tried on the way to an experiment: the same ones are tried again when the champion has moved.
 struct Tried {
-    all: u32,
     applied: u32,
     compiled: u32,
 }
@@ -143,7 +147,6 @@ fn edits_tried(experiment: &ExperimentRecord) -> Tried {
         u32::try_from(seen.len()).unwrap_or(u32::MAX)
     };
     Tried {
-        all: different(&|_, _| true),
         applied: different(&|kind, _| kind == AttemptKind::Build),
         compiled: different(&|kind, outcome| kind == AttemptKind::Build && outcome == AttemptOutcome::Succeeded),
     }
@@ -169,7 +172,7 @@ mod tests {
     use crate::flow::Edit;
     use crate::llm::spend::Spent;
     use crate::llm::{Answer, Usage};
-    use crate::records::{AttemptRecord, ExchangeFailure, ExchangeKind, FailureKind};
+    use crate::records::{AttemptRecord, ExchangeFailure};
     use crate::report::fixture;
 
     const IDEA: &str = "Title: Try it\nHypothesis: It helps.\nFamily: schedule\nPredicted: -0.001\nConfidence: 0.3\n\n";
@@ -216,6 +219,13 @@ mod tests {
             call(7, "small", failure(FailureKind::Unreachable)),
             call(8, "small", said("I cannot", Stop::Refused)),
         ];
+        // A coding agent: a proposal, one that could not be taken, and a turn that came to nothing.
+        let replies = [said("{}", Stop::Done), failure(FailureKind::Malformed), failure(FailureKind::TimedOut)];
+        records.calls.extend(replies.into_iter().map(|reply| ExchangeFacts {
+            kind: ExchangeKind::Agent,
+            spent: Spent { calls: 1, ..Spent::default() },
+            ..call(9, "claude", reply)
+        }));
         let kept = records.experiments.iter().position(|it| it.id.number > 0 && came_to(it, Verdict::Kept)).unwrap();
         let experiment = &mut records.experiments[kept];
         (experiment.proposal.author.proposer, experiment.proposal.author.model) =
@@ -230,21 +240,31 @@ mod tests {
         let expected = experiment.decision.as_ref().unwrap().evidence.as_ref().unwrap().expected;
         let other = records.experiments.iter().position(|it| it.id.number > 0 && it.id.number != number).unwrap();
         let author = &mut records.experiments[other].proposal.author;
-        (author.proposer, author.model, author.cost_usd) = ("agents".into(), Some("claude".into()), 0.5);
+        (author.proposer, author.model) = ("agents".into(), Some("claude".into()));
         records.experiments[other].attempts = vec![attempt(1, AttemptKind::Build, AttemptOutcome::Failed, "x")];
 
         let accounts = models(&records);
         let names: Vec<_> = accounts.iter().map(|it| (it.proposer.as_str(), it.model.as_str())).collect();
         assert_eq!(names, [("agents", "claude"), ("models", "large"), ("models", "small")]);
         let [agent, large, small] = accounts.as_slice() else { panic!("{accounts:?}") };
-        assert_eq!((agent.answers, agent.applied, agent.compiled, agent.calls, agent.dollars), (1, 1, 0, 0, 0.5));
+        assert_eq!((agent.answers, agent.parsed, agent.applied, agent.compiled, agent.calls), (2, 1, 1, 0, 3));
+        // Nobody knows what it cost: that is not nothing.
+        assert_eq!((agent.tokens, agent.dollars, &agent.failed), (None, None, &BTreeMap::from([("timed-out", 1)])));
         assert_eq!((large.calls, large.answers, large.parsed), (10, 4, 2));
         assert_eq!((large.applied, large.compiled, large.ran, large.kept), (2, 1, 1, 1));
-        assert_eq!((large.tokens, large.failures(), large.share(large.parsed)), (5_000, 0, Some(0.5)));
+        assert_eq!((large.tokens, large.failures(), large.share(large.parsed)), (Some(5_000), 0, Some(0.5)));
         assert!((large.gain.unwrap() + expected).abs() < 1e-12, "{large:?}");
         assert!((large.dollars_per_thousandth.unwrap() - 0.05 / (-expected * 1e3)).abs() < 1e-9, "{large:?}");
         assert_eq!((small.answers, small.parsed, &small.failed), (1, 0, &BTreeMap::from([("unreachable", 2)])));
         assert_eq!((small.gain, small.dollars_per_thousandth), (None, None));
+
+        // What an agent gained is known, and what that cost is not.
+        let author = &mut records.experiments[kept].proposal.author;
+        (author.proposer, author.model) = ("agents".into(), Some("claude".into()));
+        let accounts = models(&records);
+        assert!(accounts[0].gain.is_some() && accounts[0].dollars_per_thousandth.is_none(), "{:?}", accounts[0]);
+        let author = &mut records.experiments[kept].proposal.author;
+        (author.proposer, author.model) = ("models".into(), Some("large".into()));
 
         // What was taken back is not kept.
         records.withdrawal =

@@ -45,14 +45,17 @@ fn row(of: &ModelView) -> Markup {
         0 => part.to_string(),
         answers => format!("{part} ({:.0} %)", f64::from(part) / f64::from(answers) * 100.0),
     };
-    let dollars = |value: Option<f64>| match value.filter(|value| value.is_finite()) {
-        Some(value) => format!("{value:.4}"),
-        None => "–".to_owned(),
+    let known = |value: Option<String>| value.unwrap_or_else(|| "unknown".to_owned());
+    let dollars = |value: Option<f64>| value.filter(|value| value.is_finite()).map(|value| format!("{value:.4}"));
+    let per_thousandth = match (dollars(of.dollars_per_thousandth), of.dollars) {
+        (Some(dollars), _) => dollars,
+        (None, None) if of.kept > 0 => known(None),
+        (None, _) => "–".to_owned(),
     };
     html! {
         tr {
             td { (clean(&of.model)) }
-            td.number { @if of.calls == 0 { "–" } @else { (of.calls) } }
+            td.number { (of.calls) }
             td.number { (failed(of)) }
             td.number { (of.answers) }
             td.number { (share(of.parsed)) }
@@ -60,9 +63,9 @@ fn row(of: &ModelView) -> Markup {
             td.number { (share(of.compiled)) }
             td.number { (share(of.ran)) }
             td.number { (share(of.kept)) }
-            td.number { (of.tokens) }
-            td.number { (dollars(Some(of.dollars))) }
-            td.number { (dollars(of.dollars_per_thousandth)) }
+            td.number { (known(of.tokens.map(|tokens| tokens.to_string()))) }
+            td.number { (known(dollars(of.dollars))) }
+            td.number { (per_thousandth) }
         }
     }
 }
@@ -91,12 +94,15 @@ mod tests {
             compiled: 2,
             ran: 2,
             kept: 1,
-            tokens: 9_000,
-            dollars: 0.25,
+            tokens: Some(9_000),
+            dollars: Some(0.25),
             dollars_per_thousandth: Some(0.125),
         };
         let silent =
             ModelView { model: "<b>".to_owned(), dollars_per_thousandth: Some(f64::NAN), ..ModelView::default() };
+        let agent = ModelView { model: "agent".to_owned(), kept: 1, ..ModelView::default() };
+        let row = row(&agent).into_string();
+        assert!(row.matches(">unknown<").count() == 3 && !row.contains("0.0000"), "{row}");
         let page = models(&NightView { models: vec![model, silent], ..NightView::default() }).into_string();
         for expected in
             ["6 (75 %)", "1 (12 %)", "2 rate limited, 1 server", ">0.2500<", ">0.1250<", "&lt;b&gt;", ">0<", ">–<"]

@@ -112,7 +112,7 @@ pub struct CalibrationView {
 pub struct ModelView {
     /// Which.
     pub model: String,
-    /// Tries over the network; 0 where nobody counts them.
+    /// Tries over the network, or runs of an agent.
     pub calls: u64,
     /// Calls that no answer came of, by the reason.
     pub failed: Vec<(String, u32)>,
@@ -128,11 +128,11 @@ pub struct ModelView {
     pub ran: u32,
     /// Experiments that were kept and stand.
     pub kept: u32,
-    /// Tokens of requests and answers.
-    pub tokens: u64,
-    /// US dollars.
-    pub dollars: f64,
-    /// US dollars for a thousandth of the metric gained; `None` where nothing was gained.
+    /// Tokens of requests and answers; `None` where nobody counts them.
+    pub tokens: Option<u64>,
+    /// US dollars; `None` where that is not known.
+    pub dollars: Option<f64>,
+    /// US dollars for a thousandth of the metric gained; `None` where nothing was gained, or the cost is not known.
     pub dollars_per_thousandth: Option<f64>,
 }
 
