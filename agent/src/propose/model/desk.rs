@@ -130,8 +130,10 @@ impl Desk {
 
     /// Whether an answer to this is on record: this night's own, or, where another is replayed, the one whose turn comes next.
     pub(in crate::propose) fn owes(&self, place: &Place, model: &str) -> bool {
-        let next = |replay: &Mutex<Replay>| locked(replay).is_next(place.kind, model);
-        self.has_answer(place, model) || self.replay.as_ref().is_some_and(next)
+        if self.has_answer(place, model) || locked(&self.own).has_anyones(place) {
+            return self.has_answer(place, model);
+        }
+        self.replay.as_ref().is_some_and(|replay| locked(replay).is_next(place.kind, model))
     }
 
     /// Whether this night has an answer to this on record already.
@@ -158,7 +160,10 @@ impl Desk {
     pub(in crate::propose) fn begin(&self, model: &str, place: &Place) -> bool {
         let on_record = self.has_answer(place, model);
         match &self.replay {
-            Some(replay) if !on_record => locked(replay).begin(place.kind, model, place.repair),
+            // What this night has heard already comes before what it has not.
+            Some(replay) if !on_record => {
+                !locked(&self.own).has_anyones(place) && locked(replay).begin(place.kind, model, place.repair)
+            }
             _ => true,
         }
     }

@@ -139,6 +139,12 @@ impl OwnRecord {
         self.waiting.get(&key(place, model)).is_some_and(|waiting| !waiting.is_empty())
     }
 
+    /// Whether anybody has answered this.
+    pub fn has_anyones(&self, place: &Place) -> bool {
+        let of_it = |(turn, _, _, aim): &(u64, ExchangeKind, String, String)| *turn == place.turn && *aim == place.aim;
+        self.waiting.iter().any(|(key, waiting)| of_it(key) && !waiting.is_empty())
+    }
+
     /// The round of a call that is made now.
     pub fn next_round(&mut self, turn: u64) -> u32 {
         let last = self.rounds.entry(turn).or_default();

@@ -538,6 +538,25 @@ async fn a_night_of_two_models_is_replayed_in_its_order_through_their_outages_an
             replayed.push(proposal.title);
         }
         assert_eq!(replayed, told);
+        // Cut off after any answer, and gone on with.
+        let own = room.known();
+        for cut in 1..own.len() {
+            let (own, from) = (own[..cut].to_vec(), own[cut - 1].turn);
+            let room = Room::with(Limits::default(), own, Some(first.known()), 1.0, Memory::default());
+            let of = |name: &str| {
+                let model = model(name, "http://localhost:1");
+                Box::new(ModelProposer::new(model, None, Arc::clone(&room.desk), None)) as Box<dyn Proposer>
+            };
+            let mut mix = Mix::new(vec![of(names[0]), of(names[1])]);
+            let mut rest = Vec::new();
+            for turn in from..45 {
+                let proposed;
+                (mix, proposed) = propose_again(mix, &Brief { turn, proposer_seed: 99, ..small() }).await;
+                rest.push(proposed.map(|proposal| proposal.title));
+            }
+            let expected: Vec<_> = told[usize::try_from(from).unwrap() - 40..].iter().cloned().map(Some).collect();
+            assert_eq!(rest, expected, "cut off after {cut}");
+        }
     }
 }
 
