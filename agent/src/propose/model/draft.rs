@@ -212,7 +212,7 @@ impl<'a> Draft<'a> {
             (Some(_), true) if !self.base.is_empty() => "Send the blocks again",
             _ => "Send the whole answer again",
         };
-        let problem = first_line(&words);
+        let problem = beginning(&words);
         (format!("Your answer cannot be taken:\n\n{}\n{again}.\n", quote(&words, MOST_LINES)), problem)
     }
 
@@ -245,7 +245,7 @@ impl<'a> Draft<'a> {
             // An edit is tried by itself, so that its error counts one of one.
             let words = error.to_string().replacen("edit 1 of 1", &format!("block {} of {all}", place + 1), 1);
             if problem.is_empty() {
-                problem = first_line(&words);
+                problem = beginning(&words);
             }
             question.push_str(&format!("\n{}", quote(&words, MOST_LINES)));
         }
@@ -266,7 +266,7 @@ impl<'a> Draft<'a> {
         };
         let question =
             format!("All blocks fit, but the result is refused:\n\n{}\n{again}.\n", quote(&words, MOST_LINES));
-        (question, first_line(&words))
+        (question, beginning(&words))
     }
 
     fn proposal(&self, idea: &Idea) -> Proposal {
@@ -294,6 +294,11 @@ impl<'a> Draft<'a> {
     }
 }
 
-fn first_line(words: &str) -> String {
-    inline(words.lines().find(|line| !line.trim().is_empty()).unwrap_or(words), 300)
+/// What words begin with: their first line, and the next where that only announces it.
+fn beginning(words: &str) -> String {
+    let mut lines = words.lines().map(str::trim).filter(|line| !line.is_empty());
+    match (lines.next(), lines.next()) {
+        (Some(first), Some(second)) if first.ends_with(':') => inline(&format!("{first} {second}"), 300),
+        (first, _) => inline(first.unwrap_or(words), 300),
+    }
 }

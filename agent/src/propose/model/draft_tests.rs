@@ -172,6 +172,15 @@ fn after_three_rounds_whole_files_are_asked_for_and_then_it_is_given_up() {
         }
         other => panic!("{other:?}"),
     }
+    // The reason does not end where the complaint only begins.
+    let mut draft = Draft::fresh(&brief, author(), None);
+    for _ in 0..=MOST_ROUNDS {
+        asked(draft.take("Title: x\nno more"));
+    }
+    match draft.take("Title: x\nno more") {
+        Step::GiveUp(reason) => assert!(!reason.ends_with(':'), "{reason}"),
+        other => panic!("{other:?}"),
+    }
     let mut draft = Draft::fresh(&brief, author(), None);
     for _ in 0..=MOST_ROUNDS {
         asked(draft.take(&bad));
