@@ -21,6 +21,8 @@ use tempfile::TempDir;
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::{mpsc, watch};
 
+/// A secret of the person's, which agents find in their environment.
+const KEY: &str = "sk-of-the-person-0123456789";
 const RECIPE: &str = "trainer/src/candidate/recipe.rs";
 
 /// What a good agent does: reads the brief, changes one number, says why.
@@ -125,7 +127,10 @@ impl Bench {
         let desk = AgentDesk {
             launcher,
             runtime: Handle::current(),
-            environment: vec![("PATH".to_owned(), std::env::var("PATH").unwrap())],
+            environment: vec![
+                ("PATH".to_owned(), std::env::var("PATH").unwrap()),
+                ("CODER_API_KEY".to_owned(), KEY.to_owned()),
+            ],
             export: Box::new(|_, folder| {
                 for file in baseline() {
                     std::fs::create_dir_all(folder.join(&file.path).parent().unwrap()).unwrap();
@@ -242,6 +247,35 @@ fn nothing_that_cannot_be_taken_is_taken() {
         let failure = format!("{:?}", bench.exchanges()[0].reply).replace('`', " ");
         assert!(failure.starts_with("Failure") && failure.contains(&expected.replace('`', " ")), "{failure}");
     }
+}
+
+#[test]
+fn a_key_that_an_agent_prints_is_kept_nowhere() {
+    for (script, expected) in [
+        ("echo \"Incorrect API key provided: $CODER_API_KEY\" >&2; exit 1".to_owned(), "[value of CODER_API_KEY]"),
+        (
+            format!("echo \"// $CODER_API_KEY\" >> {RECIPE}; {GOOD}{LINES}"),
+            "holds the value of the variable CODER_API_KEY",
+        ),
+    ] {
+        let (proposal, bench) = turn(&script);
+        let kept = format!("{:?}{}{}", bench.exchanges(), bench.told(), bench.log(1, 1));
+        assert!(proposal.is_none() && kept.contains(expected) && !kept.contains(KEY), "{script}: {kept}");
+    }
+}
+
+#[test]
+fn one_that_is_asked_again_in_the_same_turn_has_had_its_time() {
+    let bench = Arc::new(Bench::new());
+    let theirs = Arc::clone(&bench);
+    asked(move || {
+        let mut agents = theirs.agents(vec![scripted("exit 1")]);
+        for _ in 0..3 {
+            assert_eq!(agents.propose(&brief(1)).unwrap(), None);
+        }
+        assert_eq!(agents.propose(&brief(2)).unwrap(), None);
+    });
+    assert_eq!(bench.exchanges().iter().map(|exchange| exchange.turn).collect::<Vec<_>>(), [1, 2]);
 }
 
 #[test]

@@ -48,8 +48,8 @@ pub fn night() -> Result<(), String> {
     drop(server);
     let found = improved(&first)?;
     let proposed = proposals(&first)?;
-    let titles: Vec<&String> = proposed.iter().map(|(title, _)| title).collect();
-    if titles != ideas.iter().collect::<Vec<_>>() {
+    let titles: Vec<&str> = proposed.iter().map(|proposal| proposal.title.as_str()).collect();
+    if titles != ideas {
         return Err(format!("the night tested {titles:?} instead of {ideas:?}"));
     }
 
@@ -57,11 +57,28 @@ pub fn night() -> Result<(), String> {
     let name = first["night"].as_str().ok_or("the night has no name")?;
     let again = run(&agent, clone.folder(), "The same night from its record", &count, &["--replay", name])?;
     let found_again = improved(&again)?;
-    if titles != proposals(&again)?.iter().map(|(title, _)| title).collect::<Vec<_>>() {
-        return Err("the replay proposed something else".to_owned());
+    let proposed_again = proposals(&again)?;
+    for (then, now) in proposed.iter().zip(&proposed_again) {
+        let (then_changed, now_changed) = (changed(clone.folder(), then)?, changed(clone.folder(), now)?);
+        if then.title != now.title || then_changed != now_changed {
+            return Err(format!("the replay proposed {now:?}:\n{now_changed}\ninstead of {then:?}:\n{then_changed}"));
+        }
     }
-    eprintln!("==> Improved, and improved again from the record: {found}; {found_again}");
+    if proposed.len() != proposed_again.len() {
+        return Err(format!("the replay proposed {} changes instead of {}", proposed_again.len(), proposed.len()));
+    }
+    if !proposed.iter().zip(&proposed_again).any(|(then, now)| then.kept && now.kept) {
+        return Err("nothing was kept in both nights".to_owned());
+    }
+    eprintln!("==> Improved, and improved again from the record.\n    {found}\n    {found_again}");
     Ok(())
+}
+
+/// The lines that a proposal's commit removes and adds.
+fn changed(clone: &Path, proposal: &Proposed) -> Result<String, String> {
+    let show = ["show", "--format=", "--unified=0", &proposal.commit];
+    let diff = steps::answer("What a commit changes", Command::new("git").args(show).current_dir(clone))?;
+    Ok(diff.lines().filter(|line| line.starts_with(['+', '-'])).collect::<Vec<_>>().join("\n"))
 }
 
 fn run(agent: &Path, clone: &Path, title: &str, experiments: &str, more: &[&str]) -> Result<Value, String> {
@@ -89,23 +106,36 @@ fn name_model(clone: &Path, server: &Server) -> Result<(), String> {
         .map_err(|error| format!("cannot write {}: {error}", path.display()))
 }
 
-/// Title and verdict of what was proposed, in order; what the morning adds to measure is no proposal.
-fn proposals(document: &Value) -> Result<Vec<(String, String)>, String> {
+/// What a night tested.
+#[derive(Debug, Clone, PartialEq)]
+struct Proposed {
+    title: String,
+    commit: String,
+    kept: bool,
+}
+
+/// What was proposed, in order; what the morning adds to measure is no proposal.
+fn proposals(document: &Value) -> Result<Vec<Proposed>, String> {
     let experiments = document["experiments"].as_array().ok_or("`experiments` is not a list")?;
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let proposed = experiments.iter().filter(|experiment| experiment["proposer"] != "leave-one-out");
-    Ok(proposed.map(|experiment| (text(&experiment["title"]), text(&experiment["verdict"]))).collect())
+    let proposal = |experiment: &Value| Proposed {
+        title: text(&experiment["title"]),
+        commit: text(&experiment["commit"]),
+        kept: experiment["verdict"] == "kept",
+    };
+    Ok(proposed.map(proposal).collect())
 }
 
 /// What was gained, in words; an error unless something was kept and the morning's claim for it holds.
 fn improved(document: &Value) -> Result<String, String> {
     let kept: Vec<String> =
-        proposals(document)?.into_iter().filter(|(_, verdict)| verdict == "kept").map(|(title, _)| title).collect();
+        proposals(document)?.into_iter().filter(|proposal| proposal.kept).map(|proposal| proposal.title).collect();
     let claim = &document["claim"];
     if kept.is_empty() || claim["holds"] != Value::Bool(true) {
         return Err(format!("kept: {kept:?}; the morning's claim: {claim}"));
     }
-    Ok(format!("{} kept, {}", kept.len(), claim["words"].as_str().unwrap_or_default()))
+    Ok(format!("{} kept ({}); the claim {}", kept.len(), kept.join("; "), claim["words"].as_str().unwrap_or_default()))
 }
 
 #[cfg(test)]
@@ -124,8 +154,8 @@ mod tests {
             ],
             "claim": { "holds": true, "words": "better by 0.1" },
         });
-        assert_eq!(improved(&document), Ok("1 kept, better by 0.1".to_owned()));
-        let titles: Vec<String> = proposals(&document).unwrap().into_iter().map(|(title, _)| title).collect();
+        assert_eq!(improved(&document), Ok("1 kept (a); the claim better by 0.1".to_owned()));
+        let titles: Vec<String> = proposals(&document).unwrap().into_iter().map(|proposal| proposal.title).collect();
         assert_eq!(titles, ["a", "b"]);
         document["claim"]["holds"] = json!(false);
         assert!(improved(&document).is_err());

@@ -50,8 +50,8 @@ pub(super) struct NightArgs {
     /// Ask only these proposers (see the campaign's `proposers`)
     #[arg(long, value_delimiter = ',')]
     pub(super) proposer: Vec<String>,
-    /// Take the answers of language models from this night's record, in their order, instead of asking anybody; unless other proposers
-    /// are named, nobody else proposes
+    /// Take the answers of language models and coding agents from this night's record, in their order, instead of asking anybody; unless
+    /// other proposers are named besides, nobody else proposes
     #[arg(long, value_name = "NIGHT")]
     pub(super) replay: Option<String>,
     /// Go on with the night that was cut off, without asking

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::events::Events;
 use super::{ExportError, begin};
 use crate::files;
+use crate::flow::Purpose;
 use crate::layout::Layout;
 use crate::records::TrialRecord;
 use crate::repo::slug;
@@ -12,7 +13,7 @@ use crate::report::{NightRecords, curve_points};
 
 /// Writes `<folder>/<number>-<title>/trial-<ordinal>/events.out.tfevents.<second>.nocturne` for every trial that has begun, and returns how many.
 /// Scalars are `train/loss` (nats per token, the trainer's word), `train/tokens` and `train/seconds` by step, and `val/bpb` at the last
-/// step (bits per byte, the evaluator's).
+/// step (bits per byte, the evaluator's); `val/bpb-sealed` in its place for the morning's trials.
 ///
 /// # Errors
 /// The folder is not empty, a curve cannot be read or a file cannot be written.
@@ -44,7 +45,7 @@ fn events(layout: &Layout, trial: &TrialRecord) -> Result<Vec<u8>, ExportError> 
     let points = curve_points(&layout.curve(&trial.experiment, trial.ordinal))?;
     for point in &points {
         let at = began + point.seconds;
-        // A loss that was not finite has no figure, and shows as a gap.
+        // A loss that was not finite has no figure: its step is left out.
         if let Some(loss) = point.loss {
             events.scalar(at, point.step, "train/loss", loss);
         }
@@ -53,7 +54,12 @@ fn events(layout: &Layout, trial: &TrialRecord) -> Result<Vec<u8>, ExportError> 
     }
     if let Some(val_bpb) = trial.val_bpb() {
         let (at, step) = points.last().map_or((began, 0), |last| (began + last.seconds, last.step));
-        events.scalar(at, step, "val/bpb", val_bpb);
+        // The sealed text is another one: its figures compare with each other only.
+        let tag = match trial.purpose {
+            Purpose::Search => "val/bpb",
+            Purpose::Morning => "val/bpb-sealed",
+        };
+        events.scalar(at, step, tag, val_bpb);
     }
     Ok(events.into_bytes())
 }

@@ -22,6 +22,9 @@ const SLOT: &str = "outside";
 /// Seconds for everything, set-up included.
 const MOST_SECONDS: f64 = MOST_BUILD_SECONDS + 60.0;
 
+/// How often it is seen whether a night has begun.
+const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
+
 /// One at a time, of all the calls of a client.
 pub(super) type Turn = Arc<Mutex<()>>;
 
@@ -33,7 +36,10 @@ pub(super) async fn compile(
     commit: &CommitId,
     patch: &CheckedPatch,
 ) -> Compiled {
-    let _turn = turn.lock().await;
+    // Whoever waited here would keep other calls of the client waiting too.
+    let Ok(_turn) = turn.try_lock() else {
+        return Compiled::NotTried("other edits of yours are being compiled; ask again when that is done".to_owned());
+    };
     let tried = tokio::time::timeout(Duration::from_secs_f64(MOST_SECONDS), tried(layout, campaign, commit, patch));
     match tried.await {
         Ok(Ok(compiled)) => compiled,
@@ -74,7 +80,23 @@ async fn tried(
         let exported = Repo::discover(&root).and_then(|repo| repo.export(&commit, to));
         exported.map_err(|error| error.to_string()).and_then(|_| write_edited(&patch, to))
     };
-    // Nobody asks it to stop; the helper ends what runs when this process ends.
-    let (_stop, signal) = watch::channel(false);
-    Ok(as_told(builder.try_out(SLOT, None, MOST_BUILD_SECONDS, export, signal).await))
+    // A night that begins meanwhile has the machine for itself; and the helper ends what runs when this process ends.
+    let (stop, signal) = watch::channel(false);
+    let build = builder.try_out(SLOT, None, MOST_BUILD_SECONDS, export, signal);
+    tokio::pin!(build);
+    let mut began = false;
+    loop {
+        tokio::select! {
+            built = &mut build => {
+                return Ok(match began {
+                    false => as_told(built),
+                    true => Compiled::NotTried("a night has begun, which has the machine for itself now".to_owned()),
+                });
+            }
+            () = tokio::time::sleep(BETWEEN_LOOKS) => {
+                began = began || is_running(layout)?;
+                stop.send_replace(began);
+            }
+        }
+    }
 }

@@ -266,6 +266,12 @@ fn proposer_names(campaign: &Campaign, wishes: &Wishes, replays: bool) -> Result
             })?);
         }
     }
+    // What is on record is heard in its order, whoever else proposes: one kind of it left out would stop the others.
+    for on_record in [ProposerName::Models, ProposerName::Agents] {
+        if replays && !names.contains(&on_record) {
+            names.push(on_record);
+        }
+    }
     for (proposer, list, none) in [
         (ProposerName::Models, "models", campaign.models.is_empty()),
         (ProposerName::Agents, "coding_agents", campaign.coding_agents.is_empty()),

@@ -15,6 +15,7 @@ use tokio::runtime::Handle;
 use super::agent::answer::{self, AGENTS};
 use super::agent::process::{self, Ended, Run};
 use super::agent::record::{Lost, Record};
+use super::agent::secrets::Secrets;
 use super::agent::words::{self, Mend, PROMPT};
 use super::agent::workplace::Workplace;
 use super::alike::alike;
@@ -72,6 +73,9 @@ pub struct Agents {
     desk: AgentDesk,
     /// What came of each turn, in their order.
     outcomes: Vec<Outcome>,
+    /// What one of them was last asked for: the turn, and the idea of the queue.
+    last: Option<(u64, Option<u32>)>,
+    secrets: Secrets,
 }
 
 #[derive(Debug)]
@@ -106,7 +110,8 @@ impl Agents {
         let outcome =
             |known: &Known| Outcome { turn: known.turn, agent: known.model.clone(), failed: known.outcome.is_err() };
         let outcomes = known.map(outcome).collect();
-        Self { agents, desk, outcomes }
+        let secrets = Secrets::of(&desk.environment);
+        Self { agents, desk, outcomes, last: None, secrets }
     }
 
     /// Whose turn it is: of the one whose answer is on record; nobody's when all have failed too often.
@@ -147,6 +152,7 @@ impl Agents {
         }
         let mut record = Record::default();
         let made = self.work(task, &self.desk.records.join(place.turn.to_string()), &mut record);
+        let made = self.without_secrets(made, &mut record);
         let removed = crate::files::remove_folder(&self.desk.workplace);
         if let Err(error) = removed {
             (self.desk.tell)(format!("cannot remove {}: {error}", self.desk.workplace.display()));
@@ -155,7 +161,7 @@ impl Agents {
         if let Some(reply) = record.reply(&made)? {
             desk.put(name, place, request, reply, record.took())?;
         }
-        if !matches!(made, Err(Lost::Stopped)) {
+        if !matches!(made, Err(Lost::Stopped | Lost::Machine(_))) {
             self.outcomes.push(Outcome { turn: place.turn, agent: name.clone(), failed: made.is_err() });
         }
         match made {
@@ -164,6 +170,30 @@ impl Agents {
                 self.lose(name, place.turn, lost);
                 Ok(None)
             }
+        }
+    }
+
+    /// What came of a turn without keys of the person's: they are taken out of words, and what would be code is not taken at all, for other
+    /// code would be used than was proposed.
+    fn without_secrets(&self, made: Result<Proposal, Lost>, record: &mut Record) -> Result<Proposal, Lost> {
+        for words in record.attempts.iter_mut().flatten() {
+            *words = self.secrets.taken_out_of(words);
+        }
+        match made {
+            Ok(proposal) => {
+                let written = serde_json::to_string(&proposal).map_err(|error| Lost::Machine(error.to_string()))?;
+                match self.secrets.found_in(&written) {
+                    None => Ok(proposal),
+                    Some(name) => Err(Lost::Agent(
+                        FailureKind::Malformed,
+                        format!(
+                            "what it proposes holds the value of the variable {name}, and is neither kept nor used"
+                        ),
+                    )),
+                }
+            }
+            Err(Lost::Agent(kind, why)) => Err(Lost::Agent(kind, self.secrets.taken_out_of(&why))),
+            Err(other) => Err(other),
         }
     }
 
@@ -249,8 +279,10 @@ impl Agents {
                 input: prompt.clone(),
                 log: kept.join(format!("log-{attempt}.txt")),
                 limit: left,
+                secrets: &self.secrets,
             };
             let ran = process::run(&desk.launcher, &desk.runtime, &desk.stop, &run);
+            self.secrets.taken_out_of_file(&run.log).map_err(machine)?;
             let (ended, took) = ran.map_err(|error| Lost::Machine(error.to_string()))?;
             record.seconds += took.as_secs_f64();
             record.runs += 1;
@@ -316,7 +348,13 @@ impl Proposer for Agents {
 
     fn propose(&mut self, brief: &Brief) -> Result<Option<Proposal>, ProposeError> {
         let place = Place::of(ExchangeKind::Agent, brief, None);
+        // Asked for the same again in one turn, because nobody else had anything, it has had its time.
+        let asked = Some((place.turn, brief.details.asked.as_ref().map(|wish| wish.id)));
+        if asked == self.last && !self.owes(brief) {
+            return Ok(None);
+        }
         let Some(agent) = self.of_turn(&place).cloned() else { return Ok(None) };
+        self.last = asked;
         let Some(text) = self.told(&agent.name, words::brief(brief, agent.minutes, None)) else { return Ok(None) };
         let files = &brief.champion_files;
         let made = self.turn(&Task { brief, agent: &agent, files, text, attempts: MOST_ATTEMPTS, place })?;

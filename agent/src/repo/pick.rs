@@ -51,13 +51,14 @@ impl Repo {
         Ok(Picked::Commit(commit_id(commit)?))
     }
 
-    /// Files, sorted, in which two commits that both stand on `base` do not fit together.
+    /// Files, sorted, in which two commits with a common ancestor do not fit together, as a merge of the two would find it.
     ///
     /// # Errors
-    /// A commit cannot be read.
-    pub fn clashes(&self, base: &CommitId, one: &CommitId, other: &CommitId) -> Result<Vec<String>, RepoError> {
+    /// A commit cannot be read, or they have no ancestor in common.
+    pub fn clashes(&self, one: &CommitId, other: &CommitId) -> Result<Vec<String>, RepoError> {
         let doing = || format!("see whether {} and {} fit together", one.short(), other.short());
-        let merged = self.merged(&self.tree(base)?, &self.tree(one)?, &self.tree(other)?).map_err(git(doing()))?;
+        let base = commit_id(self.git.merge_base(oid(one)?, oid(other)?).map_err(git(doing()))?)?;
+        let merged = self.merged(&self.tree(&base)?, &self.tree(one)?, &self.tree(other)?).map_err(git(doing()))?;
         conflicts(&merged).map_err(git(doing()))
     }
 

@@ -36,14 +36,16 @@ pub(super) fn paragraphs(records: &NightRecords, experiment: &ExperimentRecord, 
         if decision.verdict != Verdict::Kept {
             paragraphs.push("It was not kept by the night's rule, and was accepted by hand.".to_owned());
         }
-        if account.is_some_and(|account| account.champion != 0) {
-            paragraphs.push(
-                "The figure is that of the change on top of what the night had kept before; by itself it was not measured."
-                    .to_owned(),
-            );
-        }
+        let under = match account.map_or(0, |account| account.champion) {
+            0 => "on the commit that the night began from",
+            _ => "on top of what the night had kept before",
+        };
+        let commit = experiment.candidate.as_ref().map_or("", |candidate| candidate.parent.short());
+        paragraphs.push(format!("That is what it did {under} ({commit}); on anything else it was not measured."));
     }
-    if let Some(claim) = records.claim.as_ref().filter(|_| records.withdrawal.is_none()) {
+    // The claim is of the whole way to the champion: it says nothing of what is not on it.
+    let on_the_way = records.champions.iter().any(|champion| champion.experiment == experiment.id.number);
+    if let Some(claim) = records.claim.as_ref().filter(|_| on_the_way && records.withdrawal.is_none()) {
         paragraphs.push(format!("The night's claim for its champion as a whole {}", claim.words));
     }
     if !review.reason.is_empty() {

@@ -129,7 +129,7 @@ fn independent(repo: &Repo, base: &CommitId, accepted: &[&Accepted]) -> Result<P
             if for_one(one).is_some_and(|number| other.experiments.contains(&number)) {
                 continue;
             }
-            let files = repo.clashes(base, &one.commit, &other.commit)?;
+            let files = repo.clashes(&one.commit, &other.commit)?;
             if !files.is_empty() {
                 plan.clashes.push(Clash { one: one.name.clone(), other: other.name.clone(), files });
             }
@@ -180,13 +180,27 @@ fn series(repo: &Repo, base: &CommitId, changes: &[&Accepted]) -> Result<Series,
     Ok(if added { Series::Fits(top) } else { Series::Nothing })
 }
 
-/// The change on as few of `below` as it can do with, oldest first; `None` where it does not fit even on all of them.
+/// Those of `changes` that fit on the base on top of each other, oldest first. One that does not is no hindrance to the others.
+fn fitting<'a>(repo: &Repo, base: &CommitId, changes: Vec<&'a Accepted>) -> Result<Vec<&'a Accepted>, RepoError> {
+    let mut top = base.clone();
+    let mut fitting = Vec::new();
+    for change in changes {
+        if let Picked::Commit(commit) = repo.pick(&change.commit, &top, &change.message, change.when)? {
+            top = commit;
+            fitting.push(change);
+        }
+    }
+    Ok(fitting)
+}
+
+/// The change on as few of `below` as it can do with, oldest first; `None` where it does not fit even on all of them that fit.
 fn on_top_of<'a>(
     repo: &Repo,
     base: &CommitId,
     change: &'a Accepted,
-    mut below: Vec<&'a Accepted>,
+    below: Vec<&'a Accepted>,
 ) -> Result<Option<(Vec<&'a Accepted>, CommitId)>, RepoError> {
+    let mut below = fitting(repo, base, below)?;
     let tried = |below: &[&'a Accepted]| {
         let mut changes = below.to_vec();
         changes.push(change);

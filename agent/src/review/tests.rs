@@ -144,6 +144,34 @@ fn what_does_not_fit_says_why_beforehand() {
 }
 
 #[test]
+fn one_that_does_not_fit_does_not_keep_others_from_what_they_need() {
+    let (fixture, base, accepted) = night();
+    let repo = fixture.repo();
+    // The base has changed where the second change would: the third needs the first alone and gets it.
+    let moved = fixture.commit(Some(&base), "recipe.rs", &lines(&[(15, "mine")]));
+    let plan = plan(&repo, &moved, &accepted, Arrangement::Independent).unwrap();
+    let experiments: Vec<&[u32]> = plan.branches.iter().map(|branch| branch.experiments.as_slice()).collect();
+    assert_eq!(experiments, [&[1][..], &[1, 3], &[4]]);
+    assert_eq!(plan.blocked.iter().map(|blocked| blocked.number).collect::<Vec<_>>(), [2]);
+}
+
+#[test]
+fn branches_on_the_same_change_clash_only_where_a_merge_would() {
+    let (fixture, base) = Fixture::new();
+    let repo = fixture.repo();
+    let first = fixture.commit(Some(&base), "recipe.rs", &lines(&[(5, "one"), (6, "one")]));
+    // Both need the first: they change lines that it made, and not the same ones.
+    let above = fixture.commit(Some(&first), "recipe.rs", &lines(&[(5, "two"), (6, "one"), (20, "two")]));
+    let below = fixture.commit(Some(&first), "notes.txt", "three\n");
+    let below = fixture.commit(Some(&below), "recipe.rs", &lines(&[(5, "one"), (6, "one"), (30, "three")]));
+    let accepted = [change(1, &first, &[]), change(2, &above, &[1]), change(3, &below, &[1])];
+    let plan = plan(&repo, &base, &accepted, Arrangement::Independent).unwrap();
+    assert_eq!(plan.clashes, [], "{plan:?}");
+    // As a merge with the base for an ancestor would not have it.
+    assert!(repo.clashes(&plan.branches[1].commit, &plan.branches[0].commit).unwrap().is_empty());
+}
+
+#[test]
 fn branches_are_made_once_and_never_moved() {
     let (fixture, base, accepted) = night();
     let repo = fixture.repo();

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 
+use super::secrets::Secrets;
 use crate::run::{Job, Launcher, RunError, StopSignal, stopped};
 
 /// Seconds from the wish that it may end until it is killed: agents put their own things in order.
@@ -50,6 +51,8 @@ pub(in crate::propose) struct Run<'a> {
     pub log: PathBuf,
     /// How long it may take.
     pub limit: Duration,
+    /// What is taken out of its last words, before they are shortened.
+    pub secrets: &'a Secrets,
 }
 
 /// Why it is waited for no longer.
@@ -69,7 +72,7 @@ pub(in crate::propose) fn run(
     stop: &StopSignal,
     run: &Run<'_>,
 ) -> Result<(Ended, Duration), RunError> {
-    let Run { command, environment, folder, input, log, limit } = run;
+    let Run { command, environment, folder, input, log, limit, secrets } = run;
     // A shell puts both of its outputs into the log and gives it its input; the command reaches it as arguments, which no shell reads.
     let mut arguments = vec!["-c".to_owned(), r#"exec "$@" <"$0" 1>&2"#.to_owned(), input.display().to_string()];
     arguments.extend(command.iter().cloned());
@@ -111,7 +114,7 @@ pub(in crate::propose) fn run(
         (Why::Time, _) => Ended::TimedOut,
         (Why::Stop, _) => Ended::Stopped,
         (Why::Itself, Some(0)) => Ended::Done,
-        (Why::Itself, code) => told(code.unwrap_or_default(), &ended.last_words),
+        (Why::Itself, code) => told(code.unwrap_or_default(), &secrets.taken_out_of(&ended.last_words)),
     };
     Ok((ended, began.elapsed()))
 }

@@ -101,7 +101,7 @@ impl<'a> Draft<'a> {
             Some(idea) if !answer::has_title(text) => self.mended(idea, text),
             _ => answer::read(text).map_err(|error| self.unreadable(&error)),
         };
-        let idea = match read {
+        let idea = match read.and_then(|idea| self.beyond_the_base(idea)) {
             Ok(idea) => idea,
             Err(question) => return self.next_round(question),
         };
@@ -187,6 +187,16 @@ impl<'a> Draft<'a> {
                 self.last_problem
             )),
         }
+    }
+
+    /// The idea without the blocks of what it repairs, which are in the files already.
+    fn beyond_the_base(&self, idea: Idea) -> Result<Idea, (String, String)> {
+        if self.base.is_empty() {
+            return Ok(idea);
+        }
+        let fits = |edit: &Edit| apply(&self.files, std::slice::from_ref(edit)).is_ok();
+        let edits = mending::added(&self.base, idea.edits, fits).map_err(|unclear| unclear.question())?;
+        Ok(Idea { edits, ..idea })
     }
 
     /// The idea with the blocks of a text in place of those that do not fit, or as more edits of a proposal that is repaired.

@@ -262,6 +262,22 @@ fn a_repair_goes_on_top_of_what_it_mends() {
     let mended = done(draft.take(&block(RECIPE, "    0.75", "    0.75_f64")));
     assert_eq!((mended.edits.len(), mended.title.as_str(), &mended.key), (2, "Raise the rate", &first.key));
     assert_eq!(mended.edits[0], first.edits[0]);
+    // A block whose lines are still there after it was applied is not applied twice, however it comes again.
+    let inserts = block(RECIPE, "fn a() -> f64 {", "fn a() -> f64 {\n    let _x = 1;");
+    let inserting = done(
+        Draft::fresh(&brief, author(), None).take(&format!("{LINES}\n{inserts}{}", block(RECIPE, "    0.5", "    y"))),
+    );
+    let mends = block(RECIPE, "    y", "    0.75");
+    for again in [format!("{inserts}{mends}"), format!("{LINES}\n{inserts}{mends}"), mends.clone()] {
+        let mut draft = Draft::on_top_of(&brief, &inserting, author()).unwrap();
+        let mended = done(draft.take(&again));
+        let text = &crate::edit::apply(&brief.champion_files, &mended.edits).unwrap()[0].text;
+        assert_eq!(text.matches("let _x").count(), 1, "{again}");
+    }
+    let mut draft = Draft::on_top_of(&brief, &inserting, author()).unwrap();
+    assert!(asked(draft.take(&inserts)).contains("in the files already"));
+    let another = block(RECIPE, "fn a() -> f64 {", "fn a() -> f64 {\n    let _y = 1;");
+    assert!(asked(draft.take(&another)).contains("Quote the lines as they stand now"));
     // On a champion that has moved the old edits do not fit any more.
     let mut moved = small();
     moved.champion_files[0].text = "fn c() {}\n".to_owned();

@@ -22,6 +22,13 @@ pub(super) enum Unclear {
         /// Which of those that fitted, counted from 0.
         place: usize,
     },
+    /// A repair's block quotes lines that the experiment has replaced already, for another replacement.
+    InTheFiles {
+        /// In which file.
+        path: String,
+    },
+    /// A repair brings nothing that the experiment does not have.
+    NothingNew,
     /// All blocks fit, and what came is neither all of them nor a whole answer.
     Part {
         /// How many there are.
@@ -64,9 +71,35 @@ pub(super) fn mend(edits: &[Edit], failed: &[usize], sent: Vec<Edit>) -> Result<
     Ok(edits)
 }
 
-/// Whether two texts are the same but for white space at the ends of lines, which models do not copy faithfully.
+/// What a repair adds to the blocks of the experiment that it mends, which are in the files already: blocks of it that came again as they were
+/// are left out, for one whose lines are still there would be applied twice. `fits`: whether a block fits the files as they stand now; one that
+/// does not is a misfit like any other.
+pub(super) fn added(base: &[Edit], sent: Vec<Edit>, fits: impl Fn(&Edit) -> bool) -> Result<Vec<Edit>, Unclear> {
+    let mut added = Vec::with_capacity(sent.len());
+    for edit in sent {
+        // A whole file is a whole file, whatever was there.
+        let quotes_same =
+            |it: &&Edit| !edit.search.trim().is_empty() && it.path == edit.path && alike(&it.search, &edit.search);
+        match base.iter().find(quotes_same) {
+            Some(there) if alike(&there.replace, &edit.replace) => {}
+            Some(_) if fits(&edit) => return Err(Unclear::InTheFiles { path: edit.path }),
+            _ => added.push(edit),
+        }
+    }
+    if added.is_empty() { Err(Unclear::NothingNew) } else { Ok(added) }
+}
+
+/// Whether two texts are the same but for white space at the ends of lines and a margin before all of them, which models do not copy
+/// faithfully.
 fn alike(one: &str, other: &str) -> bool {
-    let lines = |text: &str| text.trim().lines().map(|line| line.trim().to_owned()).collect::<Vec<_>>();
+    let lines = |text: &str| {
+        let lines: Vec<&str> = text.lines().map(str::trim_end).skip_while(|line| line.is_empty()).collect();
+        let filled = || lines.iter().filter(|line| !line.is_empty());
+        let margin = filled().map(|line| line.len() - line.trim_start().len()).min().unwrap_or(0);
+        let last = lines.iter().rposition(|line| !line.is_empty()).map_or(0, |last| last + 1);
+        // A margin of other white space than spaces is cut between characters too, or not at all.
+        lines[..last].iter().map(|line| line.get(margin..).unwrap_or_default().to_owned()).collect::<Vec<_>>()
+    };
     lines(one) == lines(other)
 }
 
@@ -96,6 +129,19 @@ impl Unclear {
                     place + 1
                 );
                 (question, format!("another block came for the lines of block {}, which fits", place + 1))
+            }
+            Self::InTheFiles { path } => {
+                let question = format!(
+                    "Your experiment's blocks are in the files already, and you sent another for the very lines of {path} that one of them \
+                     replaced. Nothing was taken of that. Quote the lines as they stand now, with that block in them.\n"
+                );
+                (question, "a block came for lines that the experiment has replaced already".to_owned())
+            }
+            Self::NothingNew => {
+                let question = "All blocks that you sent are in the files already, so nothing would be mended by them. Send blocks that change \
+                                the files as they stand now.\n"
+                    .to_owned();
+                (question, "only blocks came that the experiment has already".to_owned())
             }
             Self::Part { all, found } => {
                 let question = format!(

@@ -100,6 +100,7 @@ impl Desk {
         let began = Instant::now();
         let received = Received::default();
         let came = self.answer(server, request, &received);
+        let gave_up = matches!(&came, Some(Err(error)) if gave_up_waiting(error));
         let mut pause = None;
         let outcome = match came {
             // What is used and what is on record must be the same, for a night that goes on hears the record. Without the key it would
@@ -118,7 +119,7 @@ impl Desk {
         };
         let interrupted = outcome.as_ref().is_err_and(|failed| failed.words == INTERRUPTED);
         let failed = outcome.as_ref().err().map(|failed| failed.kind);
-        exchange.spent = cost(model, estimate, &received.came(), failed);
+        exchange.spent = cost(model, estimate, &received.came(), failed.map(|kind| (kind, gave_up)));
         locked(&self.account).settle(reservation, exchange.spent);
         exchange.again = pause.is_some();
         exchange.reply = outcome.clone().map_or_else(Reply::Failure, Reply::Answer);
@@ -184,11 +185,12 @@ pub(super) fn now() -> jiff::Timestamp {
 /// A failed try may have to be paid all the same, and what came of it can be much less than what the model wrote: thoughts may be hidden,
 /// and a server may write on for a while when nobody reads any more. So unless the server had its last word on the tokens, the longest
 /// answer that the model was allowed is booked, or what came where that is more: that is what was reserved, so that a limit is passed by
-/// one call at most, whatever breaks off. Only what was turned away before anything was written costs nothing but a call.
-fn cost(model: &Model, estimate: u64, came: &Came, failed: Option<FailureKind>) -> Spent {
+/// one call at most, whatever breaks off. Only what was turned away before anything was written costs nothing but a call: not a stream whose
+/// server had begun to count, and not a gateway that gave up waiting for a model that may have worked.
+fn cost(model: &Model, estimate: u64, came: &Came, failed: Option<(FailureKind, bool)>) -> Spent {
     let written = estimated_tokens_of(came.bytes);
-    let Some(kind) = failed else { return model.price.of(&came.usage, estimate, written) };
-    if is_turned_away(kind) && came.bytes == 0 {
+    let Some((kind, gave_up)) = failed else { return model.price.of(&came.usage, estimate, written) };
+    if is_turned_away(kind) && !gave_up && came.bytes == 0 && came.usage == Usage::default() {
         return Spent { calls: 1, ..Spent::default() };
     }
     if came.ended && came.usage.output.is_some() {
@@ -199,6 +201,16 @@ fn cost(model: &Model, estimate: u64, came: &Came, failed: Option<FailureKind>) 
     let begun = came.usage.input.unwrap_or(0) > 0 || came.usage.cached.unwrap_or(0) > 0;
     let usage = if begun { came.usage } else { Usage::default() };
     model.price.of(&Usage { output: Some(output), ..usage }, estimate, output)
+}
+
+/// Whether a gateway says that it waited for the server behind it in vain, which may have worked all the while: 408, 504, and the 522 to 524 of
+/// one that is much used.
+fn gave_up_waiting(error: &AskError) -> bool {
+    let status = match error {
+        AskError::Server { status, .. } | AskError::BadRequest { status, .. } => *status,
+        _ => return false,
+    };
+    matches!(status, 408 | 504 | 522..=524)
 }
 
 /// Whether a failure says that the server did no work. A stream that tells of one after it began has done some.
@@ -234,6 +246,8 @@ mod tests {
             (Some(Unreachable), nothing, 0),
             // A stream that told of trouble of the server's after it began.
             (Some(Server), came(30, None, None, false), 3_000),
+            // One that told of trouble before a word was seen, and had counted the request.
+            (Some(Server), came(0, Some(1_500), Some(1), false), 2_500),
             (Some(TimedOut), nothing, 3_000),
             (Some(BrokenOff), came(30, None, None, false), 3_000),
             // What the server said at its start of the request, and of an answer that had begun.
@@ -247,8 +261,19 @@ mod tests {
             (Some(Malformed), came(60, Some(1_500), Some(25), true), 1_525),
             (Some(Empty), came(0, None, None, true), 3_000),
         ] {
-            let spent = cost(&model("m", "http://localhost:1"), 2_000, &came, failed);
+            let spent = cost(&model("m", "http://localhost:1"), 2_000, &came, failed.map(|kind| (kind, false)));
             assert_eq!((spent.tokens, spent.calls), (tokens, 1), "{failed:?} {came:?}");
+        }
+    }
+
+    #[test]
+    fn a_gateway_that_waited_in_vain_may_have_to_be_paid() {
+        let text = String::new;
+        for (status, tokens) in [(503, 0), (500, 0), (504, 3_000), (524, 3_000), (408, 3_000)] {
+            let error = AskError::Server { status, wait_seconds: None, message: text() };
+            let failed = Some((FailureKind::Server, gave_up_waiting(&error)));
+            let spent = cost(&model("m", "http://localhost:1"), 2_000, &Came::default(), failed);
+            assert_eq!(spent.tokens, tokens, "{status}");
         }
     }
 
@@ -274,7 +299,7 @@ mod tests {
                     let written = bytes.div_ceil(3);
                     let usage = says && !breaks;
                     let came = came(bytes, usage.then_some(REQUEST), usage.then_some(written), !breaks);
-                    let spent = cost(&model, REQUEST, &came, breaks.then_some(FailureKind::BrokenOff));
+                    let spent = cost(&model, REQUEST, &came, breaks.then_some((FailureKind::BrokenOff, false)));
                     // One that broke off may have gone on to the end where nobody saw it.
                     worked += REQUEST + if breaks { u64::from(model.answer_tokens) } else { written };
                     booked += spent.tokens;
