@@ -88,7 +88,7 @@ impl<'a> Importance<'a> {
         }
         let never_alone = touched.iter().filter(|name| !alone.contains_key(**name)).count();
         let fence = fence(alone.values().flatten().map(|change| change.effect.abs()).collect());
-        let far_out = alone.values().flatten().filter(|change| change.effect.abs() > fence).count();
+        let far_out = alone.values().flatten().filter(|change| change.effect > fence).count();
         let mut parameters: Vec<Parameter<'a>> =
             alone.into_iter().map(|(name, changes)| parameter(name, changes, fence)).collect();
         let rank = |parameter: &Parameter<'_>| {
@@ -138,7 +138,8 @@ fn parameter<'a>(name: &'a str, mut changes: Vec<Change<'a>>, fence: f64) -> Par
     changes.sort_by(|a, b| a.effect.total_cmp(&b.effect).then(a.experiment.number.cmp(&b.experiment.number)));
     let measured: Vec<(f64, f64)> = changes
         .iter()
-        .filter(|change| change.effect.abs() <= fence)
+        // What made training worse by far broke it; a gain of that size is what is looked for.
+        .filter(|change| change.effect <= fence)
         .map(|change| (change.effect, (change.interval.1 - change.interval.0) / (2.0 * Z)))
         .collect();
     Parameter { name, size: (measured.len() >= LEAST_OF_ONE).then(|| size(&measured)), changes }

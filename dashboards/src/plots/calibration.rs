@@ -40,8 +40,7 @@ pub fn calibration(night: &NightView) -> Result<Picture, PictureError> {
 }
 
 fn ideas(night: &NightView) -> Vec<&ExperimentView> {
-    let leaves_out = |e: &ExperimentView| night.left_out.iter().any(|left| left.number == e.number);
-    night.experiments.iter().filter(|e| !e.has_fallen() && !leaves_out(e)).collect()
+    night.experiments.iter().filter(|e| !e.has_fallen() && !night.leaves_out(e)).collect()
 }
 
 /// An experiment with its predicted and its measured effect.
@@ -63,7 +62,9 @@ fn subtitle(pairs: &[Pair<'_>]) -> String {
     let median = |of: fn(&Pair<'_>) -> f64| {
         let mut values: Vec<f64> = pairs.iter().map(of).collect();
         values.sort_by(f64::total_cmp);
-        values.get(values.len() / 2).copied()
+        let upper = values.get(values.len() / 2)?;
+        let lower = values.get((values.len() - 1) / 2)?;
+        Some((lower + upper) / 2.0)
     };
     let within =
         pairs.iter().filter(|(e, predicted, _)| interval(e).is_some_and(|(l, h)| l <= *predicted && *predicted <= h));

@@ -23,14 +23,15 @@ const LEAST_DEGREES: usize = 3;
 /// are to be expected; below the same as differences from that mean, where a drift of the machine would show as a slope. A champion's
 /// runs in different eras (between two the machine changed) have means of their own. `runs` in any order.
 ///
-/// The drift is the slope of a least-squares line with a level of its own for each champion and era, so that better champions do
-/// not look like drift; its interval is Student's with as many degrees of freedom as are left.
+/// The drift is the slope of a least-squares line through runs that one commit repeated under one seed, with a level of its own for each such
+/// commit, seed and era: every champion is run under the same seeds in about the same order, so that neither better champions nor what a seed
+/// does to all of them may look like drift. Its interval is Student's with as many degrees of freedom as are left.
 ///
 /// # Errors
 /// Only where the build is broken, see [`PictureError`].
 pub fn drift(night: &NightView, runs: &[RunView]) -> Result<Picture, PictureError> {
+    let drift = slope(&repeats(runs));
     let groups = groups(runs);
-    let drift = slope(&groups);
     let title = "Noise and drift: the champions' runs".to_owned();
     let subtitle = subtitle(night, &groups, drift);
     let description = format!("{subtitle}. {}", night_line(night));
@@ -46,16 +47,30 @@ struct Group {
     mean: f64,
 }
 
+/// Runs by champion and era.
 fn groups(runs: &[RunView]) -> Vec<Group> {
+    grouped(runs, |one, other| (one.experiment, one.era) == (other.experiment, other.era))
+}
+
+/// Runs by champion, era and seed: only these differ by nothing but the machine.
+fn repeats(runs: &[RunView]) -> Vec<Group> {
+    grouped(runs, |one, other| (one.experiment, one.era, one.seed) == (other.experiment, other.era, other.seed))
+}
+
+fn grouped(runs: &[RunView], same: impl Fn(&RunView, &RunView) -> bool) -> Vec<Group> {
     let mut runs: Vec<&RunView> =
         runs.iter().filter(|r| usable(r.minutes) && r.minutes >= 0.0 && usable(r.value)).collect();
     runs.sort_by(|a, b| a.minutes.total_cmp(&b.minutes).then(a.seed.cmp(&b.seed)));
     let mut groups: Vec<Group> = Vec::new();
+    let mut firsts: Vec<&RunView> = Vec::new();
     for run in runs {
         let point = (run.minutes / 60.0, run.value);
-        match groups.iter_mut().find(|group| (group.experiment, group.era) == (run.experiment, run.era)) {
-            Some(group) => group.runs.push(point),
-            None => groups.push(Group { experiment: run.experiment, era: run.era, runs: vec![point], mean: 0.0 }),
+        match firsts.iter().position(|first| same(first, run)) {
+            Some(place) => groups[place].runs.push(point),
+            None => {
+                firsts.push(run);
+                groups.push(Group { experiment: run.experiment, era: run.era, runs: vec![point], mean: 0.0 });
+            }
         }
     }
     for group in &mut groups {
@@ -140,7 +155,7 @@ fn subtitle(night: &NightView, groups: &[Group], drift: Option<Slope>) -> String
             let over = text::duration(3600.0 * seen);
             format!("{shown}: {} over {over} (95 % interval {bounds})", text::signed(Some(seen * slope)))
         }
-        None => "too few runs to tell a drift".to_owned(),
+        None => "too few runs repeated to tell a drift".to_owned(),
     };
     format!("{} · {sd} · {drift}", text::counted(count, "run"))
 }
@@ -180,7 +195,7 @@ fn draw(
     };
     let below = canvas.frame(DEVIATIONS, x, Axis::new(low - room, high + room, 4), (unit, &name))?;
     let drift = drift.filter(Slope::is_shown);
-    outside |= differences(&canvas, &below, groups, half, (end, factor), drift)?;
+    outside |= differences(&canvas, &below, groups, half, factor, drift)?;
     eras(&canvas, groups, &frame, factor)?;
     key(&canvas, groups, sd.is_some(), drift.is_some(), outside)
 }
@@ -270,7 +285,7 @@ fn differences(
     frame: &Frame,
     groups: &[Group],
     half: f64,
-    (end, factor): (f64, f64),
+    factor: f64,
     drift: Option<Slope>,
 ) -> Drawn<bool> {
     let plot = frame.plot;
@@ -284,11 +299,13 @@ fn differences(
             outside |= mark(canvas, frame, (run.0 * factor, run.1 - group.mean), i)?;
         }
     }
-    if let Some(Slope { slope, .. }) = drift {
-        let times: Vec<f64> = groups.iter().flat_map(|group| group.runs.iter().map(|run| run.0)).collect();
-        let middle = mean(times.iter().copied());
+    // A piece for each champion: the points under it are differences from that one's mean.
+    for group in groups.iter().filter(|_| drift.is_some()) {
+        let slope = drift.map_or(0.0, |drift| drift.slope);
+        let middle = mean(group.runs.iter().map(|run| run.0));
         let at = |hours: f64| (hours * factor, slope * (hours - middle));
-        for piece in frame.clipped(&[at(0.0), at(end)]) {
+        let (Some(first), Some(last)) = (group.runs.first(), group.runs.last()) else { continue };
+        for piece in frame.clipped(&[at(first.0), at(last.0)]) {
             canvas.line(&piece, INK, 1.0, 2.0)?;
         }
     }
@@ -365,17 +382,31 @@ mod tests {
             .collect();
         let groups = groups(&runs);
         assert_eq!(groups.len(), 3);
-        let found = slope(&groups).unwrap();
+        let found = slope(&repeats(&runs)).unwrap();
         assert!((found.slope - 0.002).abs() < 5e-5 && found.half < 2e-4 && found.half > 0.0, "{found:?}");
         assert!(subtitle(&NightView::default(), &groups, Some(found)).contains("it drifts: +0.0110 over 5 h 30 min"));
     }
 
     #[test]
     fn little_is_said_of_few_runs() {
-        let groups = groups(&[run(0, 0, 0.0, 1.8), run(0, 0, 10.0, 1.801), run(2, 0, 20.0, f64::NAN)]);
-        assert_eq!(slope(&groups), None);
+        let runs = [run(0, 0, 0.0, 1.8), run(0, 0, 10.0, 1.801), run(2, 0, 20.0, f64::NAN)];
+        assert_eq!(slope(&repeats(&runs)), None);
+        let groups = groups(&runs);
         assert!((own_sd(&groups).unwrap() - 0.000_707).abs() < 1e-6);
-        assert!(subtitle(&NightView::default(), &groups, None).ends_with("too few runs to tell a drift"));
+        assert!(subtitle(&NightView::default(), &groups, None).ends_with("too few runs repeated to tell a drift"));
+    }
+
+    #[test]
+    fn what_seeds_do_to_every_champion_is_no_drift() {
+        // Three champions under the same four seeds in the same order, each seed worse than the one before it.
+        let mut runs = Vec::new();
+        for i in 0..12_u32 {
+            let (champion, seed) = (i / 4, i % 4);
+            let value = 1.9 - 0.05 * f64::from(champion) + 0.01 * f64::from(seed);
+            runs.push(RunView { seed: Some(seed), ..run(champion, 0, 10.0 * f64::from(i), value) });
+        }
+        assert_eq!(slope(&repeats(&runs)), None);
+        assert!(slope(&groups(&runs)).unwrap().is_shown(), "as one champion's runs they do look like it");
     }
 
     #[test]

@@ -64,8 +64,10 @@ impl<'a> Rows<'a> {
         let value = |e: &ExperimentView| effect(e).unwrap_or(f64::INFINITY);
         let best_first =
             |a: &&ExperimentView, b: &&ExperimentView| value(a).total_cmp(&value(b)).then(a.number.cmp(&b.number));
-        let mut shown: Vec<&ExperimentView> = night.experiments.iter().filter(|e| effect(e).is_some()).collect();
-        let without = night.experiments.len() - shown.len();
+        let mut shown: Vec<&ExperimentView> = night.experiments.iter().filter(|e| !night.leaves_out(e)).collect();
+        let ideas = shown.len();
+        shown.retain(|e| effect(e).is_some());
+        let without = ideas - shown.len();
         shown.sort_by(best_first);
         shown.sort_by_key(|e| !e.is_kept());
         let mut others = shown.split_off(shown.len().min(ROWS));

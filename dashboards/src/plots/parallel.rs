@@ -59,7 +59,7 @@ impl Line<'_> {
 /// Every measured experiment whose recipe is known, and the night's start; the most important last, on top.
 fn lines<'a>(night: &NightView, recipes: &'a [RecipeView]) -> Vec<Line<'a>> {
     let recipe_of: BTreeMap<u32, &RecipeView> = recipes.iter().map(|recipe| (recipe.experiment, recipe)).collect();
-    let measured = night.experiments.iter().filter_map(|e| {
+    let measured = night.experiments.iter().filter(|e| !night.leaves_out(e)).filter_map(|e| {
         let measured = e.counted().is_some_and(Verdict::is_measured);
         let level = e.level.or(e.val_bpb).filter(|level| measured && usable(*level))?;
         Some((e.number, e.is_kept(), level))

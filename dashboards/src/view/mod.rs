@@ -131,6 +131,13 @@ pub struct NightView {
     pub seconds_training: f64,
 }
 
+impl NightView {
+    /// Whether an experiment only takes a kept change out again, to measure it: that is no idea.
+    pub fn leaves_out(&self, experiment: &ExperimentView) -> bool {
+        self.left_out.iter().any(|left| left.number == experiment.number)
+    }
+}
+
 /// How a night's figures were verified, over all its trials.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct VerificationView {
