@@ -20,7 +20,7 @@ use crate::records::{ExperimentRecord, ReviewChoice, ReviewRecord};
 use crate::repo::Repo;
 use crate::report::{NightRecords, named};
 use crate::review::{self, Arrangement, Made, Plan, ReviewError};
-use crate::store::{Reader, Store};
+use crate::store::Reader;
 use crate::terminal::{clean, clean_lines};
 
 /// Bytes of a document of choices.
@@ -79,7 +79,7 @@ pub(super) async fn choose(choice: ReviewChoice, args: ReviewChoiceArgs) -> Resu
             .with_help("NIGHT/NUMBER, or a number of the last night")
     })?;
     let reason = args.reason.unwrap_or_default();
-    let recorded = record(&layout, &reader, &[(id, choice, reason)]).await?;
+    let recorded = review::record(&layout, &reader, &[(id, choice, reason)]).await.map_err(review_fault)?;
     match args.json {
         true => print_json(&json!(recorded)),
         false => tell(&recorded),
@@ -95,26 +95,6 @@ fn tell(recorded: &[ReviewRecord]) -> Result<(), Fault> {
         outln!("`nocturne review branches` makes branches of what is accepted")?;
     }
     Ok(())
-}
-
-/// Checks all choices, then writes them down, so that a mistake in one of them leaves none half done.
-async fn record(
-    layout: &Layout,
-    reader: &Reader,
-    choices: &[(ExperimentId, ReviewChoice, String)],
-) -> Result<Vec<ReviewRecord>, Fault> {
-    let mut checked = Vec::new();
-    for (id, choice, reason) in choices {
-        let records = read_night(reader, id.night.as_str()).await?;
-        checked.push((id, *choice, review::check(&records, id, *choice, reason).map_err(review_fault)?));
-    }
-    let store = Store::open_in(layout).await.map_err(Fault::failed)?;
-    let mut recorded = Vec::new();
-    for (id, choice, reason) in checked {
-        recorded.push(store.record_review(id, choice, &reason).await.map_err(Fault::failed)?);
-    }
-    store.close().await.map_err(Fault::failed)?;
-    Ok(recorded)
 }
 
 /// One choice of a document: `[{"experiment": "NIGHT/NUMBER", "choice": "rejected", "reason": "..."}]`.
@@ -141,7 +121,7 @@ pub(super) async fn record_document(args: ReviewRecordArgs) -> Result<(), Fault>
     }
     let layout = Layout::new(Repo::discover(&here()?).map_err(Fault::usage)?.root());
     let (_, reader) = open_records(layout.root()).await?;
-    let recorded = record(&layout, &reader, &named).await?;
+    let recorded = review::record(&layout, &reader, &named).await.map_err(review_fault)?;
     print_json(&json!(recorded))
 }
 
@@ -214,7 +194,8 @@ pub(super) async fn review(args: ReviewListArgs) -> Result<(), Fault> {
     for (place, experiment) in (1..).zip(&waiting) {
         show(&records, &repo, experiment, place, waiting.len())?;
         let Some((choice, reason)) = ask(&records, &experiment.id)? else { break };
-        let recorded = record(&layout, &reader, &[(experiment.id.clone(), choice, reason)]).await?;
+        let choice = [(experiment.id.clone(), choice, reason)];
+        let recorded = review::record(&layout, &reader, &choice).await.map_err(review_fault)?;
         for review in recorded {
             outln!("{} {}\n", review.experiment, review.choice)?;
         }
@@ -233,6 +214,9 @@ fn show(
     outln!("{}", clean_lines(&experiment.proposal.hypothesis))?;
     if let Some(account) = records.account_of(experiment.id.number) {
         outln!("\n{}", experiment_text(experiment, &account))?;
+    }
+    for found in review::left_out(records, &experiment.id) {
+        outln!("{}", clean(&found))?;
     }
     if let Some(candidate) = &experiment.candidate {
         let diff = repo.diff(&candidate.parent, &candidate.commit).map_err(Fault::failed)?;
@@ -305,7 +289,7 @@ impl Desk {
 
 fn review_fault(error: ReviewError) -> Fault {
     match error {
-        ReviewError::Repo(_) => Fault::failed(error),
+        ReviewError::Repo(_) | ReviewError::Report(_) | ReviewError::Store(_) => Fault::failed(error),
         _ => Fault::usage(error),
     }
 }

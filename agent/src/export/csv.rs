@@ -6,16 +6,17 @@ use super::{ExportError, begin};
 use crate::files;
 use crate::store::{Cell, Reader, Table};
 
-/// Writes `<folder>/<table>.csv` for every table and view, and returns how many rows each has. Columns are those of the database; nothing is
+/// Writes `<folder>/<table>.csv` for every table and view, all of one state of the database, and returns how many rows each has. Columns are those of the database; nothing is
 /// left out of a text, so a program that takes cells for formulas must be told not to.
 ///
 /// # Errors
 /// The folder is not empty, the records cannot be read or a file cannot be written.
 pub async fn write(reader: &Reader, folder: &Path) -> Result<Vec<(&'static str, usize)>, ExportError> {
     begin(folder)?;
+    let mut tables = reader.tables().await?;
     let mut written = Vec::new();
     for name in Table::ALL {
-        let table = reader.table(*name).await?;
+        let table = tables.read(*name).await?;
         let rows = table.rows.len();
         let path = folder.join(format!("{}.csv", name.name()));
         let text = text_of(&table.columns, &table.rows);

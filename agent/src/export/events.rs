@@ -104,6 +104,14 @@ mod tests {
         assert_eq!(varint(u64::MAX).len(), 10);
     }
 
+    /// Worked out apart from this program, bit by bit: a length of 24 with its masked checksum, the event, and the event's.
+    const FIRST: &str = "1800000000000000a37f4b2209000000000000f83f1a0d627261696e2e4576656e743a322a28646c";
+
+    #[test]
+    fn the_first_record_is_what_readers_of_the_format_expect() {
+        assert_eq!(hex::encode(Events::new(1.5).into_bytes()), FIRST);
+    }
+
     #[test]
     fn a_file_is_a_version_and_then_scalars() {
         let mut events = Events::new(1.5);

@@ -153,7 +153,7 @@ impl Account {
                 .clone()
                 .map(|claim| ClaimRecord { holds: claim.holds && withdrawal.is_none(), ..claim }),
             withdrawal: withdrawal.clone(),
-            left_out: left_out(records),
+            left_out: records.left_out(),
             looks: ledger::looks(&records.night.id, ledger),
             early: EarlyStops::of(records),
             calibration: calibration(&predictions(records)),
@@ -207,28 +207,31 @@ fn champions(records: &NightRecords) -> Vec<ChampionStep> {
     records.champions.iter().map(step).collect()
 }
 
-fn left_out(records: &NightRecords) -> Vec<LeftOut> {
-    let of = |experiment: &crate::records::ExperimentRecord| {
-        let decision = experiment.decision.as_ref();
-        let interval = decision.and_then(|decision| decision.interval);
-        LeftOut {
-            number: experiment.id.number,
-            without: experiment.proposal.key.clone(),
-            title: match experiment.proposal.key.split_once(WITHOUT) {
-                Some((kept, _)) => format!("{} (one idea of {kept})", experiment.proposal.title),
-                None => experiment.proposal.title.clone(),
-            },
-            difference: decision.and_then(|decision| decision.difference),
-            interval,
-            words: match interval {
-                Some((low, _)) if low > 0.0 => "it is needed: the champion is worse without it",
-                Some((_, high)) if high < 0.0 => "a passenger: the champion is better without it",
-                Some(_) => "not shown to matter: the champion may be as good without it",
-                None => "not measured",
-            },
-        }
-    };
-    records.experiments.iter().filter(|experiment| leaves_one_out(experiment)).map(of).collect()
+impl NightRecords {
+    /// What leaving one kept change out of the champion showed, in the order in which it was measured.
+    pub fn left_out(&self) -> Vec<LeftOut> {
+        let of = |experiment: &crate::records::ExperimentRecord| {
+            let decision = experiment.decision.as_ref();
+            let interval = decision.and_then(|decision| decision.interval);
+            LeftOut {
+                number: experiment.id.number,
+                without: experiment.proposal.key.clone(),
+                title: match experiment.proposal.key.split_once(WITHOUT) {
+                    Some((kept, _)) => format!("{} (one idea of {kept})", experiment.proposal.title),
+                    None => experiment.proposal.title.clone(),
+                },
+                difference: decision.and_then(|decision| decision.difference),
+                interval,
+                words: match interval {
+                    Some((low, _)) if low > 0.0 => "it is needed: the champion is worse without it",
+                    Some((_, high)) if high < 0.0 => "a passenger: the champion is better without it",
+                    Some(_) => "not shown to matter: the champion may be as good without it",
+                    None => "not measured",
+                },
+            }
+        };
+        self.experiments.iter().filter(|experiment| leaves_one_out(experiment)).map(of).collect()
+    }
 }
 
 fn foretold(records: &NightRecords, experiment: &ExperimentRecord) -> Option<Foretold> {

@@ -1,9 +1,34 @@
 //! What was found of an experiment, in the words of a commit message: figures with intervals, what they were measured against, and how far
 //! they can be trusted. Pure.
 
-use crate::flow::Verdict;
+use crate::flow::{ExperimentId, Verdict};
+use crate::propose::ablation::WITHOUT;
 use crate::records::{ExperimentRecord, ReviewRecord};
 use crate::report::NightRecords;
+
+/// What leaving a kept change out of the champion again came to, or an idea that it is made of: a line for each.
+pub fn left_out(records: &NightRecords, kept: &ExperimentId) -> Vec<String> {
+    let mut lines = Vec::new();
+    for left in records.left_out() {
+        let part = left.without.split_once(WITHOUT);
+        if part.map_or(left.without.as_str(), |(whole, _)| whole) != kept.to_string() {
+            continue;
+        }
+        let what = match part {
+            Some((_, part)) => format!("Without {part}, one of its ideas"),
+            None => "Without it".to_owned(),
+        };
+        let figure = match (left.difference, left.interval) {
+            (Some(difference), Some((low, high))) => {
+                format!(" the champion changed by {difference:+.5} (95 % {low:+.5} to {high:+.5})")
+            }
+            (Some(difference), None) => format!(" the champion changed by {difference:+.5}"),
+            (None, _) => String::new(),
+        };
+        lines.push(format!("{what}{figure}: {}.", left.words));
+    }
+    lines
+}
 
 /// Paragraphs for the message of a clean commit.
 pub(super) fn paragraphs(records: &NightRecords, experiment: &ExperimentRecord, review: &ReviewRecord) -> Vec<String> {
@@ -43,6 +68,7 @@ pub(super) fn paragraphs(records: &NightRecords, experiment: &ExperimentRecord, 
         let commit = experiment.candidate.as_ref().map_or("", |candidate| candidate.parent.short());
         paragraphs.push(format!("That is what it did {under} ({commit}); on anything else it was not measured."));
     }
+    paragraphs.extend(left_out(records, &experiment.id));
     // The claim is of the whole way to the champion: it says nothing of what is not on it.
     let on_the_way = records.champions.iter().any(|champion| champion.experiment == experiment.id.number);
     if let Some(claim) = records.claim.as_ref().filter(|_| on_the_way && records.withdrawal.is_none()) {

@@ -6,6 +6,7 @@
 
 mod found;
 mod plan;
+mod record;
 #[cfg(test)]
 mod tests;
 
@@ -18,9 +19,12 @@ use crate::flow::{BadName, CommitId, ExperimentId, Verdict};
 use crate::propose::LEAVE_ONE_OUT;
 use crate::records::{ExperimentRecord, ReviewChoice, ReviewRecord};
 use crate::repo::{Repo, RepoError, accepted_message, slug};
-use crate::report::NightRecords;
+use crate::report::{NightRecords, ReportError};
+use crate::store::StoreError;
 
+pub use found::left_out;
 pub use plan::{Accepted, Arrangement, Blocked, Clash, Plan, Planned, plan};
+pub use record::record;
 
 /// Characters of a reason.
 pub const MOST_REASON: usize = 2_000;
@@ -29,7 +33,7 @@ pub const MOST_REASON: usize = 2_000;
 #[derive(Debug, thiserror::Error)]
 pub enum ReviewError {
     /// There is no such experiment.
-    #[error("there is no experiment {0}; `nocturne list {night}` shows those that there are", night = .0.night)]
+    #[error("there is no experiment {0}; `nocturne list {night}` shows those that there are, and `nocturne list` the nights", night = .0.night)]
     NoSuchExperiment(ExperimentId),
     /// It is not a change that could be wanted.
     #[error("experiment {id} cannot be accepted: {why}")]
@@ -56,6 +60,12 @@ pub enum ReviewError {
     /// The night's campaign has a name that no branch can have.
     #[error(transparent)]
     BadName(#[from] BadName),
+    /// The night cannot be read.
+    #[error(transparent)]
+    Report(Box<ReportError>),
+    /// The choices cannot be written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 /// Checks that a choice can be taken of an experiment of this night, and returns the reason as it is recorded.

@@ -246,3 +246,17 @@ fn what_waits_is_what_was_kept_and_not_decided() {
     assert_eq!(wanted.len(), 1);
     insta::assert_snapshot!(wanted[0].message);
 }
+
+#[test]
+fn what_leaving_it_out_came_to_is_told_of_the_change_that_was_left_out() {
+    let mut records = fixture::night();
+    let id = |number: u32| ExperimentId { night: "n".parse().unwrap(), number };
+    let told = left_out(&records, &id(1));
+    assert_eq!(told.len(), 1);
+    assert!(told[0].starts_with("Without it the champion changed by +0.0035"), "{told:?}");
+    assert!(left_out(&records, &id(2)).is_empty() && left_out(&records, &id(11)).is_empty());
+    let measured = records.experiments.iter_mut().find(|it| it.proposal.author.proposer == LEAVE_ONE_OUT).unwrap();
+    measured.proposal.key = "n/1 without n/0".to_owned();
+    let told = left_out(&records, &id(1));
+    assert!(told[0].starts_with("Without n/0, one of its ideas the champion changed"), "{told:?}");
+}

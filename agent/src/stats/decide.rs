@@ -7,8 +7,9 @@
 
 use super::Run;
 use super::belief::Belief;
+use super::claim::LEVEL;
 use super::difference::{Difference, difference, document_error};
-use super::distributions::widening;
+use super::distributions::{student_quantile, widening};
 use super::mixture::{Mixture, Seen};
 use super::noise::Noise;
 use super::race::{Change, LEAST_TRIALS, RULE, SEARCH_SEEDS, Simpler, Step, simpler};
@@ -357,15 +358,38 @@ pub fn hopeless(
 /// Pairs of runs that the morning's claim needs, for a champion that is expected to be this much better than the start (positive, bits
 /// per byte): enough for a p-value below 0.01 in 19 of 20 mornings, three at least and the campaign's `morning_pairs` at most. It
 /// follows from the search's runs alone, so that the claim's own runs stay untouched by it.
+///
+/// Two things make it more than the noise itself asks for. The pairs may scatter more than the search's noise, and are then judged by
+/// their own scatter ([`super::claim`]), which few of them tell badly. And after a short search the noise itself is hardly known: it may
+/// as well be what it is at the upper end of its 80 % interval.
 pub fn morning_pairs(rules: &Rules, noise: &Noise, expected: f64) -> u32 {
     let least = LEAST_PAIRS.min(rules.morning_pairs);
-    // The normal quantiles of 0.99 and 0.95.
-    let needed = ((2.33 + 1.64) * noise.pair_sd() / expected.max(f64::MIN_POSITIVE)).powi(2).ceil();
-    if needed >= f64::from(rules.morning_pairs) { rules.morning_pairs } else { least.max(needed as u32) }
+    let gain = expected / (noise.pair_sd() * sd_at_most(noise.pair_degrees));
+    (least..rules.morning_pairs).find(|pairs| suffice(*pairs, gain)).unwrap_or(rules.morning_pairs)
 }
 
 /// Fewer pairs than this are no confirmation, however large the gain.
 const LEAST_PAIRS: u32 = 3;
+
+/// Whether this many pairs show a gain of so many sds of one pair at p < 0.01 with a probability of 0.95, by their own scatter. Power of
+/// Student's test by the normal approximation of the noncentral t (Johnson and Welch 1940; Abramowitz and Stegun, 26.7.10).
+fn suffice(pairs: u32, gain: f64) -> bool {
+    let degrees = f64::from(pairs) - 1.0;
+    if degrees < 1.0 {
+        return false;
+    }
+    let asked = student_quantile(1.0 - LEVEL, degrees);
+    let found = gain * f64::from(pairs).sqrt();
+    let surplus = (found - asked * (1.0 - 1.0 / (4.0 * degrees))) / (1.0 + asked * asked / (2.0 * degrees)).sqrt();
+    surplus >= 1.64 // the normal quantile of 0.95
+}
+
+/// How many times its estimate a sd may be, that was estimated with so many degrees of freedom: the upper end of its 80 % interval, by
+/// the cube-root approximation of chi-squared (Wilson and Hilferty 1931).
+fn sd_at_most(degrees: f64) -> f64 {
+    let part = 2.0 / (9.0 * degrees.max(1.0));
+    (1.0 - part - 1.2816 * part.sqrt()).powf(-1.5)
+}
 
 #[cfg(test)]
 mod tests;

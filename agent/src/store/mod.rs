@@ -34,5 +34,5 @@ pub use error::{Constraint, StoreError};
 pub use journal::Begun;
 pub use reader::Reader;
 pub use rebuild::{Problem, Rebuilt, rebuild};
-pub use tables::{Cell, Rows, Table};
+pub use tables::{Cell, Rows, Table, Tables};
 pub use writer::Store;

@@ -23,36 +23,41 @@ impl Reader {
 }
 
 impl Store {
-    /// Writes down what a person makes of an experiment. The same as the last word on it changes nothing and returns that.
+    /// Writes down what a person makes of experiments, all of it or none. What is the last word on one already changes nothing and is returned as
+    /// it stands.
     ///
     /// # Errors
     /// [`StoreError::Constraint`] where there is no such experiment, or one is rejected without a reason.
-    pub async fn record_review(
-        &self,
-        experiment: &ExperimentId,
-        choice: ReviewChoice,
-        reason: &str,
-    ) -> Result<ReviewRecord> {
+    pub async fn record_reviews(&self, choices: &[(ExperimentId, ReviewChoice, String)]) -> Result<Vec<ReviewRecord>> {
         let _turn = self.turn.lock().await;
         let mut transaction = self.begin().await?;
-        let reviews = all(&mut transaction, &self.context).await?;
-        let last = reviews.iter().rfind(|review| review.experiment == *experiment);
-        if let Some(last) = last.filter(|last| last.choice == choice && last.reason == reason) {
-            return Ok(last.clone());
+        let mut reviews = all(&mut transaction, &self.context).await?;
+        let before = reviews.len();
+        let mut recorded = Vec::with_capacity(choices.len());
+        for (experiment, choice, reason) in choices {
+            let last = reviews.iter().rfind(|review| review.experiment == *experiment);
+            if let Some(last) = last.filter(|last| last.choice == *choice && last.reason == *reason) {
+                recorded.push(last.clone());
+                continue;
+            }
+            let review = ReviewRecord {
+                ordinal: reviews.last().map_or(0, |last| last.ordinal) + 1,
+                experiment: experiment.clone(),
+                choice: *choice,
+                reason: reason.clone(),
+                at: now(),
+            };
+            put(&mut transaction, &self.context, &review).await?;
+            recorded.push(review.clone());
+            reviews.push(review);
         }
-        let review = ReviewRecord {
-            ordinal: reviews.last().map_or(0, |last| last.ordinal) + 1,
-            experiment: experiment.clone(),
-            choice,
-            reason: reason.to_owned(),
-            at: now(),
-        };
-        put(&mut transaction, &self.context, &review).await?;
-        if let Some(layout) = &self.files {
-            mirror::reviews(layout, all(&mut transaction, &self.context).await?).await?;
+        if reviews.len() > before {
+            if let Some(layout) = &self.files {
+                mirror::reviews(layout, reviews).await?;
+            }
+            self.commit(transaction).await?;
         }
-        self.commit(transaction).await?;
-        Ok(review)
+        Ok(recorded)
     }
 }
 

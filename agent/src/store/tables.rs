@@ -1,8 +1,8 @@
 //! Tables and views whole, for whoever takes everything elsewhere.
 
-use sqlx::{Column, Row, TypeInfo, ValueRef};
+use sqlx::{Column, Row, Sqlite, Transaction, TypeInfo, ValueRef};
 
-use super::error::StoreError;
+use super::error::{Context, StoreError};
 use super::reader::Reader;
 
 type Result<T> = std::result::Result<T, StoreError>;
@@ -71,25 +71,42 @@ pub struct Rows {
     pub rows: Vec<Vec<Cell>>,
 }
 
+/// Tables and views of one state of the database, whatever is written meanwhile.
+#[derive(Debug)]
+pub struct Tables {
+    snapshot: Transaction<'static, Sqlite>,
+    context: Context,
+}
+
 impl Reader {
+    /// Tables and views as they stand now.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn tables(&self) -> Result<Tables> {
+        Ok(Tables { snapshot: self.snapshot().await?, context: self.context.clone() })
+    }
+}
+
+impl Tables {
     /// A table or view, whole.
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn table(&self, table: Table) -> Result<Rows> {
-        let failed = || self.context.sql("read a table");
-        let mut snapshot = self.snapshot().await?;
+    pub async fn read(&mut self, table: Table) -> Result<Rows> {
+        let (snapshot, context) = (&mut self.snapshot, &self.context);
+        let failed = || context.sql("read a table");
         // Columns are asked for on their own: a table without rows has them too.
         let described = sqlx::query("SELECT name FROM pragma_table_info(?1)")
             .bind(table.name)
-            .fetch_all(&mut *snapshot)
+            .fetch_all(&mut **snapshot)
             .await
             .map_err(failed())?;
         let mut rows = Rows::default();
         for row in described {
             rows.columns.push(row.try_get(0).map_err(failed())?);
         }
-        for row in sqlx::query(table.all).fetch_all(&mut *snapshot).await.map_err(failed())? {
+        for row in sqlx::query(table.all).fetch_all(&mut **snapshot).await.map_err(failed())? {
             let mut cells = Vec::with_capacity(row.columns().len());
             for column in row.columns() {
                 let at = column.ordinal();

@@ -1,9 +1,10 @@
 //! Facts there and back, twice, and against each other.
 
 use nocturne::flow::{Purpose, Rejected, TrialEnd, Verdict};
+use nocturne::layout::Layout;
 use nocturne::records::{
     ArtifactRecord, AttemptKind, AttemptOutcome, AttemptRecord, ClaimRecord, Evaluation, ExperimentState, HeldOut,
-    Level, NightEnding,
+    Level, NightEnding, ReviewChoice,
 };
 use nocturne::store::{Begun, Constraint, Store, StoreError};
 use protocol::Budget;
@@ -18,6 +19,32 @@ async fn store() -> (tempfile::TempDir, Store) {
 }
 
 const NIGHT: &str = "2026-03-08-k4";
+
+#[tokio::test]
+async fn reviews_are_written_together_or_not_at_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let layout = Layout::new(folder.path());
+    std::fs::create_dir_all(layout.state()).unwrap();
+    let store = Store::open_in(&layout).await.unwrap();
+    fill(&store, NIGHT).await;
+    let choice = |number, choice, reason: &str| (experiment_id(NIGHT, number), choice, reason.to_owned());
+    let accepted = choice(1, ReviewChoice::Accepted, "");
+    let on_record = async || store.reviews(None).await.unwrap();
+
+    for wrong in [choice(99, ReviewChoice::Deferred, ""), choice(2, ReviewChoice::Rejected, "")] {
+        let refused = store.record_reviews(&[accepted.clone(), wrong]).await;
+        assert!(matches!(refused, Err(StoreError::Constraint { .. })), "{refused:?}");
+        assert!(on_record().await.is_empty() && !layout.reviews_file().exists());
+    }
+    let rejected = choice(2, ReviewChoice::Rejected, "too long");
+    let recorded = store.record_reviews(&[accepted.clone(), rejected.clone(), accepted.clone()]).await.unwrap();
+    let ordinals: Vec<u32> = recorded.iter().map(|review| review.ordinal).collect();
+    assert_eq!(ordinals, [1, 2, 1], "the same again is not said again");
+    assert_eq!(on_record().await, recorded[..2]);
+    let written = std::fs::read(layout.reviews_file()).unwrap();
+    assert_eq!(store.record_reviews(&[rejected]).await.unwrap(), recorded[1..2]);
+    assert_eq!(std::fs::read(layout.reviews_file()).unwrap(), written);
+}
 
 #[tokio::test]
 async fn what_is_recorded_is_read_back() {

@@ -178,8 +178,16 @@ fn a_trial_is_hopeless_by_what_its_curve_promises() {
 #[test]
 fn a_large_gain_needs_few_pairs_and_a_small_one_all() {
     let rules = Rules { morning_pairs: 8, ..Rules::default() };
-    for (expected, pairs) in [(0.03, 3), (0.0, 8), (-0.01, 8), (0.004, 5)] {
+    for (expected, pairs) in [(0.03, 3), (0.012, 4), (0.008, 5), (0.004, 8), (0.0, 8), (-0.01, 8)] {
         assert_eq!(morning_pairs(&rules, &noise(0.0), expected), pairs, "{expected}");
+    }
+    // What is hardly known may be worse.
+    let young = Noise { pair_degrees: 5.0, ..noise(0.0) };
+    for (expected, pairs) in [(0.03, 3), (0.012, 5), (0.008, 7)] {
+        assert_eq!(morning_pairs(&rules, &young, expected), pairs, "{expected}");
+    }
+    for most in 0..3 {
+        assert_eq!(morning_pairs(&Rules { morning_pairs: most, ..rules }, &young, 1.0), most);
     }
 }
 

@@ -1,0 +1,44 @@
+//! Writing choices down: at the terminal, from a document and from a browser alike.
+
+use std::collections::BTreeMap;
+
+use super::{ReviewError, check};
+use crate::flow::{ExperimentId, NightId};
+use crate::layout::Layout;
+use crate::records::{ReviewChoice, ReviewRecord};
+use crate::report::{NightRecords, ReportError};
+use crate::store::{Reader, Store};
+
+/// Checks all choices, then writes all of them down or none, also while a night runs.
+///
+/// # Errors
+/// See [`ReviewError`].
+pub async fn record(
+    layout: &Layout,
+    reader: &Reader,
+    choices: &[(ExperimentId, ReviewChoice, String)],
+) -> Result<Vec<ReviewRecord>, ReviewError> {
+    let mut nights: BTreeMap<&NightId, NightRecords> = BTreeMap::new();
+    for (id, _, _) in choices {
+        if !nights.contains_key(&id.night) {
+            let read = NightRecords::read(reader, &id.night).await;
+            let records = read.map_err(|error| match error {
+                ReportError::NoSuchNight(_) => ReviewError::NoSuchExperiment(id.clone()),
+                other => ReviewError::Report(Box::new(other)),
+            })?;
+            nights.insert(&id.night, records);
+        }
+    }
+    let mut checked = Vec::with_capacity(choices.len());
+    for (id, choice, reason) in choices {
+        let records = nights.get(&id.night).ok_or_else(|| ReviewError::NoSuchExperiment(id.clone()))?;
+        checked.push((id.clone(), *choice, check(records, id, *choice, reason)?));
+    }
+    let store = Store::open_in(layout).await?;
+    let recorded = store.record_reviews(&checked).await;
+    // What could not be written is the error to tell, not that the closing failed too.
+    let closed = store.close().await;
+    let recorded = recorded?;
+    closed?;
+    Ok(recorded)
+}
