@@ -13,6 +13,7 @@ mod legend;
 mod page;
 mod picture;
 mod plots;
+pub mod site;
 mod text;
 mod verification;
 mod view;

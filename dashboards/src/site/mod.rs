@@ -1,0 +1,17 @@
+//! The pages of `nocturne serve`: view models in, HTML out.
+//!
+//! Every page works without its scripts, by links and forms, and has neither a script nor a style of its own in it: the server's content
+//! policy forbids both. Whatever a model, a log or a person wrote is escaped here, and made one line where it stands in one; addresses are made
+//! by [`url`], which encodes what it is given. Scripts add the keyboard and what is live.
+//!
+//! Must not: read anything, know the time, or decide.
+
+mod layout;
+pub mod url;
+
+pub use layout::{Frame, Tab, frame};
+
+/// `/static/site.css`, for all pages.
+pub const SITE_CSS: &str = include_str!("static/site.css");
+/// `/static/keys.js`, for all pages: the keyboard, and deciding by it.
+pub const KEYS_JS: &str = include_str!("static/keys.js");
