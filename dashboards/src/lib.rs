@@ -6,7 +6,10 @@
 
 mod axis;
 mod canvas;
+#[cfg(test)]
+mod contrast;
 mod curve;
+mod diff;
 mod importance;
 mod labels;
 mod legend;
@@ -18,6 +21,7 @@ mod text;
 mod verification;
 mod view;
 
+pub use diff::{DIFF_CSS, diff, diff_up_to};
 pub use page::{NightPictures, page};
 pub use picture::{Picture, PictureError};
 pub use plots::calibration::calibration;

@@ -71,7 +71,7 @@ fn assert_harmless_picture(picture: &Picture) {
 fn assert_harmless_page(page: &str) {
     assert!(!page.contains(|c: char| c.is_control() && c != '\n' && c != '\t'), "a control character came through");
     let tags = "html head meta title style body header main section article figure details summary div table caption thead \
-                tbody tr th td h1 h2 h3 h4 p a ul ol li dl dt dd pre span code strong small svg desc text polyline polygon rect circle line";
+                tbody tr th td h1 h2 h3 h4 p a ul ol li dl dt dd pre ins del span code strong small svg desc text polyline polygon rect circle line";
     let mut rest = page;
     while let Some(start) = rest.find('<') {
         rest = &rest[start + 1..];

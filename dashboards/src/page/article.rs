@@ -3,13 +3,10 @@
 use maud::{Markup, html};
 
 use super::{NightPictures, figure, percent, short};
+use crate::diff::diff;
 use crate::picture::Picture;
 use crate::text::{self, clean, counted, duration, metric, plus_minus, signed};
 use crate::view::{ExperimentView, NightView};
-
-/// Lines of a diff that are shown, and characters of a line; the rest is for `git show`.
-const DIFF_LINES: usize = 200;
-const DIFF_COLUMNS: usize = 300;
 
 /// One kept experiment, with what a person needs to decide.
 pub(super) fn article(night: &NightView, experiment: &ExperimentView, pictures: &NightPictures) -> Markup {
@@ -80,29 +77,6 @@ fn lines(experiment: &ExperimentView) -> String {
     format!("+{} −{} lines", experiment.lines_added, experiment.lines_removed)
 }
 
-fn diff(text: &str) -> Markup {
-    let text = text::clean_block(text);
-    let class = |line: &str| match line.as_bytes() {
-        [b'+', b'+', b'+', ..] | [b'-', b'-', b'-', ..] | [b'@', b'@', ..] => "place",
-        [b'+', ..] => "added",
-        [b'-', ..] => "removed",
-        _ => "same",
-    };
-    let shown = text.lines().take(DIFF_LINES).map(|line| {
-        let cut: String = line.chars().take(DIFF_COLUMNS).collect();
-        if cut.len() < line.len() { cut + "…" } else { cut }
-    });
-    let more = text.lines().count().saturating_sub(DIFF_LINES);
-    html! {
-        @if !text.is_empty() {
-            pre {
-                @for line in shown { span class=(class(&line)) { (line) } }
-                @if more > 0 { span.place { "… " (counted(more, "more line")) } }
-            }
-        }
-    }
-}
-
 /// Why it was kept: what was seen and done after each trial.
 fn story(experiment: &ExperimentView) -> Markup {
     let lines = experiment.evidence.iter().flat_map(|evidence| &evidence.story);
@@ -146,24 +120,5 @@ fn trials(night: &NightView, experiment: &ExperimentView) -> Markup {
                 }
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn diffs_are_marked_line_by_line_and_end() {
-        let markup = diff("--- a/x\n+++ b/x\n@@ -1 +1 @@\n-a < b\n+a > b\n same").into_string();
-        assert_eq!(
-            markup,
-            "<pre><span class=\"place\">--- a/x</span><span class=\"place\">+++ b/x</span>\
-             <span class=\"place\">@@ -1 +1 @@</span><span class=\"removed\">-a &lt; b</span>\
-             <span class=\"added\">+a &gt; b</span><span class=\"same\"> same</span></pre>"
-        );
-        let long = diff(&format!("{}\n", "x".repeat(9_000)).repeat(1_000)).into_string();
-        assert!(long.len() < 80_000 && long.contains("… 800 more lines"), "{}", long.len());
-        assert_eq!(diff("").into_string(), "");
     }
 }

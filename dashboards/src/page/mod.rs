@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crate::axis::usable;
+use crate::diff::DIFF_CSS;
 use crate::picture::Picture;
 use crate::plots::change;
 use crate::text::{clean, counted, duration, metric};
@@ -97,7 +98,7 @@ pub fn page(night: &NightView, pictures: &NightPictures) -> String {
                 meta http-equiv="Content-Security-Policy" content=(POLICY);
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 title { (name) }
-                style { (PreEscaped(include_str!("page.css"))) }
+                style { (PreEscaped(include_str!("page.css"))) (PreEscaped(DIFF_CSS)) }
             }
             body {
                 header {
