@@ -38,6 +38,11 @@ impl Driver<'_> {
                 TrialEnd::MachineFault { message } => self.warn("train", message).await,
                 _ => Ok(()),
             },
+            // Until another trial begins nothing is being tested, however long somebody is asked for an idea.
+            Event::Evaluated(_) => {
+                self.view.current = None;
+                Ok(())
+            }
             Event::MakingFault { what, .. } => self.warn("make", what).await,
             Event::TrialFault(what) => self.warn("evaluate", what).await,
             Event::NotBegun(why) => self.warn("conditions", why).await,
