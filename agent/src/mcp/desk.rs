@@ -15,7 +15,7 @@ use crate::propose::tools::{Compiler, ToolFacts};
 use crate::queue;
 use crate::records::{HistoryEntry, NightRecord, QueueEntry, QueueState};
 use crate::repo::Repo;
-use crate::store::{Reader, Store};
+use crate::store::{Enqueued, Reader, Store};
 
 /// Entries that may wait in a campaign's queue before no more are taken from here: the person's own must not drown in them.
 pub const MOST_WAITING: usize = 50;
@@ -180,28 +180,19 @@ impl Desk {
         files: &[SourceFile],
     ) -> Result<QueueEntry, String> {
         queue::check(words, patch, files).map_err(|error| error.to_string())?;
-        let waiting: Vec<QueueEntry> =
-            self.queue().await?.into_iter().filter(|entry| entry.state == QueueState::Waiting).collect();
-        let same = |entry: &&QueueEntry| match patch {
-            Some(patch) => entry.patch.as_deref() == Some(patch),
-            None => entry.patch.is_none() && entry.words == words,
-        };
-        if let Some(same) = waiting.iter().find(same) {
-            return Err(format!("the same waits in the queue already, as entry {}", same.id));
-        }
-        if waiting.len() >= MOST_WAITING {
-            return Err(format!(
-                "{} entries wait in the queue already, which is as many as are taken from here; the person can remove some with \
-                 `nocturne queue remove`",
-                waiting.len()
-            ));
-        }
         let store = Store::open_in(&self.layout).await.map_err(|error| error.to_string())?;
-        let entry = store.enqueue_by(Some(client), self.campaign.name.as_str(), words, patch).await;
+        let enqueued = store.enqueue_within(MOST_WAITING, client, self.campaign.name.as_str(), words, patch).await;
         let closed = store.close().await;
-        let entry = entry.map_err(|error| error.to_string())?;
+        let enqueued = enqueued.map_err(|error| error.to_string())?;
         closed.map_err(|error| error.to_string())?;
-        Ok(entry)
+        match enqueued {
+            Enqueued::Added(entry) => Ok(entry),
+            Enqueued::Waits(id) => Err(format!("the same waits in the queue already, as entry {id}")),
+            Enqueued::Full(waiting) => Err(format!(
+                "{waiting} entries wait in the queue already, which is as many as are taken from here; the person can remove some with \
+                 `nocturne queue remove`"
+            )),
+        }
     }
 }
 

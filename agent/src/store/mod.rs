@@ -32,6 +32,7 @@ mod writer;
 
 pub use error::{Constraint, StoreError};
 pub use journal::Begun;
+pub use queue::Enqueued;
 pub use reader::Reader;
 pub use rebuild::{Problem, Rebuilt, rebuild};
 pub use tables::{Cell, Rows, Table, Tables};

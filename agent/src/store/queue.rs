@@ -18,6 +18,17 @@ pub(super) fn result_of(decision: &Decision) -> String {
     format!("{}: {}", decision.verdict.name(), decision.reason)
 }
 
+/// What became of an idea that was to be put into a queue of limited length.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Enqueued {
+    /// It waits now.
+    Added(QueueEntry),
+    /// The same waits already, as the entry of this number.
+    Waits(u32),
+    /// So many wait already, which is as many as there may be.
+    Full(usize),
+}
+
 impl Reader {
     /// The entries of all campaigns or one, in the order in which they were made.
     pub async fn queue(&self, campaign: Option<&str>) -> Result<Vec<QueueEntry>> {
@@ -35,20 +46,50 @@ impl Reader {
 impl Store {
     /// Writes down an idea of the person, as the last of its campaign. Words and patch were checked before and are taken as they are here.
     pub async fn enqueue(&self, campaign: &str, words: &str, patch: Option<&str>) -> Result<QueueEntry> {
-        self.enqueue_by(None, campaign, words, patch).await
+        let _turn = self.turn.lock().await;
+        let mut transaction = self.begin().await?;
+        let entries = all(&mut transaction, &self.context).await?;
+        self.append(transaction, &entries, None, campaign, words, patch).await
     }
 
-    /// The same for an idea of a program `by` that name; `None`: the person.
-    pub async fn enqueue_by(
+    /// The same for an idea of a program `by` that name, where fewer than `most` ideas of the campaign wait and none of them is the same: looked at and written as one, however many
+    /// programs have ideas at once.
+    pub async fn enqueue_within(
         &self,
+        most: usize,
+        by: &str,
+        campaign: &str,
+        words: &str,
+        patch: Option<&str>,
+    ) -> Result<Enqueued> {
+        let _turn = self.turn.lock().await;
+        let mut transaction = self.begin().await?;
+        let entries = all(&mut transaction, &self.context).await?;
+        let waits = |entry: &&QueueEntry| entry.campaign == campaign && entry.state == QueueState::Waiting;
+        let same = |entry: &&QueueEntry| match patch {
+            Some(patch) => entry.patch.as_deref() == Some(patch),
+            None => entry.patch.is_none() && entry.words == words,
+        };
+        if let Some(same) = entries.iter().filter(waits).find(same) {
+            return Ok(Enqueued::Waits(same.id));
+        }
+        let waiting = entries.iter().filter(waits).count();
+        if waiting >= most {
+            return Ok(Enqueued::Full(waiting));
+        }
+        self.append(transaction, &entries, Some(by), campaign, words, patch).await.map(Enqueued::Added)
+    }
+
+    /// Adds an entry after all `entries` that there are.
+    async fn append(
+        &self,
+        mut transaction: Transaction<'static, Sqlite>,
+        entries: &[QueueEntry],
         by: Option<&str>,
         campaign: &str,
         words: &str,
         patch: Option<&str>,
     ) -> Result<QueueEntry> {
-        let _turn = self.turn.lock().await;
-        let mut transaction = self.begin().await?;
-        let entries = all(&mut transaction, &self.context).await?;
         let of_campaign = entries.iter().filter(|entry| entry.campaign == campaign);
         let entry = QueueEntry {
             id: entries.iter().map(|entry| entry.id).max().unwrap_or(0) + 1,

@@ -4,7 +4,7 @@ use nocturne::flow::Verdict;
 use nocturne::layout::Layout;
 use nocturne::llm::spend::Spent;
 use nocturne::records::{ExchangeFailure, ExchangeRecord, NightEnding, QueueEntry, QueueState, Reply};
-use nocturne::store::{Reader, Store, StoreError, rebuild};
+use nocturne::store::{Enqueued, Reader, Store, StoreError, rebuild};
 
 use crate::fixture::*;
 
@@ -23,6 +23,31 @@ fn waiting(entries: &[QueueEntry]) -> Vec<u32> {
     let mut entries: Vec<_> = entries.iter().filter(|entry| entry.state == QueueState::Waiting).collect();
     entries.sort_by_key(|entry| entry.place);
     entries.iter().map(|entry| entry.id).collect()
+}
+
+#[tokio::test]
+async fn programs_that_have_ideas_at_once_put_no_more_than_the_most_into_the_queue() {
+    const MOST: usize = 5;
+    let (folder, store) = store().await;
+    let mut programs = tokio::task::JoinSet::new();
+    for number in 0..4 * MOST {
+        let layout = Layout::new(folder.path());
+        programs.spawn(async move {
+            let store = Store::open_in(&layout).await.unwrap();
+            let words = format!("idea {}", number / 2);
+            store.enqueue_within(MOST, "program", CAMPAIGN, &words, None).await.unwrap()
+        });
+    }
+    let enqueued = programs.join_all().await;
+    let added = enqueued.iter().filter(|enqueued| matches!(enqueued, Enqueued::Added(_))).count();
+    assert_eq!(added, MOST, "{enqueued:?}");
+    let entries = store.queue(Some(CAMPAIGN)).await.unwrap();
+    assert_eq!(waiting(&entries).len(), MOST);
+    let words: std::collections::BTreeSet<&str> = entries.iter().map(|entry| entry.words.as_str()).collect();
+    assert_eq!(words.len(), MOST, "the same does not wait twice: {entries:?}");
+    assert_eq!(store.enqueue_within(MOST, "program", CAMPAIGN, "another", None).await.unwrap(), Enqueued::Full(MOST));
+    // The person may go on.
+    store.enqueue(CAMPAIGN, "mine", None).await.unwrap();
 }
 
 #[tokio::test]
