@@ -142,12 +142,14 @@ impl Server {
         self.key.as_ref().map_or_else(|| text.to_owned(), |key| key.redact(text))
     }
 
-    /// A document without the key, wherever it stands in its texts.
+    /// A document without the key, wherever it stands in its texts and names: a model names the fields of what it asks of tools.
     pub fn redact_all(&self, value: Value) -> Value {
         match value {
             Value::String(text) => Value::String(self.redact(&text)),
             Value::Array(values) => values.into_iter().map(|value| self.redact_all(value)).collect(),
-            Value::Object(fields) => fields.into_iter().map(|(name, value)| (name, self.redact_all(value))).collect(),
+            Value::Object(fields) => {
+                fields.into_iter().map(|(name, value)| (self.redact(&name), self.redact_all(value))).collect()
+            }
             other => other,
         }
     }

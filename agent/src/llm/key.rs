@@ -96,9 +96,18 @@ impl Key {
         &self.0
     }
 
-    /// The text without the key, wherever it stands in it: servers like to quote what they were sent.
+    /// The text without the key, wherever it stands in it: servers like to quote what they were sent. Nor is there a part of it left where the
+    /// text was shortened, which `...` says, in the middle of it.
     pub fn redact(&self, text: &str) -> String {
-        text.replace(&self.0, "[key]")
+        let mut text = text.replace(&self.0, "[key]");
+        if text.contains("...") {
+            for length in (LEAST_BYTES..self.0.len()).rev() {
+                if let Some(part) = self.0.get(..length) {
+                    text = text.replace(&format!("{part}..."), "[key]...");
+                }
+            }
+        }
+        text
     }
 }
 
@@ -161,5 +170,7 @@ mod tests {
         let key = Key("sk-secret".to_owned());
         assert!(!format!("{key:?}").contains("secret"));
         assert_eq!(key.redact("bad key sk-secret, sk-secret!"), "bad key [key], [key]!");
+        assert_eq!(key.redact("bad key sk-secre... (400)"), "bad key [key]... (400)");
+        assert_eq!(key.redact("sk-..."), "sk-...");
     }
 }

@@ -205,3 +205,10 @@ fn addresses_that_are_none_are_refused() {
         assert!(error.contains("is no address"), "{error}");
     }
 }
+
+#[test]
+fn a_document_has_the_key_in_no_text_and_no_name() {
+    let document = serde_json::json!({ "path sk-secret": ["sk-secret", { "sk-secret": 1 }], "n": 2 });
+    let clean = server(Format::OpenAi, "http://127.0.0.1:1", 1).redact_all(document);
+    assert_eq!(clean, serde_json::json!({ "path [key]": ["[key]", { "[key]": 1 }], "n": 2 }));
+}
