@@ -162,7 +162,8 @@ impl Account {
 }
 
 impl Spent {
-    fn plus(&self, other: &Spent) -> Spent {
+    /// Both together.
+    pub fn plus(&self, other: &Spent) -> Spent {
         Spent {
             usd: self.usd + other.usd,
             tokens: self.tokens.saturating_add(other.tokens),

@@ -13,6 +13,7 @@ mod exchanges;
 mod experiments;
 mod journal;
 mod ledger;
+mod live;
 mod mirror;
 mod night_rows;
 mod open;
@@ -32,6 +33,7 @@ mod writer;
 
 pub use error::{Constraint, StoreError};
 pub use journal::Begun;
+pub use live::{CallCost, Changes, ExperimentLine, Glance, Mark, NightLine};
 pub use queue::Enqueued;
 pub use reader::Reader;
 pub use rebuild::{Problem, Rebuilt, rebuild};

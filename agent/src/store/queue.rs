@@ -312,7 +312,7 @@ async fn waiting(connection: &mut SqliteConnection, context: &Context, campaign:
     Ok(entries)
 }
 
-async fn all(connection: &mut SqliteConnection, context: &Context) -> Result<Vec<QueueEntry>> {
+pub(super) async fn all(connection: &mut SqliteConnection, context: &Context) -> Result<Vec<QueueEntry>> {
     let rows = sqlx::query!("SELECT * FROM queue ORDER BY id")
         .fetch_all(connection)
         .await

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use protocol::Budget;
+use sqlx::pool::PoolConnection;
 use sqlx::{Sqlite, SqlitePool, Transaction};
 
 use super::error::{Context, StoreError};
@@ -42,6 +43,10 @@ impl Reader {
     /// A transaction that only reads: all statements in it see the same state.
     pub(super) async fn snapshot(&self) -> Result<Transaction<'static, Sqlite>> {
         self.pool.begin().await.map_err(self.context.sql("begin to read"))
+    }
+
+    pub(super) async fn connection(&self) -> Result<PoolConnection<Sqlite>> {
+        self.pool.acquire().await.map_err(self.context.sql("open a connection"))
     }
 
     /// All nights of all campaigns, the oldest first.

@@ -61,7 +61,7 @@ impl Store {
     }
 }
 
-async fn all(connection: &mut SqliteConnection, context: &Context) -> Result<Vec<ReviewRecord>> {
+pub(super) async fn all(connection: &mut SqliteConnection, context: &Context) -> Result<Vec<ReviewRecord>> {
     let rows = sqlx::query!("SELECT * FROM reviews ORDER BY ordinal")
         .fetch_all(connection)
         .await

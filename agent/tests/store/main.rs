@@ -6,6 +6,7 @@
 mod crash;
 mod facts;
 mod fixture;
+mod live;
 mod migrate;
 mod models;
 mod opening;
