@@ -32,6 +32,7 @@ pub mod review;
 pub mod run;
 pub mod sealed;
 pub mod seeds;
+pub mod serve;
 pub mod setup;
 pub mod stats;
 pub mod store;

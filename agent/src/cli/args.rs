@@ -1,9 +1,12 @@
 //! The commands' options, and which values they take. What the words mean is the commands' own.
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Args;
+
+use crate::serve::USUAL_PORT;
 
 /// Options of `nocturne bench noise`.
 #[derive(Debug, Clone, Args)]
@@ -314,6 +317,17 @@ pub(super) struct SuperviseArgs {
     pub(super) confined: Option<String>,
     #[arg(required = true, last = true)]
     pub(super) command: Vec<OsString>,
+}
+
+/// Options of `nocturne serve`.
+#[derive(Debug, Clone, Args)]
+pub(super) struct ServeArgs {
+    /// Where to listen, for example 0.0.0.0:7707 for other machines too; port 0 picks a free one
+    #[arg(long, value_name = "ADDRESS:PORT", default_value_t = SocketAddr::from(([127, 0, 0, 1], USUAL_PORT)))]
+    pub(super) listen: SocketAddr,
+    /// Print address and token as one JSON document
+    #[arg(long)]
+    pub(super) json: bool,
 }
 
 /// Options of the process that confines itself.

@@ -19,6 +19,7 @@ mod queue;
 mod read;
 mod review;
 mod sample;
+mod serve;
 mod show;
 mod story;
 
@@ -32,7 +33,7 @@ pub use fault::Fault;
 use args::{
     AttemptArgs, ConfineArgs, ExportAllArgs, ExportNightArgs, ListArgs, McpArgs, NewArgs, NightArgs, NoiseArgs,
     PrepareArgs, QueueAddArgs, QueueListArgs, QueueMoveArgs, QueueRemoveArgs, ReadArgs, ReplayArgs, ReportArgs,
-    ReviewBranchesArgs, ReviewChoiceArgs, ReviewListArgs, ReviewRecordArgs, SampleArgs, SetupArgs, ShowArgs,
+    ReviewBranchesArgs, ReviewChoiceArgs, ReviewListArgs, ReviewRecordArgs, SampleArgs, ServeArgs, SetupArgs, ShowArgs,
     SuperviseArgs,
 };
 
@@ -89,6 +90,11 @@ enum Command {
     Models(ReportArgs),
     /// Write a night's plots, page and results.tsv
     Report(ReportArgs),
+    /// Show the night as it goes on, and all that is on record, in a browser
+    ///
+    /// Prints the address to open. Only this machine can open it, unless --listen says otherwise: then whoever opens it needs the token in the
+    /// printed address. It reads and does not disturb a night; what you decide in it is what `review` decides. Ctrl-C ends it.
+    Serve(ServeArgs),
     /// What is on record, for other programs: TensorBoard's event files, CSV
     #[command(subcommand)]
     Export(ExportCommand),
@@ -242,6 +248,7 @@ async fn run(command: Command) -> Result<(), Fault> {
         },
         Command::Models(args) => models::models(args).await,
         Command::Report(args) => history::report(args).await,
+        Command::Serve(args) => serve::serve(args).await,
         Command::Replay(args) => history::replay(args).await,
         Command::Sample(args) => sample::sample(args).await,
         Command::Rebuild(args) => history::rebuild(args).await,

@@ -1,0 +1,231 @@
+//! Records in, words out.
+
+use serde_json::json;
+
+use super::*;
+use crate::llm::spend::Spent;
+use crate::records::{EffectRecord, Level, NightEnd, NightEnding, ReviewChoice, ReviewRecord, TrialRecord};
+use crate::report::fixture;
+use crate::serve::live::{self, Making};
+use crate::store::ExperimentLine;
+
+const UTC: TimeZone = TimeZone::UTC;
+
+/// The fixture's night as it stood when all but experiment 4's verdict was known.
+fn seen(running: bool) -> Seen {
+    let records = fixture::night();
+    let mut experiments = records.experiments.clone();
+    for experiment in experiments.iter_mut().filter(|it| it.id.number == 4) {
+        experiment.decision = None;
+    }
+    let line = |it: &ExperimentRecord| ExperimentLine {
+        number: it.id.number,
+        proposer: it.proposal.author.proposer.clone(),
+        verdict: it.decision.as_ref().map(|decision| decision.verdict),
+    };
+    let glance = Glance {
+        lines: experiments.iter().filter(|it| it.id.number > 0).map(line).collect(),
+        champions: records.champions.clone(),
+        withdrawal: None,
+        experiments: Vec::new(),
+        trials: records.trials.clone(),
+        effects: Vec::new(),
+        calls: Vec::new(),
+        events: Vec::new(),
+        queue: Vec::new(),
+        reviews: Vec::new(),
+        night: records.night,
+    };
+    let kept = experiments.into_iter().filter(|it| [0, 1, 4].contains(&it.id.number));
+    Seen { running, glance: Some(glance), experiments: kept.map(|it| (it.id.number, it)).collect(), ..Seen::default() }
+}
+
+fn testing(number: u32, purpose: Purpose, step: Step) -> Option<Testing> {
+    Some(Testing { number, trial: 2, purpose, step, since: Timestamp::UNIX_EPOCH })
+}
+
+fn fact<'a>(facts: &'a [Fact], name: &str) -> &'a str {
+    facts.iter().find(|fact| fact.name == name).map_or("", |fact| fact.value.as_str())
+}
+
+#[test]
+fn the_stage_is_told_in_one_line() {
+    let (search, morning) = (Purpose::Search, Purpose::Morning);
+    let unfit = Step::Waiting("other programs take 60 % of the cores".to_owned());
+    let making = |number, what| Some(Making { number, what, key: None, since: Timestamp::UNIX_EPOCH });
+    for (test, made, expected) in [
+        (None, None, "Between two steps"),
+        (None, making(0, "building"), "Building the night's start"),
+        (None, making(5, "proposing"), "Proposing experiment 5"),
+        (testing(4, search, Step::Starting), making(5, "building"), "Starting experiment 4, run 2: Raise the rate"),
+        // On record, and without a loss so far.
+        (testing(4, search, Step::Training), None, "Starting experiment 4, run 2: Raise the rate"),
+        (testing(4, search, Step::Verifying), None, "Verifying experiment 4, run 2: Raise the rate"),
+        (testing(0, search, Step::Starting), None, "Starting the night's start, run 2"),
+        (
+            testing(1, morning, Step::Verifying),
+            None,
+            "Verifying experiment 1, run 2 for the morning's claim: Halve the batch",
+        ),
+        (
+            testing(4, search, unfit),
+            None,
+            "Waiting with experiment 4, run 2: Raise the rate. other programs take 60 % of the cores",
+        ),
+    ] {
+        let mut seen = seen(true);
+        (seen.doing.testing, seen.doing.making) = (test, made);
+        let view = still(&seen, &UTC);
+        assert_eq!((view.stage.as_str(), view.state.as_str()), (expected, "running"));
+    }
+}
+
+#[test]
+fn a_night_is_running_ended_cut_off_or_being_prepared() {
+    let end = |how, detail: &str| Some(NightEnd { at: Timestamp::UNIX_EPOCH, how, detail: detail.to_owned() });
+    for (running, end, state, stage) in [
+        (true, None, "running", "Between two steps"),
+        (false, None, "cut-off", "Cut off; `nocturne night experiments/quickstart` goes on with it."),
+        (false, end(NightEnding::Deadline, ""), "ended", "Ended: deadline."),
+        (false, end(NightEnding::Failed, "no disk"), "ended", "Ended: failed: no disk"),
+        (true, end(NightEnding::Deadline, ""), "preparing", "Another night is being prepared"),
+    ] {
+        let mut seen = seen(running);
+        if let Some(glance) = &mut seen.glance {
+            glance.night.end = end;
+        }
+        let view = still(&seen, &UTC);
+        assert_eq!(view.state, state);
+        assert!(view.stage.starts_with(stage), "{}", view.stage);
+        assert_eq!(view.began_at.is_some(), state == "running");
+    }
+    assert_eq!(still(&Seen::default(), &UTC).state, "none");
+    assert_eq!(still(&Seen { running: true, ..Seen::default() }, &UTC).state, "preparing");
+}
+
+#[test]
+fn how_the_night_stands_is_what_the_report_says() {
+    let records = fixture::night();
+    let view = still(&seen(true), &UTC);
+    let level = records.level(1).unwrap();
+    assert_eq!(fact(&view.standing, "val_bpb"), format!("1.8400 → {level:.4} (−0.0040)"));
+    assert_eq!(fact(&view.standing, "champion"), "#1 Halve the batch");
+    // Five experiments: one without a verdict, one that only leaves a kept change out.
+    assert_eq!(fact(&view.standing, "kept"), "1 of 3 tried");
+    assert_eq!(fact(&view.standing, "others"), "2 discarded");
+    assert_eq!(view.done, "3 experiments");
+    assert_eq!((view.waiting_count, view.waiting[0].text.as_str()), (1, "#1 Halve the batch"));
+    assert_eq!(view.waiting[0].note, "−0.0040 (95 % −0.0060 to −0.0020)");
+    assert_eq!(view.waiting[0].href.as_deref(), Some("/nights/n/1"));
+    let mut seen = seen(true);
+    if let Some(glance) = &mut seen.glance {
+        let id = crate::flow::ExperimentId { night: "n".parse().unwrap(), number: 1 };
+        let (choice, at) = (ReviewChoice::Accepted, Timestamp::UNIX_EPOCH);
+        glance.reviews = vec![ReviewRecord { ordinal: 1, experiment: id, choice, reason: String::new(), at }];
+    }
+    assert_eq!(still(&seen, &UTC).waiting_count, 0);
+}
+
+#[test]
+fn what_comes_next_is_the_persons_queue_in_its_order() {
+    let entry = |id, place, words: &str| QueueEntry {
+        id,
+        campaign: "quickstart".to_owned(),
+        place,
+        words: words.to_owned(),
+        by: (id == 2).then(|| "an agent".to_owned()),
+        patch: (id == 1).then(|| "diff".to_owned()),
+        state: QueueState::Waiting,
+        taken: None,
+        result: None,
+        created_at: Timestamp::UNIX_EPOCH,
+        settled_at: None,
+    };
+    let mut seen = seen(true);
+    seen.doing.testing = testing(4, Purpose::Search, Step::Starting);
+    let (number, since) = (5, Timestamp::UNIX_EPOCH);
+    seen.doing.making = Some(Making { number, what: "building", key: Some("queue-9".to_owned()), since });
+    if let Some(glance) = &mut seen.glance {
+        let taken = QueueEntry { state: QueueState::Taken, ..entry(9, 1, "the\nthird") };
+        glance.queue = vec![taken, entry(1, 4, "the second"), entry(2, 3, &"long ".repeat(100))];
+        glance.queue.extend((10..20).map(|id| entry(id, id, "later")));
+    }
+    let view = still(&seen, &UTC);
+    let told: Vec<(&str, &str)> = view.next.iter().map(|line| (line.text.as_str(), line.note.as_str())).collect();
+    assert_eq!(told[0], ("Experiment 5: building", "the third"));
+    assert!(told[1].0.ends_with('…') && told[1].1 == "idea 2 of the queue, by an agent", "{told:?}");
+    assert_eq!(told[2], ("the second", "idea 1 of the queue, with a patch"));
+    assert_eq!(told.last().unwrap().0, "and 4 more: nocturne queue list");
+}
+
+#[test]
+fn what_models_cost_is_told_beside_its_limit() {
+    let mut seen = seen(true);
+    assert_eq!(still(&seen, &UTC).spend, [Fact::new("models", "none was asked")]);
+    seen.spent = Spent { usd: 0.04123, tokens: 81_234, calls: 7 };
+    let view = still(&seen, &UTC);
+    assert_eq!(fact(&view.spend, "dollars"), "0.0412");
+    assert_eq!(fact(&view.spend, "limits"), "not known: the night's campaign.toml cannot be read");
+    if let Some(glance) = &mut seen.glance {
+        glance.night.campaign_text =
+            include_str!("../../../experiments/quickstart/campaign.toml").to_owned() + "\n[spending]\ndollars = 5\n";
+    }
+    let view = still(&seen, &UTC);
+    assert_eq!((fact(&view.spend, "dollars"), fact(&view.spend, "calls")), ("0.0412 of 5.00", "7"));
+    assert_eq!(fact(&view.spend, "limits"), "");
+}
+
+fn effect(ordinal: u32, key: &str, kind: &str, payload: Value) -> EffectRecord {
+    let begun_at = Timestamp::from_second(i64::from(ordinal)).unwrap();
+    EffectRecord {
+        ordinal,
+        key: key.to_owned(),
+        kind: kind.to_owned(),
+        payload,
+        begun_at,
+        ended_at: None,
+        outcome: None,
+    }
+}
+
+#[test]
+fn the_journal_tells_what_is_under_way() {
+    let search = json!({ "purpose": "search" });
+    let train = |trial: u32| effect(30, &format!("9.4/train/4/{trial}"), "train", search.clone());
+    let run = |at: i64| {
+        let found = fixture::night().trials.into_iter().find(|trial| trial.experiment.number == 4);
+        TrialRecord { started_at: Timestamp::from_second(at).unwrap(), trained: None, ..found.unwrap() }
+    };
+    let unfit = |at: i64| EventRecord {
+        ordinal: 1,
+        at: Timestamp::from_second(at).unwrap(),
+        level: Level::Warning,
+        stage: "conditions".to_owned(),
+        text: "it is hot".to_owned(),
+    };
+    let building = effect(31, "9.5/build/5/0123456", "build", json!({ "commit": "0", "parent": "1" }));
+    let committing = effect(31, "9.5/commit/5/0123456", "commit", json!({ "key": "queue-3", "parent": "1" }));
+    let evaluate = effect(32, "9.6/evaluate/4/1", "evaluate", json!({ "purpose": "morning" }));
+    let cut_off = effect(2, "0.2/train/3/1", "train", search.clone());
+    for (effects, trials, events, step, making) in [
+        (vec![], vec![], vec![], None, None),
+        (vec![train(1)], vec![], vec![], Some(Step::Starting), None),
+        (vec![train(1)], vec![run(29)], vec![], Some(Step::Starting), None),
+        (vec![train(1)], vec![run(31)], vec![unfit(30)], Some(Step::Training), None),
+        (vec![train(1)], vec![], vec![unfit(29)], Some(Step::Starting), None),
+        (vec![train(1)], vec![], vec![unfit(31)], Some(Step::Waiting("it is hot".to_owned())), None),
+        (vec![train(1), building], vec![], vec![], Some(Step::Starting), Some(("building", None))),
+        (vec![committing], vec![], vec![], None, Some(("committing", Some("queue-3")))),
+        (vec![evaluate], vec![run(31)], vec![], Some(Step::Verifying), None),
+        // What an earlier part of the night was at when it was cut off is not under way.
+        (vec![cut_off, train(1)], vec![], vec![], Some(Step::Starting), None),
+    ] {
+        let mut glance = seen(true).glance.unwrap();
+        (glance.trials, glance.events) = (trials, events);
+        let doing = live::doing_of(effects, &glance);
+        assert_eq!(doing.testing.as_ref().map(|testing| testing.step.clone()), step);
+        let made = doing.making.as_ref().map(|making| (making.what, making.key.as_deref()));
+        assert_eq!(made, making);
+        assert!(doing.testing.is_none_or(|testing| (testing.number, testing.trial) == (4, 1)));
+    }
+}
