@@ -93,7 +93,8 @@ enum Command {
     /// Show the night as it goes on, and all that is on record, in a browser
     ///
     /// Prints the address to open. Only this machine can open it, unless --listen says otherwise: then whoever opens it needs the token in the
-    /// printed address. It reads and does not disturb a night; what you decide in it is what `review` decides. Ctrl-C ends it.
+    /// printed address, or that of NOCTURNE_SERVE_TOKEN. It reads and does not disturb a night; what you decide on its pages is what
+    /// `review` decides. Ctrl-C ends it.
     Serve(ServeArgs),
     /// What is on record, for other programs: TensorBoard's event files, CSV
     #[command(subcommand)]
