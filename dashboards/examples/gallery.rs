@@ -16,7 +16,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let pictures = fixture::draw(&night, &curves, &fixture::Rest::of(&night), 8)?;
         for (name, picture) in pictures.all() {
             fs::write(out.join(format!("{count}-{name}.svg")), &picture.svg)?;
-            fs::write(out.join(format!("{count}-{name}.png")), &picture.png)?;
+            fs::write(out.join(format!("{count}-{name}.png")), picture.png()?)?;
         }
         fs::write(out.join(format!("{count}-page.html")), page(&night, &pictures))?;
     }

@@ -29,9 +29,10 @@ pub(crate) struct Change<'a> {
     /// The champion's value and the experiment's.
     pub(crate) from: f64,
     pub(crate) to: f64,
-    /// The difference of the metric, and its 95 % interval.
+    /// The difference of the metric, its 95 % interval, and its standard error.
     pub(crate) effect: f64,
     pub(crate) interval: (f64, f64),
+    pub(crate) error: f64,
 }
 
 /// How large the effect of changing a number usually is, whichever its sign: the root of the mean square.
@@ -81,7 +82,9 @@ impl<'a> Importance<'a> {
             match changed.as_slice() {
                 [] => {}
                 [(name, Some(from), Some(to))] if !own.other_changes => {
-                    alone.entry(name).or_default().push(Change { experiment, from: *from, to: *to, effect, interval });
+                    let error = standard_error(experiment, interval);
+                    let change = Change { experiment, from: *from, to: *to, effect, interval, error };
+                    alone.entry(name).or_default().push(change);
                 }
                 _ => mixed += 1,
             }
@@ -140,17 +143,22 @@ fn parameter<'a>(name: &'a str, mut changes: Vec<Change<'a>>, fence: f64) -> Par
         .iter()
         // What made training worse by far broke it; a gain of that size is what is looked for.
         .filter(|change| change.effect <= fence)
-        .map(|change| (change.effect, (change.interval.1 - change.interval.0) / (2.0 * Z)))
+        .map(|change| (change.effect, change.error))
         .collect();
     Parameter { name, size: (measured.len() >= LEAST_OF_ONE).then(|| size(&measured)), changes }
+}
+
+/// The standard error on record; where there is none, that of a normal interval: from Student's it comes out too large.
+fn standard_error(experiment: &ExperimentView, (low, high): (f64, f64)) -> f64 {
+    let known = experiment.evidence.as_ref().and_then(|evidence| evidence.standard_error);
+    known.filter(|error| usable(*error) && *error > 0.0).unwrap_or((high - low) / (2.0 * Z))
 }
 
 /// The root mean square of true effects, from measured ones with their standard errors. The square of a measured effect is on average
 /// the true square plus the squared standard error, so that is taken off; the variance of such a square is 4 δ² s² + 2 s⁴ (the
 /// moments of the noncentral chi-squared distribution with one degree of freedom: N. Johnson, S. Kotz, N. Balakrishnan,
 /// "Continuous univariate distributions", volume 2, chapter 29), with the estimate put in for δ. The 95 % interval is the normal
-/// one of the mean square, and a size is never below zero. Where an interval is Student's, the standard error comes out too large
-/// and the size a little too small.
+/// one of the mean square, and a size is never below zero.
 fn size(measured: &[(f64, f64)]) -> Size {
     let count = measured.len().max(1) as f64;
     let squares = measured.iter().map(|(effect, error)| effect * effect - error * error);
@@ -168,7 +176,7 @@ fn size(measured: &[(f64, f64)]) -> Size {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::view::{LeftOutView, Verdict};
+    use crate::view::{EvidenceView, LeftOutView, Verdict};
 
     fn night(effects: &[f64]) -> NightView {
         let experiment = |(i, effect): (usize, &f64)| ExperimentView {
@@ -219,6 +227,16 @@ mod tests {
         let importance = Importance::of(&night, &recipes);
         assert_eq!((importance.far_out, importance.changes()), (1, 8));
         assert!(importance.parameters[0].size.unwrap().high < 0.02);
+    }
+
+    #[test]
+    fn the_standard_error_on_record_counts_and_not_the_width_of_students_interval() {
+        let mut experiment = ExperimentView { interval: Some((-0.001, 0.001)), ..ExperimentView::default() };
+        assert!((standard_error(&experiment, (-0.001, 0.001)) - 0.000_51).abs() < 1e-5);
+        for (known, used) in [(0.0002, 0.0002), (f64::NAN, 0.001 / Z), (0.0, 0.001 / Z)] {
+            experiment.evidence = Some(EvidenceView { standard_error: Some(known), ..EvidenceView::default() });
+            assert_eq!(standard_error(&experiment, (-0.001, 0.001)), used);
+        }
     }
 
     #[test]

@@ -22,10 +22,10 @@ mod verification;
 mod view;
 
 pub use diff::{DIFF_CSS, diff, diff_up_to};
-pub use page::{NightPictures, page};
+pub use page::{ARTICLE_CSS, NightPictures, page};
 pub use picture::{Picture, PictureError};
 pub use plots::calibration::calibration;
-pub use plots::drift::drift;
+pub use plots::drift::{drift, drift_warning};
 pub use plots::effects::effects;
 pub use plots::experiment::experiment;
 pub use plots::importance::importance;
@@ -34,7 +34,7 @@ pub use plots::parallel::parallel;
 pub use plots::progress::progress;
 pub use plots::timeline::timeline;
 pub use view::{
-    CalibrationView, ClaimView, CurveAxis, CurvePoint, CurveView, EarlyView, EvidenceView, ExperimentView, LeftOutView,
-    LooksView, ModelView, NightView, NoiseView, RecipeView, RunView, SpanView, Stage, TrialView, Verdict,
-    VerificationView,
+    CalibrationView, CertificateView, Choice, ClaimView, CurveAxis, CurvePoint, CurveView, EarlyView, EvidenceView,
+    ExperimentView, GapView, LeftOutView, LooksView, MachineView, ModelView, NightView, NoiseView, RecipeView,
+    ReviewView, RunView, SpanView, Stage, TrialView, Verdict, VerificationView,
 };

@@ -32,14 +32,24 @@ pub(crate) const FONT_FAMILY: &str = "Ubuntu, Helvetica, Arial, Noto Sans, sans-
 /// For what Ubuntu Light lacks.
 const FALLBACK_FONTS: [&[u8]; 2] = [epaint_default_fonts::HACK_REGULAR, epaint_default_fonts::NOTO_EMOJI_REGULAR];
 
-/// The same picture twice.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A picture, from which both files are made.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Picture {
     /// An SVG document (`<svg ...>`, no XML declaration), fit to be put into a file or inline into HTML. 1200 wide, and 700 high
     /// unless its drawing function says otherwise. Its `title` and `desc` are what a screen reader says.
     pub svg: String,
-    /// A PNG file, two pixels for one of the SVG.
-    pub png: Vec<u8>,
+    name: &'static str,
+    height: f64,
+}
+
+impl Picture {
+    /// The same as a PNG file, two pixels for one of the SVG. That takes some ten times as long as drawing it.
+    ///
+    /// # Errors
+    /// Only where the build is broken, see [`PictureError`].
+    pub fn png(&self) -> Result<Vec<u8>, PictureError> {
+        render(&self.svg, self.height).map_err(|reason| PictureError::Png { picture: self.name, reason })
+    }
 }
 
 /// A picture could not be drawn. No view model leads to this; a broken build of this crate would.
@@ -71,7 +81,7 @@ pub(crate) type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
 /// What a drawing operation gives.
 pub(crate) type Drawn<T = ()> = Result<T, DrawingAreaErrorKind<std::io::Error>>;
 
-/// Runs drawing code and makes both files of what it drew. `name` goes into errors, title and description are what a screen reader
+/// Runs drawing code. `name` goes into errors, title and description are what a screen reader
 /// says.
 pub(crate) fn picture(
     name: &'static str,
@@ -100,8 +110,7 @@ pub(crate) fn picture_of_height(
     }
     let svg = with_own_root(&drawn, title, description, height)
         .ok_or_else(|| PictureError::Draw { picture: name, reason: "the SVG has no root element".to_owned() })?;
-    let png = render(&svg, height).map_err(|reason| PictureError::Png { picture: name, reason })?;
-    Ok(Picture { svg, png })
+    Ok(Picture { svg, name, height })
 }
 
 /// plotters finds fonts in a table of its own that has to be filled once.

@@ -196,6 +196,22 @@ pub(crate) fn bytes(count: u64) -> String {
     format!("{value:.1} TiB")
 }
 
+/// A whole number with its thousands apart: `62,480`.
+pub(crate) fn grouped(value: f64) -> String {
+    if !value.is_finite() || value.abs() >= 1e15 {
+        return plain(value);
+    }
+    let digits = format!("{:.0}", value.abs());
+    let mut told = if value < 0.0 { "−".to_owned() } else { String::new() };
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            told.push(',');
+        }
+        told.push(digit);
+    }
+    told
+}
+
 /// `1 experiment`, `2 experiments`.
 pub(crate) fn counted(count: usize, singular: &str) -> String {
     format!("{count} {singular}{}", if count == 1 { "" } else { "s" })
@@ -254,6 +270,7 @@ mod tests {
         assert_eq!(differences, ["+0.0012", "−0.0321", "0.0000", "−1e−5", "–"]);
         let durations = [0.0, 42.4, 780.0, 25_500.0, f64::INFINITY, -1.0].map(duration);
         assert_eq!(durations, ["0 s", "42 s", "13 min", "7 h 05 min", "–", "–"]);
+        assert_eq!([0.0, 999.0, 1_000.0, -1_234_567.0, 1e30].map(grouped), ["0", "999", "1,000", "−1,234,567", "1e30"]);
         assert_eq!([0, 1_500, 1 << 30].map(bytes), ["0 B", "1.5 KiB", "1.0 GiB"]);
         assert_eq!((counted(1, "trial"), counted(0, "trial")), ("1 trial".into(), "0 trials".into()));
     }

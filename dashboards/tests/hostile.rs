@@ -5,8 +5,9 @@
 mod fixture;
 
 use dashboards::{
-    ClaimView, CurveAxis, CurvePoint, CurveView, EarlyView, EvidenceView, ExperimentView, NightView, NoiseView,
-    Picture, RecipeView, RunView, SpanView, Stage, Verdict, VerificationView, losses, page,
+    CertificateView, Choice, ClaimView, CurveAxis, CurvePoint, CurveView, EarlyView, EvidenceView, ExperimentView,
+    GapView, NightView, NoiseView, Picture, RecipeView, ReviewView, RunView, SpanView, Stage, Verdict,
+    VerificationView, losses, page,
 };
 use fixture::Rest;
 use proptest::prelude::*;
@@ -64,14 +65,13 @@ fn assert_harmless_picture(picture: &Picture) {
             assert!(known.contains(&name), "{name}");
         }
     }
-    assert_eq!(&picture.png[..8], b"\x89PNG\r\n\x1a\n");
 }
 
 /// Reads the page's tags as a browser would, and checks that they are those that the page's own code writes.
 fn assert_harmless_page(page: &str) {
     assert!(!page.contains(|c: char| c.is_control() && c != '\n' && c != '\t'), "a control character came through");
     let tags = "html head meta title style body header main section article figure details summary div table caption thead \
-                tbody tr th td h1 h2 h3 h4 p a ul ol li dl dt dd pre ins del span code strong small svg desc text polyline polygon rect circle line";
+                tbody tr th td h1 h2 h3 h4 nav figcaption p a ul ol li dl dt dd pre ins del span code strong small svg desc text polyline polygon rect circle line";
     let mut rest = page;
     while let Some(start) = rest.find('<') {
         rest = &rest[start + 1..];
@@ -137,11 +137,19 @@ fn no_text_becomes_markup() {
         if let Some(evidence) = &mut view.evidence {
             evidence.story = vec![nasty(), nasty()];
         }
+        let (evaluator, sandbox, checks) = (nasty(), nasty(), vec![(nasty(), true), (nasty(), false)]);
+        view.certificate = Some(CertificateView { evaluator, sandbox, checks, ..CertificateView::default() });
+        let choice = [Choice::Accepted, Choice::Rejected, Choice::Deferred][i % 3];
+        view.review = Some(ReviewView { choice, reason: nasty(), date: nasty() });
         for trial in &mut view.trials {
             trial.what = nasty();
         }
     }
+    if let Some(claim) = &mut night.claim {
+        claim.withdrawn = Some(nasty());
+    }
     for left in &mut night.left_out {
+        left.of = Some(1);
         (left.title, left.words) = (nasty(), nasty());
     }
     for looks in &mut night.looks {
@@ -150,6 +158,9 @@ fn no_text_becomes_markup() {
     for calibration in &mut night.calibration {
         calibration.proposer = nasty();
     }
+    night.waiting = vec![1, 2, 3];
+    night.skipped = vec![(nasty(), nasty())];
+    night.machine.gaps = vec![GapView { begin_minutes: 0.0, end_minutes: 9.0, what: nasty() }];
     for model in &mut night.models {
         (model.model, model.failed) = (nasty(), vec![(nasty(), 3)]);
     }
@@ -168,6 +179,7 @@ fn no_text_becomes_markup() {
     for picture in &pictures {
         assert_harmless_picture(picture);
         assert!(picture.svg.contains("&lt;/text&gt;"), "the title was lost instead of escaped");
+        assert_eq!(&picture.png().unwrap()[..8], b"\x89PNG\r\n\x1a\n");
     }
     assert_harmless_page(&page);
     assert_eq!(page.matches("</style>").count(), 1);
@@ -215,6 +227,9 @@ prop_compose! {
             predicted_effect: numbers[2],
             training_seconds: numbers[3],
             standard_error: numbers[0].map(|number| number - 1.8),
+            tokens_per_second: numbers[1],
+            champion_tokens_per_second: numbers[2],
+            champion_memory_bytes: peak_memory_bytes,
             confidence: numbers[3].map(|number| number - 1.3),
             evidence: numbers[1].map(|number| EvidenceView {
                 expected: number,
@@ -235,7 +250,7 @@ prop_compose! {
         points in prop::collection::vec((any::<u64>(), number(), prop::option::of(number())), 0..40),
     ) -> CurveView {
         let points = points.into_iter().map(|(tokens, seconds, loss)| CurvePoint { tokens, seconds, loss }).collect();
-        CurveView { experiment, label, verdict, parameters, points }
+        CurveView { experiment, label, verdict, parameters, seed: Some(experiment), points }
     }
 }
 
@@ -276,6 +291,7 @@ prop_compose! {
                 wrong_interval: Some((share, seconds_total)),
                 ..EarlyView::default()
             }),
+            waiting: (0..champion_number).collect(),
             baseline, champion, experiments, seconds_total, champion_number,
             ..NightView::default()
         }
@@ -311,6 +327,9 @@ proptest! {
     ) {
         let (pictures, page) = draw(&night, &curves, &rest);
         pictures.iter().for_each(assert_harmless_picture);
+        // Most of the time of this test would be PNGs; one of each case is drawn, in turn.
+        let one = &pictures[night.experiments.len() % pictures.len()];
+        prop_assert_eq!(&one.png().unwrap()[..8], b"\x89PNG\r\n\x1a\n");
         assert_harmless_page(&page);
     }
 }

@@ -185,8 +185,9 @@ fn the_same_view_gives_the_same_files() {
 #[test]
 fn the_png_is_a_png_of_the_promised_size() {
     let (_, picture) = pictures(2, 10).remove(0);
-    assert_eq!(&picture.png[..8], b"\x89PNG\r\n\x1a\n");
-    assert_eq!(&picture.png[16..24], [0, 0, 0x09, 0x60, 0, 0, 0x05, 0x78]);
+    let png = picture.png().unwrap();
+    assert_eq!(&png[..8], b"\x89PNG\r\n\x1a\n");
+    assert_eq!(&png[16..24], [0, 0, 0x09, 0x60, 0, 0, 0x05, 0x78]);
 }
 
 #[test]

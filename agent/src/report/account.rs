@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::experiment::leaves_one_out;
 use super::{EarlyStops, ModelAccount, NightRecords, PartLooks, ReportError, ledger, models};
 use crate::campaign::{Campaign, CampaignName};
-use crate::flow::{CommitId, NightId, Purpose};
+use crate::flow::{CommitId, ExperimentId, NightId, Purpose};
 use crate::propose::ablation::WITHOUT;
 use crate::records::{ClaimRecord, EarlierRun, ExperimentRecord, LookRecord, WithdrawalRecord};
 use crate::stats::Rules;
@@ -232,6 +232,12 @@ impl NightRecords {
         };
         self.experiments.iter().filter(|experiment| leaves_one_out(experiment)).map(of).collect()
     }
+}
+
+/// The number of the kept experiment that a proposal takes out again, whole or in part, by the key that its proposer gave it.
+pub(super) fn left_out_of(key: &str) -> Option<u32> {
+    let kept = key.split_once(WITHOUT).map_or(key, |(kept, _)| kept);
+    Some(kept.parse::<ExperimentId>().ok()?.number)
 }
 
 fn foretold(records: &NightRecords, experiment: &ExperimentRecord) -> Option<Foretold> {

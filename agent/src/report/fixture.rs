@@ -49,6 +49,9 @@ pub fn empty() -> NightRecords {
         concluded: Vec::new(),
         waits: Vec::new(),
         faults: Vec::new(),
+        skips: Vec::new(),
+        cuts: Vec::new(),
+        reviews: Vec::new(),
     }
 }
 

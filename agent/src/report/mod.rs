@@ -6,6 +6,7 @@
 
 mod account;
 mod curves;
+mod drawing;
 mod early_stops;
 mod experiment;
 mod files;
@@ -22,14 +23,14 @@ use jiff::Timestamp;
 use crate::files::FileError;
 use crate::flow::{CommitId, ExperimentId, NightId, Purpose};
 use crate::records::{
-    ChampionMove, ClaimRecord, EventRecord, ExchangeFacts, ExperimentRecord, Level, NightRecord, TrialRecord,
-    WithdrawalRecord,
+    ChampionMove, ClaimRecord, EventRecord, ExchangeFacts, ExperimentRecord, Level, NightRecord, ReviewRecord,
+    SkipRecord, TrialRecord, WithdrawalRecord,
 };
 use crate::repo::RepoError;
 use crate::store::{Reader, StoreError};
 
 pub use account::{Account, ChampionStep, Foretold, LeftOut, NoiseAccount};
-pub use curves::curve_points;
+pub use curves::{Curves, curve_points};
 pub use early_stops::EarlyStops;
 pub use experiment::{ExperimentAccount, TrialAccount};
 pub use files::write;
@@ -57,6 +58,9 @@ pub enum ReportError {
     /// A thread of this program was lost.
     #[error("internal error: {0}")]
     Internal(#[from] tokio::task::JoinError),
+    /// A thread that drew pictures was lost.
+    #[error("internal error: a thread that drew pictures ended before its work was done")]
+    ThreadLost,
 }
 
 /// Everything the records know of one night.
@@ -82,6 +86,12 @@ pub struct NightRecords {
     pub waits: Vec<(Timestamp, String)>,
     /// Warnings and errors, one line each.
     pub faults: Vec<String>,
+    /// Proposals that were not tried, in order.
+    pub skips: Vec<SkipRecord>,
+    /// When the night was cut off, each with when it went on.
+    pub cuts: Vec<(Timestamp, Timestamp)>,
+    /// What the person made of its experiments, in the order in which it was said: of an experiment the last one counts.
+    pub reviews: Vec<ReviewRecord>,
 }
 
 impl NightRecords {
@@ -92,6 +102,7 @@ impl NightRecords {
     pub async fn read(reader: &Reader, id: &NightId) -> Result<Self, ReportError> {
         let night = reader.night(id).await?.ok_or_else(|| ReportError::NoSuchNight(id.clone()))?;
         let events = reader.events(id).await?;
+        let cuts = machine::cuts(&reader.effect_times(id).await?, events.iter().map(|event| event.at));
         Ok(Self {
             night,
             experiments: reader.experiments(id).await?,
@@ -111,6 +122,9 @@ impl NightRecords {
                 .filter(|event| matches!(event.level, Level::Warning | Level::Error))
                 .map(|event| format!("{}: {}", event.stage, event.text))
                 .collect(),
+            skips: reader.skips(id).await?,
+            cuts,
+            reviews: reader.reviews(Some(id)).await?,
         })
     }
 

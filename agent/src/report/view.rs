@@ -1,13 +1,15 @@
 //! View models for `dashboards` from a night's records. Pure.
 
 use dashboards::{
-    CalibrationView, ClaimView, EarlyView, EvidenceView, ExperimentView, LeftOutView, LooksView, ModelView, NightView,
-    NoiseView, TrialView, VerificationView,
+    CalibrationView, CertificateView, Choice, ClaimView, EarlyView, EvidenceView, ExperimentView, LeftOutView,
+    LooksView, ModelView, NightView, NoiseView, ReviewView, TrialView, VerificationView,
 };
 
-use super::{Account, EarlyStops, ModelAccount, NightRecords, NoiseAccount, TrialAccount, seconds_between};
+use super::account::left_out_of;
+use super::{Account, EarlyStops, ModelAccount, NightRecords, NoiseAccount, TrialAccount, mean, seconds_between};
 use crate::flow::{Evidence, Purpose, Trained, TrialEnd, Verdict};
-use crate::records::{Evaluation, ExperimentRecord, TrialRecord};
+use crate::records::{Evaluation, ExperimentRecord, ReviewChoice, ReviewRecord, TrialRecord};
+use crate::review;
 
 impl NightRecords {
     /// The view model; `diff` gives an experiment's diff.
@@ -40,6 +42,8 @@ impl NightRecords {
                 .filter(|experiment| experiment.id.number > 0)
                 .map(|experiment| self.experiment_view(experiment, diff(experiment)))
                 .collect(),
+            waiting: review::waiting(self, &self.reviews).iter().map(|waiting| waiting.id.number).collect(),
+            skipped: self.skips.iter().map(|skip| (skip.proposer.clone(), skip.reason.clone())).collect(),
             claim: account.claim.as_ref().map(|claim| ClaimView {
                 holds: claim.holds && self.withdrawal.is_none(),
                 withdrawn: self.withdrawal.as_ref().map(|withdrawal| withdrawal.words.clone()),
@@ -56,6 +60,7 @@ impl NightRecords {
                 .iter()
                 .map(|left| LeftOutView {
                     number: left.number,
+                    of: left_out_of(&left.without),
                     title: left.title.clone(),
                     difference: left.difference,
                     interval: left.interval,
@@ -89,6 +94,7 @@ impl NightRecords {
                 .collect(),
             models: account.models.iter().map(model).collect(),
             verification: self.verification(),
+            machine: self.machine(),
             faults: self.faults.clone(),
             warnings: self.warnings(),
             seconds_total: self.seconds(),
@@ -104,6 +110,33 @@ impl NightRecords {
     /// Seconds of training, all trials of an experiment together; `None` where none has ended.
     fn seconds_of(&self, number: u32) -> Option<f64> {
         self.trained(number).map(|trained| trained.training_seconds).reduce(|sum, next| sum + next)
+    }
+
+    /// Tokens trained on in a second: the mean over the runs that tell an experiment's metric.
+    fn speed(&self, number: u32) -> Option<f64> {
+        let runs = self.runs(number);
+        let trained = runs.iter().filter_map(|trial| trial.trained.as_ref()).filter(|it| it.training_seconds > 0.0);
+        mean(trained.map(|trained| trained.tokens as f64 / trained.training_seconds))
+    }
+
+    /// What the evaluator did with an experiment's trials.
+    fn certificate(&self, number: u32) -> Option<CertificateView> {
+        let trials = || self.trials.iter().filter(move |trial| trial.experiment.number == number);
+        let passed = trials().rfind(|trial| trial.certificate.is_some() && trial.val_bpb().is_some());
+        let told = passed.or_else(|| trials().rfind(|trial| trial.certificate.is_some()))?;
+        let certificate = told.certificate.as_ref()?;
+        let audit = certificate.audit.as_ref();
+        let rejected = |trial: &&TrialRecord| matches!(trial.evaluation, Some(Evaluation::Rejected(_)));
+        Some(CertificateView {
+            evaluator: certificate.evaluator.clone(),
+            sandbox: certificate.sandbox.clone(),
+            checks: certificate.checks.iter().map(|check| (check.name.clone(), check.passed)).collect(),
+            cuts: audit.map(|audit| audit.cuts),
+            largest_difference: audit.map(|audit| audit.largest_difference),
+            standard_error: audit.map(|audit| audit.standard_error),
+            verified: count(trials().filter(|trial| trial.val_bpb().is_some()).count()),
+            rejected: count(trials().filter(rejected).count()),
+        })
     }
 
     fn warnings(&self) -> Vec<String> {
@@ -122,6 +155,7 @@ impl NightRecords {
                 self.champion()
             ));
         }
+        warnings.extend(dashboards::drift_warning(&self.champion_runs()));
         if self.night.end.is_none() {
             warnings.push("This night has not ended: it runs, or was cut off.".to_owned());
         }
@@ -162,6 +196,7 @@ impl NightRecords {
         let trained = trial.and_then(|trial| trial.trained.as_ref());
         let candidate = experiment.candidate.as_ref();
         let decision = experiment.decision.as_ref();
+        let champion = self.number_of(&experiment.champion);
         ExperimentView {
             number,
             title: experiment.proposal.title.clone(),
@@ -169,7 +204,7 @@ impl NightRecords {
             source: experiment.proposal.source.clone(),
             verdict: decision.map(|decision| shown(decision.verdict)),
             taken_back: !self.stands(number),
-            reason: decision.map(|decision| decision.reason.clone()).unwrap_or_default(),
+            reason: reason(experiment),
             val_bpb: self.val_bpb(number),
             trials_measured: count(self.runs(number).len()),
             level: decision.and_then(|_| self.level(number)),
@@ -190,7 +225,7 @@ impl NightRecords {
                 .is_some_and(|trained| matches!(trained.end, TrialEnd::StoppedEarly { .. })),
             confidence: experiment.proposal.confidence,
             predicted_effect: experiment.proposal.predicted_effect,
-            champion_number: self.number_of(&experiment.champion),
+            champion_number: champion,
             proposer: experiment.proposal.author.proposer.clone(),
             family: experiment.proposal.family.clone(),
             commit: candidate.map(|c| c.commit.to_string()).unwrap_or_default(),
@@ -200,9 +235,37 @@ impl NightRecords {
             lines_removed: candidate.map_or(0, |c| c.lines_removed),
             training_seconds: self.seconds_of(number),
             peak_memory_bytes: self.trained(number).map(|trained| trained.peak_memory_bytes).max(),
+            champion_memory_bytes: self.trained(champion).map(|trained| trained.peak_memory_bytes).max(),
             tokens: trained.map(|trained| trained.tokens),
+            tokens_per_second: self.speed(number),
+            champion_tokens_per_second: self.speed(champion),
+            certificate: self.certificate(number),
+            review: review::latest(&self.reviews).get(&number).map(|review| review_view(review)),
             started_at_minutes: first.map(|trial| seconds_between(self.night.started_at, trial.started_at) / 60.0),
         }
+    }
+}
+
+/// The decision in words; of what the compiler refused with its first complaint, which says more than a number of errors.
+fn reason(experiment: &ExperimentRecord) -> String {
+    let Some(decision) = &experiment.decision else { return String::new() };
+    let complaint =
+        experiment.attempts.last().and_then(|attempt| attempt.evidence.lines().find(|line| !line.is_empty()));
+    match complaint.filter(|line| decision.verdict == Verdict::Unbuildable && !decision.reason.contains(line.trim())) {
+        Some(complaint) => format!("{}: {}", decision.reason, complaint.trim()),
+        None => decision.reason.clone(),
+    }
+}
+
+fn review_view(review: &ReviewRecord) -> ReviewView {
+    ReviewView {
+        choice: match review.choice {
+            ReviewChoice::Accepted => Choice::Accepted,
+            ReviewChoice::Rejected => Choice::Rejected,
+            ReviewChoice::Deferred => Choice::Deferred,
+        },
+        reason: review.reason.clone(),
+        date: date(review.at),
     }
 }
 
@@ -212,6 +275,7 @@ fn evidence(evidence: &Evidence) -> EvidenceView {
         expected_interval: evidence.expected_interval,
         probability: evidence.probability,
         least_effect: evidence.least_effect,
+        standard_error: Some(evidence.standard_error),
         story: evidence.story.clone(),
     }
 }

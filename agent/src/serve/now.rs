@@ -315,6 +315,9 @@ fn records(seen: &Seen, glance: &Glance) -> NightRecords {
         concluded: Vec::new(),
         waits: Vec::new(),
         faults: Vec::new(),
+        skips: Vec::new(),
+        cuts: Vec::new(),
+        reviews: Vec::new(),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::path::Path;
 
+use jiff::Timestamp;
 use protocol::Budget;
 use sqlx::pool::PoolConnection;
 use sqlx::{Sqlite, SqlitePool, Transaction};
@@ -111,6 +112,11 @@ impl Reader {
     /// A night's journal in the order of beginning.
     pub async fn effects(&self, night: &NightId) -> Result<Vec<EffectRecord>> {
         select::effects(&mut *self.snapshot().await?, &self.context, night, None).await
+    }
+
+    /// Of each effect of a night's journal its key, and when it began and ended; in the order of beginning.
+    pub async fn effect_times(&self, night: &NightId) -> Result<Vec<(String, Timestamp, Option<Timestamp>)>> {
+        select::effect_times(&mut *self.snapshot().await?, &self.context, night).await
     }
 
     /// Effects that were begun and not ended: under way, or cut off.

@@ -3,11 +3,12 @@
 
 use std::collections::{HashMap, HashSet};
 
+use jiff::Timestamp;
 use sqlx::SqliteConnection;
 
 use super::error::{Context, StoreError};
 use super::night_rows::{ChampionMoveRow, ClaimRow, EffectRow, EventRow, LookRow, NightRow, SkipRow, WithdrawalRow};
-use super::rows::{AttemptRow, ExperimentRow};
+use super::rows::{AttemptRow, Decoder, ExperimentRow};
 use super::trial_rows::TrialRow;
 use crate::flow::{ExperimentId, NightId};
 use crate::records::{
@@ -208,6 +209,26 @@ pub(super) async fn effects(
     .await
     .map_err(context.sql("read the journal"))?;
     rows.into_iter().map(|row| row.decode(context)).collect()
+}
+
+/// Keys and times of the journal in the order of beginning.
+pub(super) async fn effect_times(
+    connection: &mut SqliteConnection,
+    context: &Context,
+    night: &NightId,
+) -> Result<Vec<(String, Timestamp, Option<Timestamp>)>> {
+    let id = night.as_str();
+    let rows = sqlx::query!("SELECT key, begun_at, ended_at FROM effects WHERE night = ?1 ORDER BY ordinal", id)
+        .fetch_all(connection)
+        .await
+        .map_err(context.sql("read the journal"))?;
+    rows.into_iter()
+        .map(|row| {
+            let decoder = Decoder::new(context, format!("effect {} of night {night}", row.key));
+            let begun = decoder.word("begun_at", &row.begun_at)?;
+            Ok((row.key, begun, decoder.optional_word("ended_at", row.ended_at.as_ref())?))
+        })
+        .collect()
 }
 
 /// Events in order.

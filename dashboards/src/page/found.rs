@@ -8,7 +8,7 @@ use crate::axis::usable;
 use crate::text::{clean, counted, duration, metric, signed};
 use crate::view::{CalibrationView, ClaimView, EarlyView, LooksView, NightView, NoiseView};
 
-/// The morning's claim, before anything else; what the night decided by was looked at again and again, this text was not.
+/// The morning's claim; what the night decided by was looked at again and again, this text was not.
 pub(super) fn claim(night: &NightView) -> Markup {
     let Some(claim) = &night.claim else { return html! {} };
     html! {
@@ -68,10 +68,10 @@ fn claim_words(claim: &ClaimView) -> String {
 pub(super) fn left_out(night: &NightView) -> Markup {
     html! {
         @if !night.left_out.is_empty() {
-            h2 { "Leaving one out" }
-            p { "The champion without one of its changes, against the champion: what is positive is needed." }
+            h3 { "Leaving one out" }
             div.table tabindex="0" role="region" aria-label="Leaving one out" {
                 table {
+                    caption { "The champion without one of its changes, against the champion: what is positive is needed." }
                     thead {
                         tr {
                             th.number scope="col" { "#" }
@@ -104,7 +104,7 @@ pub(super) fn left_out(night: &NightView) -> Markup {
 pub(super) fn decided_by(night: &NightView) -> Markup {
     html! {
         @if night.noise.is_some() || night.early.is_some() {
-            h2 { "What decisions rested on" }
+            h3 { "Noise, and early stops" }
             @if let Some(noise) = &night.noise { p { (noise_words(noise)) } }
             @if let Some(early) = &night.early { p { (early_words(early)) } }
         }
@@ -162,7 +162,7 @@ fn early_words(early: &EarlyView) -> String {
 pub(super) fn looks(night: &NightView) -> Markup {
     html! {
         @if night.looks.iter().any(|looks| looks.all_nights > 0) {
-            h2 { "Looks at held-out text" }
+            h3 { "Looks at held-out text" }
             p {
                 "Text that decides again and again is learnt in the end, by choosing what happens to suit it. Sealed text is spent on \
                  one claim in a night."
@@ -187,7 +187,7 @@ fn looks_words(looks: &LooksView) -> String {
 pub(super) fn calibration(night: &NightView) -> Markup {
     html! {
         @if !night.calibration.is_empty() {
-            h2 { "Predictions" }
+            h3 { "Predictions" }
             div.table tabindex="0" role="region" aria-label="Predictions" {
                 table {
                     caption {

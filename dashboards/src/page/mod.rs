@@ -1,28 +1,43 @@
-//! The simple page of a night: one self-contained HTML file that works offline, in the dark and on paper.
+//! The morning page of a night: one self-contained HTML file that works offline, in the dark and on paper.
+//!
+//! It is in the order of what a tired person asks: what came of it, can that be trusted, what is to be decided, what failed, what did the
+//! machine do; then everything else.
 //!
 //! Everything a proposer, a compiler or a log said goes through maud's escaping; control characters are stripped first. There is
 //! no script, and the page's own content policy forbids any, should a hole be found.
 
-mod article;
+mod answer;
+pub(crate) mod article;
+mod decisions;
+pub(crate) mod effect;
+mod failed;
 mod found;
+mod machine;
 mod models;
 mod table;
+mod trust;
 
 use std::collections::BTreeMap;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use crate::axis::usable;
+use self::article::{Article, article};
+use self::effect::Range;
 use crate::diff::DIFF_CSS;
 use crate::picture::Picture;
-use crate::plots::change;
-use crate::text::{clean, counted, duration, metric};
+use crate::text::clean;
 use crate::verification::verification;
 use crate::view::{ExperimentView, NightView, Verdict};
 
 /// Nothing is fetched or run, whatever the page contains.
 const POLICY: &str =
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'";
+
+const PAGE_CSS: &str = include_str!("page.css");
+
+/// Rules for an experiment's article and for pictures, whose colours they turn for the dark; a page that uses them sets the colours `--paper`,
+/// `--ink`, `--muted`, `--line`, `--shade`, `--kept` and `--bad`.
+pub const ARTICLE_CSS: &str = include_str!("article.css");
 
 /// The pictures that go into a page; each may be missing.
 #[derive(Debug, Clone, Default)]
@@ -80,16 +95,32 @@ impl NightPictures {
     }
 }
 
-/// The night as one HTML document: the answer in two sentences, the morning's claim, warnings, progress, the kept experiments with
-/// hypothesis, effect, the story of their decision and diff, what decisions rested on, the loss curves, how often held-out text was
-/// looked at, proposers' calibration, and a table of all experiments.
+/// The pictures of one experiment's curve; each may be missing.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Curves<'a> {
+    /// Against tokens.
+    pub tokens: Option<&'a Picture>,
+    /// Against time.
+    pub time: Option<&'a Picture>,
+    /// Against compute.
+    pub compute: Option<&'a Picture>,
+}
+
+impl<'a> Curves<'a> {
+    fn of(pictures: &'a NightPictures, number: u32) -> Self {
+        Self {
+            tokens: pictures.experiments.get(&number),
+            time: pictures.experiments_time.get(&number),
+            compute: pictures.experiments_compute.get(&number),
+        }
+    }
+}
+
+/// The night as one HTML document, in the order of a morning: the answer in two sentences, warnings, what waits for a decision, what
+/// was decided already, what failed and why, the machine's night; then what all that rests on, and every experiment in a table.
 pub fn page(night: &NightView, pictures: &NightPictures) -> String {
-    let mut experiments: Vec<&ExperimentView> = night.experiments.iter().collect();
-    experiments.sort_by_key(|e| e.number);
-    let (once_kept, others): (Vec<&ExperimentView>, Vec<&ExperimentView>) =
-        experiments.iter().partition(|e| e.verdict == Some(Verdict::Kept));
-    let (kept, fallen): (Vec<&ExperimentView>, Vec<&ExperimentView>) = once_kept.into_iter().partition(|e| e.is_kept());
     let name = format!("{} · night {}", clean(&night.campaign), clean(&night.night));
+    let sections = sections(night, pictures);
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -98,63 +129,21 @@ pub fn page(night: &NightView, pictures: &NightPictures) -> String {
                 meta http-equiv="Content-Security-Policy" content=(POLICY);
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 title { (name) }
-                style { (PreEscaped(include_str!("page.css"))) (PreEscaped(DIFF_CSS)) }
+                style { (PreEscaped(PAGE_CSS)) (PreEscaped(ARTICLE_CSS)) (PreEscaped(DIFF_CSS)) }
             }
             body {
                 header {
                     h1 { (name) }
-                    p.when { (clean(&night.date)) }
+                    p.when { (clean(&night.date)) @if !night.budget.is_empty() { " · " (clean(&night.budget)) " of training per trial" } }
                 }
                 main {
-                    p.answer { (answer(night, &kept)) }
-                    (verification(night))
-                    (found::claim(night))
-                    (notices("Before you trust a number", &night.warnings))
-                    (notices("Faults of the machine", &night.faults))
-                    (figure(pictures.progress.as_ref()))
-                    (figure(pictures.effects.as_ref()))
-                    @if !kept.is_empty() {
-                        h2 { "Kept" }
-                        @for experiment in &kept { (article::article(night, experiment, pictures)) }
+                    (answer::answer(night))
+                    (careful(night))
+                    nav aria-label="On this page" {
+                        ul { @for section in &sections { li { a href={ "#" (section.id) } { (section.title) } } } }
                     }
-                    @if !fallen.is_empty() {
-                        h2 { "Kept, and taken back" }
-                        @for experiment in &fallen { (article::article(night, experiment, pictures)) }
-                    }
-                    (found::left_out(night))
-                    (found::decided_by(night))
-                    (figure(pictures.drift.as_ref()))
-                    @if pictures.loss_tokens.is_some() || pictures.loss_time.is_some() {
-                        h2 { "Loss" }
-                        (figure(pictures.loss_tokens.as_ref()))
-                        (figure(pictures.loss_time.as_ref()))
-                        (figure(pictures.loss_compute.as_ref()))
-                    }
-                    @if pictures.importance.is_some() || pictures.parallel.is_some() {
-                        h2 { "The recipe's numbers" }
-                        (figure(pictures.importance.as_ref()))
-                        (figure(pictures.parallel.as_ref()))
-                    }
-                    (found::looks(night))
-                    (found::calibration(night))
-                    (figure(pictures.calibration.as_ref()))
-                    (models::models(night))
-                    @if pictures.timeline.is_some() {
-                        h2 { "The machine's night" }
-                        (figure(pictures.timeline.as_ref()))
-                    }
-                    h2 { "All experiments" }
-                    (table::table(night, &experiments))
-                    @if others.iter().any(|e| pictures.experiments.contains_key(&e.number)) {
-                        h2 { "Curves of the others" }
-                        @for experiment in &others {
-                            @if let Some(picture) = pictures.experiments.get(&experiment.number) {
-                                details {
-                                    summary { "#" (experiment.number) " " (clean(&experiment.title)) }
-                                    (figure(Some(picture)))
-                                }
-                            }
-                        }
+                    @for section in &sections {
+                        section id=(section.id) { h2 { (section.title) } (section.content) }
                     }
                 }
             }
@@ -163,51 +152,142 @@ pub fn page(night: &NightView, pictures: &NightPictures) -> String {
     .into_string()
 }
 
-/// What the night found and what it cost, in two sentences.
-fn answer(night: &NightView, kept: &[&ExperimentView]) -> Markup {
-    let name = clean(&night.metric);
-    let unit = clean(&night.metric_unit);
-    let usable_of = |value: Option<f64>| value.filter(|v| usable(*v));
-    let of_all = format!("{} of {}", kept.len(), counted(night.experiments.len(), "experiment"));
-    let finding = match (usable_of(night.baseline), usable_of(night.champion)) {
-        (Some(start), Some(end)) if night.champion_number != 0 || start != end => {
-            let compared = if night.baseline_trials > 1 { ", equal seeds compared" } else { "" };
-            format!(
-                "{name} went from {} to {} {unit} ({}{compared}); {of_all} kept.",
-                metric(Some(start)),
-                metric(Some(end)),
-                change(start, end)
-            )
-        }
-        (Some(start), _) => format!("{name} stays at {} {unit}; {of_all} kept.", metric(Some(start))),
-        _ => format!("The night's start has no {name}; {of_all} kept."),
-    };
-    let percent = night.seconds_training / night.seconds_total * 100.0;
-    let share = if percent.is_finite() { format!(", {percent:.0} % of it training") } else { String::new() };
-    let commit = short(&night.champion_commit);
-    html! {
-        (finding) " The night took " (duration(night.seconds_total)) (share)
-        @if night.champion_number != 0 && !commit.is_empty() {
-            "; its champion is #" (night.champion_number) ", commit " code { (commit) }
-            @if !night.champion_branch.is_empty() { " on " code { (clean(&night.champion_branch)) } }
-        }
-        "."
-    }
+/// A part of the page with a heading.
+struct Section {
+    id: &'static str,
+    title: String,
+    content: Markup,
 }
 
-fn notices(title: &str, lines: &[String]) -> Markup {
+fn sections(night: &NightView, pictures: &NightPictures) -> Vec<Section> {
+    let mut experiments: Vec<&ExperimentView> = night.experiments.iter().collect();
+    experiments.sort_by_key(|experiment| experiment.number);
+    let mut sections = Vec::new();
+    let mut add = |id, title: &str, content: Markup| sections.push(Section { id, title: title.to_owned(), content });
+    let waiting = match decisions::waiting(night).len() {
+        0 => "Waiting for your decision".to_owned(),
+        count => format!("Waiting for your decision: {count}"),
+    };
+    add("decisions", &waiting, decisions::section(night, pictures));
+    if !decisions::decided(night).is_empty() {
+        add("decided", "What you decided", decisions::decided_section(night));
+    }
+    add("failed", "What failed, and why", failed::failed(night));
+    add(
+        "machine",
+        "The machine's night",
+        html! {
+            (machine::machine(night))
+            (figure(pictures.timeline.as_ref(), "What the machine did when"))
+        },
+    );
+    add(
+        "course",
+        "The night in pictures",
+        html! {
+            (figure(pictures.progress.as_ref(), "Progress of the night"))
+            (figure(pictures.effects.as_ref(), "Effects of experiments"))
+            (figure(pictures.loss_tokens.as_ref(), "Loss against tokens"))
+            @if pictures.loss_time.is_some() || pictures.loss_compute.is_some() {
+                details {
+                    summary { "Loss against time and compute" }
+                    (figure(pictures.loss_time.as_ref(), "Loss against time"))
+                    (figure(pictures.loss_compute.as_ref(), "Loss against compute"))
+                }
+            }
+        },
+    );
+    add(
+        "ground",
+        "What decisions rested on",
+        html! {
+            (found::claim(night))
+            (verification(night))
+            (found::decided_by(night))
+            (figure(pictures.drift.as_ref(), "Noise and drift"))
+            (found::left_out(night))
+            (found::looks(night))
+        },
+    );
+    if !night.calibration.is_empty() || !night.models.is_empty() {
+        add(
+            "proposers",
+            "Who proposed, and how well",
+            html! {
+                (found::calibration(night))
+                (figure(pictures.calibration.as_ref(), "Predictions against what was found"))
+                (models::models(night))
+            },
+        );
+    }
+    if pictures.importance.is_some() || pictures.parallel.is_some() {
+        add(
+            "recipe",
+            "The recipe's numbers",
+            html! {
+                (figure(pictures.importance.as_ref(), "Which numbers matter"))
+                (figure(pictures.parallel.as_ref(), "The recipe's numbers of all experiments"))
+            },
+        );
+    }
+    add(
+        "all",
+        "All experiments",
+        html! { (table::table(night, &experiments)) (others(night, &experiments, pictures)) },
+    );
+    sections
+}
+
+/// Articles of what was kept and waits no more, and curves of the others.
+fn others(night: &NightView, experiments: &[&ExperimentView], pictures: &NightPictures) -> Markup {
+    let others: Vec<&&ExperimentView> = experiments.iter().filter(|e| !night.waiting.contains(&e.number)).collect();
+    let (kept, others): (Vec<&ExperimentView>, Vec<&ExperimentView>) =
+        others.into_iter().partition(|e| e.verdict == Some(Verdict::Kept));
+    let range = Range::of(kept.iter().copied());
     html! {
-        @if !lines.is_empty() {
-            section.warning {
-                h3 { (title) }
-                ul { @for line in lines { li { (clean(line)) } } }
+        @if !kept.is_empty() {
+            h3 { "Kept, and not waiting" }
+            @for experiment in kept {
+                details {
+                    summary { "#" (experiment.number) " " (clean(&experiment.title)) }
+                    (article(&Article { night, experiment, curves: Curves::of(pictures, experiment.number), range, level: 4, actions: None }))
+                }
+            }
+        }
+        @if others.iter().any(|e| pictures.experiments.contains_key(&e.number)) {
+            h3 { "Curves of the others" }
+            @for experiment in others {
+                @if let Some(picture) = pictures.experiments.get(&experiment.number) {
+                    details {
+                        summary { "#" (experiment.number) " " (clean(&experiment.title)) }
+                        (figure(Some(picture), "Training loss against its champion"))
+                    }
+                }
             }
         }
     }
 }
 
-fn figure(picture: Option<&Picture>) -> Markup {
-    html! { @if let Some(picture) = picture { figure { (PreEscaped(&picture.svg)) } } }
+/// Where a number should not be trusted.
+fn careful(night: &NightView) -> Markup {
+    let warnings = trust::warnings(night);
+    html! {
+        @if !warnings.is_empty() {
+            section.warning aria-label="Warnings" {
+                h2 { "Before you trust a number" }
+                ul { @for line in &warnings { li { (line) } } }
+            }
+        }
+    }
+}
+
+/// A picture that is wider than a telephone, in a frame that scrolls; `name` is what the frame is called.
+pub(crate) fn figure(picture: Option<&Picture>, name: &str) -> Markup {
+    html! {
+        @if let Some(picture) = picture {
+            figure.plot tabindex="0" role="group" aria-label=(name) { (PreEscaped(&picture.svg)) }
+        }
+    }
 }
 
 /// A share of one, as a person reads it.
@@ -224,6 +304,7 @@ fn short(commit: &str) -> String {
 mod tests {
     use super::*;
     use crate::canvas::{BLUE, FAINT, GRID, INK, MUTED};
+    use crate::view::{Choice, ReviewView};
 
     fn night() -> NightView {
         NightView {
@@ -239,51 +320,70 @@ mod tests {
     }
 
     #[test]
-    fn the_answer_says_what_was_found_and_what_it_cost() {
-        let mut night = night();
-        assert_eq!(
-            answer(&night, &[]).into_string(),
-            "val_bpb stays at 1.8423 bits per byte; 0 of 2 experiments kept. The night took 10 min, 70 % of it training."
-        );
-        night.champion = Some(1.8239);
-        night.champion_number = 2;
-        night.champion_commit = "0123456789abcdef0123456789abcdef01234567".into();
-        night.champion_branch = "nocturne/q/n/champion".into();
-        assert_eq!(
-            answer(&night, &[&night.experiments[1]]).into_string(),
-            "val_bpb went from 1.8423 to 1.8239 bits per byte (−0.0184, −1.00 %); 1 of 2 experiments kept. The night took 10 min, \
-             70 % of it training; its champion is #2, commit <code>0123456</code> on <code>nocturne/q/n/champion</code>."
-        );
-        night.baseline = Some(f64::NAN);
-        night.seconds_total = 0.0;
-        assert!(
-            answer(&night, &[]).into_string().starts_with("The night's start has no val_bpb; 0 of 2 experiments kept.")
-        );
-    }
-
-    #[test]
-    fn what_was_kept_and_does_not_stand_is_not_counted() {
+    fn the_page_is_in_the_order_of_a_morning() {
         let mut night = night();
         for (number, taken_back) in [(0, false), (1, true)] {
             let experiment = &mut night.experiments[number];
             experiment.number = u32::try_from(number).unwrap() + 1;
             (experiment.verdict, experiment.taken_back) = (Some(Verdict::Kept), taken_back);
         }
+        (night.waiting, night.warnings) = (vec![1, 77], vec!["careful".into()]);
+        let review = ReviewView { choice: Choice::Rejected, reason: "too long".into(), date: String::new() };
+        night.experiments.push(ExperimentView { number: 3, review: Some(review), ..ExperimentView::default() });
         let page = page(&night, &NightPictures::default());
-        assert!(page.contains("; 1 of 2 experiments kept."), "{page}");
-        let (kept, fallen) = (page.find("<h2>Kept</h2>").unwrap(), page.find("<h2>Kept, and taken back</h2>").unwrap());
-        let (first, second) = (page.find("id=\"experiment-1\"").unwrap(), page.find("id=\"experiment-2\"").unwrap());
-        assert!(kept < first && first < fallen && fallen < second, "{page}");
-        assert_eq!(page.matches("does not stand").count(), 2, "{page}");
+        let order = [
+            "class=\"outcome\"",
+            "class=\"answer\"",
+            "Before you trust a number",
+            "<nav",
+            "<h2>Waiting for your decision: 1</h2>",
+            "id=\"experiment-1\"",
+            "<h2>What you decided</h2>",
+            "too long",
+            "<h2>What failed, and why</h2>",
+            "taken back",
+            "<h2>The machine's night</h2>",
+            "<h2>All experiments</h2>",
+            "id=\"experiment-2\"",
+        ];
+        let places: Vec<usize> =
+            order.iter().map(|what| page.find(what).unwrap_or_else(|| panic!("no {what} in {page}"))).collect();
+        assert!(places.is_sorted(), "{places:?}");
+        assert!(page.contains("it kept 1 of 3 experiments, and 1 waits for you."), "{page}");
         let progress = crate::progress(&night).unwrap().svg;
-        assert!(progress.contains("1 of 2 experiments kept") && !progress.contains("2 of 2"), "{progress}");
+        assert!(progress.contains("1 of 3 experiments kept"), "{progress}");
+    }
+
+    #[test]
+    fn headings_are_in_order_and_one_is_the_first() {
+        let mut night = night();
+        night.experiments[0].number = 1;
+        night.experiments[0].verdict = Some(Verdict::Kept);
+        night.left_out = vec![crate::view::LeftOutView::default()];
+        night.calibration = vec![crate::view::CalibrationView::default()];
+        night.models = vec![crate::view::ModelView::default()];
+        night.claim = Some(crate::view::ClaimView::default());
+        let page = page(&night, &NightPictures::default());
+        let levels: Vec<u32> =
+            page.match_indices("<h").filter_map(|(at, _)| page[at + 2..].chars().next()?.to_digit(10)).collect();
+        assert_eq!(levels.iter().filter(|level| **level == 1).count(), 1, "{levels:?}");
+        assert!(levels.windows(2).all(|pair| pair[1] <= pair[0] + 1), "{levels:?}");
+        assert_eq!(page.matches("<table").count(), page.matches("<caption").count());
+        assert_eq!(page.matches("<th ").count() + page.matches("<th>").count(), page.matches(" scope=\"").count());
+    }
+
+    #[test]
+    fn every_colour_can_be_read_on_every_paper() {
+        let texts = ["ink", "muted", "kept", "bad"];
+        let found = crate::contrast::unreadable(PAGE_CSS, &texts, &["paper", "shade"]);
+        assert!(found.is_empty(), "{found:?}");
     }
 
     #[test]
     fn the_dark_page_knows_the_colours_of_the_pictures() {
         for color in [INK, MUTED, GRID, FAINT, BLUE] {
             let hex = format!("\"#{:02X}{:02X}{:02X}\"", color.0, color.1, color.2);
-            assert!(include_str!("page.css").contains(&hex), "page.css has no rule for {hex}");
+            assert!(ARTICLE_CSS.contains(&hex), "article.css has no rule for {hex}");
         }
     }
 }

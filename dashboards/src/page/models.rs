@@ -9,7 +9,7 @@ use crate::view::{ModelView, NightView};
 pub(super) fn models(night: &NightView) -> Markup {
     html! {
         @if !night.models.is_empty() {
-            h2 { "Language models and coding agents" }
+            h3 { "Language models and coding agents" }
             div.table tabindex="0" role="region" aria-label="Language models and coding agents" {
                 table {
                     caption {

@@ -34,7 +34,7 @@ pub(super) fn table(night: &NightView, experiments: &[&ExperimentView]) -> Marku
                 tbody {
                     tr {
                         td.number { "0" }
-                        td.title { "the night's start" }
+                        th.title scope="row" { "the night's start" }
                         td { "start" }
                         td.number { (measured(night.baseline, night.baseline_trials, night.baseline_error)) }
                         td colspan="6" {}
@@ -61,9 +61,9 @@ fn row(experiment: &ExperimentView) -> Markup {
     let verdict = experiment.verdict.map_or("not decided", Verdict::name);
     let has_article = experiment.verdict == Some(Verdict::Kept);
     html! {
-        tr {
+        tr id={ "row-" (experiment.number) } {
             td.number { (experiment.number) }
-            td.title {
+            th.title scope="row" {
                 @if has_article { a href={ "#experiment-" (experiment.number) } { (clean(&experiment.title)) } }
                 @else { (clean(&experiment.title)) }
                 // Of what was measured the numbers say enough; what failed says why.

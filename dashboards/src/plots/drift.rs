@@ -38,6 +38,26 @@ pub fn drift(night: &NightView, runs: &[RunView]) -> Result<Picture, PictureErro
     picture("noise and drift", &title, &description, |area| draw(area, night, &groups, drift, (&title, &subtitle)))
 }
 
+/// A sentence for the person where the machine drifted by more than its noise: where the interval of the slope that [`drift`] draws
+/// holds no zero.
+pub fn drift_warning(runs: &[RunView]) -> Option<String> {
+    let repeats = repeats(runs);
+    let found = slope(&repeats).filter(Slope::is_shown)?;
+    let (over, change, bounds) = over(&repeats, found);
+    Some(format!(
+        "The machine drifted by more than its noise: the same code under the same seed changed by {change} over {over} (95 % interval \
+         {bounds}). What was measured early and late in the night compares badly."
+    ))
+}
+
+/// A slope over the time that was seen, in words: how long that is, the change, its interval. Per hour it would be a guess in a short night.
+fn over(groups: &[Group], Slope { slope, half }: Slope) -> (String, String, String) {
+    let hours = || groups.iter().flat_map(|group| group.runs.iter().map(|run| run.0));
+    let seen = hours().fold(0.0, f64::max) - hours().fold(f64::INFINITY, f64::min);
+    let bounds = text::interval((seen * (slope - half), seen * (slope + half)));
+    (text::duration(3600.0 * seen), text::signed(Some(seen * slope)), bounds)
+}
+
 /// Runs of one commit in one era, in order.
 struct Group {
     experiment: u32,
@@ -146,14 +166,10 @@ fn subtitle(night: &NightView, groups: &[Group], drift: Option<Slope>) -> String
         None => "no champion has two runs, so the noise is not known".to_owned(),
     };
     let drift = match drift {
-        Some(found @ Slope { slope, half }) => {
+        Some(found) => {
             let shown = if found.is_shown() { "it drifts" } else { "no drift shown" };
-            // Over the time that was seen: per hour it would be a guess in a short night.
-            let hours = || groups.iter().flat_map(|group| group.runs.iter().map(|run| run.0));
-            let seen = hours().fold(0.0, f64::max) - hours().fold(f64::INFINITY, f64::min);
-            let bounds = text::interval((seen * (slope - half), seen * (slope + half)));
-            let over = text::duration(3600.0 * seen);
-            format!("{shown}: {} over {over} (95 % interval {bounds})", text::signed(Some(seen * slope)))
+            let (over, change, bounds) = over(groups, found);
+            format!("{shown}: {change} over {over} (95 % interval {bounds})")
         }
         None => "too few runs repeated to tell a drift".to_owned(),
     };

@@ -1,5 +1,7 @@
 //! One experiment against its champion.
 
+use std::collections::BTreeSet;
+
 use plotters::style::RGBColor;
 
 use crate::axis::{Axis, central_range};
@@ -23,7 +25,7 @@ const SETTLED_FROM: f64 = 0.1;
 const BAND: f64 = 0.16;
 
 /// One experiment's training loss over its champion's, and the difference of the two below, both over the band of the champion's
-/// runs: from the lowest to the highest of them, which differ by their seeds. The title has the metric, the subtitle verdict and
+/// runs: from the lowest to the highest of them. The title has the metric, the subtitle verdict and
 /// prediction. `champions` holds the champion's runs, the one under the experiment's own seed first; it is empty where they are lost.
 ///
 /// # Errors
@@ -161,15 +163,24 @@ fn draw(
         _ if spread.is_empty() => {
             "The champion's runs have nothing in common that a band could be drawn of.".to_owned()
         }
-        count => {
-            format!("Band: from the lowest to the highest of the champion's {count} runs, which differ by their seeds.")
-        }
+        count => format!("Band: from the lowest to the highest of the champion's {count} runs{}.", seeds(champions)),
     };
     if !spread.is_empty() {
         canvas.fill(Rect { left: LOSS.left - 32.0, top: 666.0, right: LOSS.left - 8.0, bottom: 678.0 }, INK, BAND)?;
     }
     canvas.text((LOSS.left, 672.0), &words, SMALL_SIZE, MUTED, Anchor::Left)?;
     canvas.text((LOSS.left, 690.0), &smoothing_note(), SMALL_SIZE, MUTED, Anchor::Left)
+}
+
+/// What runs differ by: their seeds, or, where they repeat one, the machine alone.
+fn seeds(runs: &[CurveView]) -> String {
+    let seeds: Option<BTreeSet<u32>> = runs.iter().map(|run| run.seed).collect();
+    match seeds.map_or(0, |seeds| seeds.len()) {
+        0 => String::new(),
+        1 => " under one seed: they differ by the machine alone".to_owned(),
+        count if count == runs.len() => ", which differ by their seeds".to_owned(),
+        count => format!(" under {count} seeds; those of one seed differ by the machine alone"),
+    }
 }
 
 /// A band of (x, lowest, highest), cut off where it leaves the plot.
@@ -209,4 +220,20 @@ fn legend(
     let room = LOSS.right - x - 32.0 - text::width(&tail, TEXT_SIZE);
     let name = format!("{}{tail}", text::fit(&format!("its champion, {name}"), TEXT_SIZE, room));
     canvas.text((x + 32.0, LEGEND_Y), &name, TEXT_SIZE, INK, Anchor::Left)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_band_says_what_its_runs_differ_by() {
+        let of = |listed: &[Option<u32>]| {
+            seeds(&listed.iter().map(|seed| CurveView { seed: *seed, ..CurveView::default() }).collect::<Vec<_>>())
+        };
+        assert_eq!(of(&[Some(0), Some(2)]), ", which differ by their seeds");
+        assert_eq!(of(&[Some(1), Some(1)]), " under one seed: they differ by the machine alone");
+        assert_eq!(of(&[Some(0), Some(1), Some(1)]), " under 2 seeds; those of one seed differ by the machine alone");
+        assert_eq!((of(&[Some(0), None]), of(&[])), (String::new(), String::new()));
+    }
 }

@@ -39,6 +39,8 @@ pub fn parallel(night: &NightView, recipes: &[RecipeView]) -> Result<Picture, Pi
 
 struct Line<'a> {
     number: u32,
+    /// The recipe that it changed, where that is known.
+    changed: Option<&'a BTreeMap<String, f64>>,
     kept: bool,
     champion: bool,
     numbers: &'a BTreeMap<String, f64>,
@@ -62,36 +64,41 @@ fn lines<'a>(night: &NightView, recipes: &'a [RecipeView]) -> Vec<Line<'a>> {
     let measured = night.experiments.iter().filter(|e| !night.leaves_out(e)).filter_map(|e| {
         let measured = e.counted().is_some_and(Verdict::is_measured);
         let level = e.level.or(e.val_bpb).filter(|level| measured && usable(*level))?;
-        Some((e.number, e.is_kept(), level))
+        let champion = recipe_of.get(&e.champion_number).filter(|champion| champion.experiment != e.number);
+        Some((e.number, e.is_kept(), level, champion.map(|champion| &champion.numbers)))
     });
-    let start = night.baseline.filter(|value| usable(*value)).map(|value| (0, false, value));
+    let start = night.baseline.filter(|value| usable(*value)).map(|value| (0, false, value, None));
     let mut lines: Vec<Line<'a>> = start
         .into_iter()
         .chain(measured)
-        .filter_map(|(number, kept, level)| {
+        .filter_map(|(number, kept, level, changed)| {
             let numbers = &recipe_of.get(&number)?.numbers;
-            Some(Line { number, kept, champion: number == night.champion_number, numbers, level })
+            Some(Line { number, changed, kept, champion: number == night.champion_number, numbers, level })
         })
         .collect();
     lines.sort_by_key(|line| (line.rank(), line.number));
     lines
 }
 
-/// The numbers in which the lines differ, those that most lines differ in first.
+/// The numbers in which the lines differ, those that most experiments changed from their champion's first.
 fn names<'a>(lines: &[Line<'a>]) -> Vec<&'a str> {
     let all: BTreeSet<&'a str> = lines.iter().flat_map(|line| line.numbers.keys()).map(String::as_str).collect();
     let mut counted: Vec<(usize, &str)> = all
         .into_iter()
-        .filter_map(|name| {
-            let mut values: Vec<f64> = lines.iter().filter_map(|line| value(line, name)).collect();
-            values.sort_by(f64::total_cmp);
-            // How many do not have the commonest value.
-            let commonest = values.chunk_by(|a, b| a == b).map(<[f64]>::len).max()?;
-            (commonest < values.len()).then(|| (values.len() - commonest, name))
+        .filter(|name| {
+            let mut values = lines.iter().filter_map(|line| value(line, name));
+            values.next().is_some_and(|first| values.any(|other| other != first))
         })
+        .map(|name| (lines.iter().filter(|line| changes(line, name)).count(), name))
         .collect();
     counted.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(b.1)));
     counted.into_iter().map(|(_, name)| name).collect()
+}
+
+/// Whether an experiment changed a number of its champion's recipe.
+fn changes(line: &Line<'_>, name: &str) -> bool {
+    let before = line.changed.map(|numbers| numbers.get(name).copied().filter(|value| usable(*value)));
+    before.is_some_and(|before| before != value(line, name))
 }
 
 fn value(line: &Line<'_>, name: &str) -> Option<f64> {
@@ -270,6 +277,27 @@ mod tests {
         let lines = lines(&night, &recipes);
         assert_eq!(lines.iter().map(|line| line.number).collect::<Vec<u32>>(), [1, 2, 3, 4, 0]);
         assert_eq!(names(&lines), ["often", "once"]);
+    }
+
+    #[test]
+    fn what_a_champion_brought_was_changed_once() {
+        // The first experiment was kept: the others have its depth too, and changed the rate.
+        let recipe = |experiment, depth, rate| RecipeView {
+            experiment,
+            numbers: [("depth".to_owned(), depth), ("rate".to_owned(), rate)].into(),
+            other_changes: false,
+        };
+        let recipes = [recipe(0, 4.0, 0.1), recipe(1, 5.0, 0.1), recipe(2, 5.0, 0.2), recipe(3, 5.0, 0.3)];
+        let experiment = |number, champion_number| ExperimentView {
+            number,
+            champion_number,
+            verdict: Some(if number == 1 { Verdict::Kept } else { Verdict::Discarded }),
+            level: Some(1.9),
+            ..ExperimentView::default()
+        };
+        let experiments = vec![experiment(1, 0), experiment(2, 1), experiment(3, 1)];
+        let night = NightView { baseline: Some(1.9), experiments, ..NightView::default() };
+        assert_eq!(names(&lines(&night, &recipes)), ["rate", "depth"]);
     }
 
     #[test]

@@ -61,6 +61,9 @@ pub struct EarlyView {
 pub struct LeftOutView {
     /// The experiment that measured it.
     pub number: u32,
+    /// The kept experiment that was left out, whole or in part; `None` where the record does not say.
+    #[serde(default)]
+    pub of: Option<u32>,
     /// Its title.
     pub title: String,
     /// The champion without the change less the champion: positive says that the change is needed.
@@ -147,8 +150,33 @@ pub struct EvidenceView {
     pub probability: f64,
     /// The least improvement worth having for this change.
     pub least_effect: f64,
+    /// Standard error of the measured difference; `None` where it is not on record. Half an interval is more than twice of it where
+    /// that is Student's.
+    #[serde(default)]
+    pub standard_error: Option<f64>,
     /// What was seen and done after each trial, one line each.
     pub story: Vec<String>,
+}
+
+/// What the evaluator did with an experiment's trials. Of several certificates the newest one that passed is told, or else the newest.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct CertificateView {
+    /// Name and version of the evaluator.
+    pub evaluator: String,
+    /// What the trainer was confined by, in words.
+    pub sandbox: String,
+    /// The checks in their order, and whether each was passed.
+    pub checks: Vec<(String, bool)>,
+    /// At how many places of the held-out text the claim was audited; `None` where it did not come that far.
+    pub cuts: Option<u32>,
+    /// Largest difference between claim and audit at a place, nats.
+    pub largest_difference: Option<f64>,
+    /// Standard error of what the audit found over all scored tokens, nats per token.
+    pub standard_error: Option<f64>,
+    /// Trials of the experiment that the evaluator vouches for.
+    pub verified: u32,
+    /// Trials of the experiment that it rejected.
+    pub rejected: u32,
 }
 
 /// One trial of an experiment.

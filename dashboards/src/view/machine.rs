@@ -65,3 +65,27 @@ pub struct RunView {
     /// Counts the times in the night at which the machine changed; runs of different eras do not compare.
     pub era: u32,
 }
+
+/// A stretch of the night in which no trial trained.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct GapView {
+    /// Minutes from the night's start to its beginning.
+    pub begin_minutes: f64,
+    /// Minutes from the night's start to its end.
+    pub end_minutes: f64,
+    /// What was done meanwhile, in words; empty where nothing is on record.
+    pub what: String,
+}
+
+/// What the machine's night comes to.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct MachineView {
+    /// Times at which the night was cut off and gone on with.
+    pub cut_offs: u32,
+    /// Times at which the machine changed: runs before and after do not compare.
+    pub changes: u32,
+    /// Trials that a fault of the machine ended, and that were run again.
+    pub lost_trials: u32,
+    /// The longest stretches without training, the longest first.
+    pub gaps: Vec<GapView>,
+}

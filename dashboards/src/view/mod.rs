@@ -7,6 +7,7 @@
 mod evidence;
 mod machine;
 mod recipe;
+mod review;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,10 +15,12 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 pub use evidence::{
-    CalibrationView, ClaimView, EarlyView, EvidenceView, LeftOutView, LooksView, ModelView, NoiseView, TrialView,
+    CalibrationView, CertificateView, ClaimView, EarlyView, EvidenceView, LeftOutView, LooksView, ModelView, NoiseView,
+    TrialView,
 };
-pub use machine::{RunView, SpanView, Stage};
+pub use machine::{GapView, MachineView, RunView, SpanView, Stage};
 pub use recipe::RecipeView;
+pub use review::{Choice, ReviewView};
 
 /// How an experiment ended; the same words as in the database and in notes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -104,6 +107,12 @@ pub struct NightView {
     pub champion_branch: String,
     /// All experiments, best in the order of their numbers (drawing sorts them); the night's start is not among them.
     pub experiments: Vec<ExperimentView>,
+    /// Numbers of the experiments that wait for the person's decision, most valuable first.
+    #[serde(default)]
+    pub waiting: Vec<u32>,
+    /// Proposals that were not tried, each with who proposed it and why it was skipped.
+    #[serde(default)]
+    pub skipped: Vec<(String, String)>,
     /// The morning's claim.
     pub claim: Option<ClaimView>,
     /// How much runs differ anyway.
@@ -121,6 +130,9 @@ pub struct NightView {
     pub models: Vec<ModelView>,
     /// How the figures were verified.
     pub verification: VerificationView,
+    /// What the machine's night comes to.
+    #[serde(default)]
+    pub machine: MachineView,
     /// Faults of the machine during the night, one line each.
     pub faults: Vec<String>,
     /// Why a number should not be trusted, or anything else the person should know first, one line each.
@@ -132,6 +144,11 @@ pub struct NightView {
 }
 
 impl NightView {
+    /// One experiment.
+    pub fn experiment(&self, number: u32) -> Option<&ExperimentView> {
+        self.experiments.iter().find(|experiment| experiment.number == number)
+    }
+
     /// Whether an experiment only takes a kept change out again, to measure it: that is no idea.
     pub fn leaves_out(&self, experiment: &ExperimentView) -> bool {
         self.left_out.iter().any(|left| left.number == experiment.number)
@@ -216,8 +233,23 @@ pub struct ExperimentView {
     pub training_seconds: Option<f64>,
     /// Largest memory of a trial in bytes.
     pub peak_memory_bytes: Option<u64>,
+    /// Largest memory of a trial of the champion that it was measured against, in bytes.
+    #[serde(default)]
+    pub champion_memory_bytes: Option<u64>,
     /// Tokens that one trial was trained on.
     pub tokens: Option<u64>,
+    /// Tokens trained on in a second, the mean over its finished trials.
+    #[serde(default)]
+    pub tokens_per_second: Option<f64>,
+    /// The same of the champion that it was measured against.
+    #[serde(default)]
+    pub champion_tokens_per_second: Option<f64>,
+    /// What the evaluator did with its trials; `None` where nothing was certified.
+    #[serde(default)]
+    pub certificate: Option<CertificateView>,
+    /// What the person decided; `None` where nothing is on record.
+    #[serde(default)]
+    pub review: Option<ReviewView>,
     /// Minutes from the night's start to the beginning of its first trial (or build, where there was none).
     pub started_at_minutes: Option<f64>,
 }
@@ -251,6 +283,9 @@ pub struct CurveView {
     /// Scalars in all trained parameters; `None` where that is not known, and the curve is then in no picture against compute.
     #[serde(default)]
     pub parameters: Option<u64>,
+    /// Index of its seed in the night's list; `None` where that is not known.
+    #[serde(default)]
+    pub seed: Option<u32>,
     /// In the order of training; other orders are sorted. Any number of points: they are thinned for drawing.
     pub points: Vec<CurvePoint>,
 }

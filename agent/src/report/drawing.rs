@@ -1,0 +1,207 @@
+//! Drawing a night's pictures on all cores and writing them: most of the time that a report takes.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use dashboards::{CurveAxis, CurveView, NightPictures, NightView, Picture, RecipeView};
+
+use super::{Curves, NightRecords, ReportError};
+use crate::files;
+
+/// Which picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum What {
+    Progress,
+    Effects,
+    Loss(CurveAxis),
+    Importance,
+    Parallel,
+    Calibration,
+    Timeline,
+    Drift,
+    /// An experiment's curve against its champion's, by its number.
+    Experiment(u32, CurveAxis),
+}
+
+impl What {
+    /// Puts the picture into its place.
+    pub(super) fn put(self, pictures: &mut NightPictures, picture: Picture) {
+        let place = match self {
+            What::Progress => &mut pictures.progress,
+            What::Effects => &mut pictures.effects,
+            What::Loss(CurveAxis::Tokens) => &mut pictures.loss_tokens,
+            What::Loss(CurveAxis::Time) => &mut pictures.loss_time,
+            What::Loss(CurveAxis::Compute) => &mut pictures.loss_compute,
+            What::Importance => &mut pictures.importance,
+            What::Parallel => &mut pictures.parallel,
+            What::Calibration => &mut pictures.calibration,
+            What::Timeline => &mut pictures.timeline,
+            What::Drift => &mut pictures.drift,
+            What::Experiment(number, axis) => {
+                let of = match axis {
+                    CurveAxis::Tokens => &mut pictures.experiments,
+                    CurveAxis::Time => &mut pictures.experiments_time,
+                    CurveAxis::Compute => &mut pictures.experiments_compute,
+                };
+                of.insert(number, picture);
+                return;
+            }
+        };
+        *place = Some(picture);
+    }
+
+    /// A name fit for a file: `progress`, `experiment-003`.
+    fn name(self) -> String {
+        let axis = |axis| match axis {
+            CurveAxis::Tokens => "tokens",
+            CurveAxis::Time => "time",
+            CurveAxis::Compute => "compute",
+        };
+        match self {
+            What::Progress => "progress".to_owned(),
+            What::Effects => "effects".to_owned(),
+            What::Loss(of) => format!("loss-{}", axis(of)),
+            What::Importance => "importance".to_owned(),
+            What::Parallel => "parallel".to_owned(),
+            What::Calibration => "calibration".to_owned(),
+            What::Timeline => "timeline".to_owned(),
+            What::Drift => "drift".to_owned(),
+            What::Experiment(number, CurveAxis::Tokens) => format!("experiment-{number:03}"),
+            What::Experiment(number, of) => format!("experiment-{number:03}-{}", axis(of)),
+        }
+    }
+}
+
+/// What a night's pictures are drawn from.
+pub(super) struct Drawing<'a> {
+    pub records: &'a NightRecords,
+    pub view: &'a NightView,
+    pub curves: &'a Curves,
+    pub recipes: Vec<RecipeView>,
+}
+
+/// A picture, and the files that it was written to.
+type Drawn = (What, Picture, Vec<PathBuf>);
+
+impl Drawing<'_> {
+    /// Draws all and writes each as SVG and PNG into a folder.
+    pub(super) fn draw(&self, folder: &Path) -> Result<Vec<Drawn>, ReportError> {
+        let all: Vec<CurveView> = self.curves.all().filter(|curve| !curve.points.is_empty()).collect();
+        let spans = self.records.spans();
+        let runs = self.records.champion_runs();
+        each_on_all_cores(&self.wanted(&all), |what| {
+            let picture = match what {
+                What::Progress => dashboards::progress(self.view),
+                What::Effects => dashboards::effects(self.view),
+                What::Loss(axis) => dashboards::losses(self.view, &all, *axis),
+                What::Importance => dashboards::importance(self.view, &self.recipes),
+                What::Parallel => dashboards::parallel(self.view, &self.recipes),
+                What::Calibration => dashboards::calibration(self.view),
+                What::Timeline => dashboards::timeline(self.view, &spans),
+                What::Drift => dashboards::drift(self.view, &runs),
+                What::Experiment(number, axis) => self.experiment(*number, *axis),
+            }?;
+            let mut written = Vec::new();
+            for (extension, content) in [("svg", picture.svg.as_bytes()), ("png", &picture.png()?)] {
+                let path = folder.join(format!("{}.{extension}", what.name()));
+                files::write_atomically(&path, content)?;
+                written.push(path);
+            }
+            Ok((*what, picture, written))
+        })
+    }
+
+    /// The slowest first, so that no thread waits for the last of them.
+    fn wanted(&self, all: &[CurveView]) -> Vec<What> {
+        let is_counted = |curve: &CurveView| curve.parameters.is_some_and(|parameters| parameters > 0);
+        let mut wanted = vec![What::Loss(CurveAxis::Tokens), What::Loss(CurveAxis::Time)];
+        if all.iter().any(is_counted) {
+            wanted.push(What::Loss(CurveAxis::Compute));
+        }
+        wanted.extend([What::Progress, What::Effects, What::Calibration, What::Timeline, What::Drift]);
+        if !self.recipes.is_empty() {
+            wanted.extend([What::Importance, What::Parallel]);
+        }
+        for experiment in &self.view.experiments {
+            let Some(curve) = all.iter().find(|curve| curve.experiment == experiment.number) else { continue };
+            wanted.push(What::Experiment(experiment.number, CurveAxis::Tokens));
+            // What a person decides on is shown against everything.
+            if experiment.is_kept() {
+                wanted.push(What::Experiment(experiment.number, CurveAxis::Time));
+                if is_counted(curve) {
+                    wanted.push(What::Experiment(experiment.number, CurveAxis::Compute));
+                }
+            }
+        }
+        wanted
+    }
+
+    fn experiment(&self, number: u32, axis: CurveAxis) -> Result<Picture, dashboards::PictureError> {
+        let nothing = Default::default();
+        let experiment = self.view.experiment(number).unwrap_or(&nothing);
+        let own = self.curves.of(self.records, number);
+        let champions = self.curves.of_champion(self.records, number, experiment.champion_number);
+        dashboards::experiment(self.view, experiment, &own, &champions, axis)
+    }
+}
+
+/// Does the work for each of some things on as many threads as there are cores; the results are in the order of the things.
+///
+/// # Errors
+/// The first error; what was begun is ended first.
+fn each_on_all_cores<T: Sync, R: Send>(
+    things: &[T],
+    work: impl Fn(&T) -> Result<R, ReportError> + Sync,
+) -> Result<Vec<R>, ReportError> {
+    let threads = thread::available_parallelism().map_or(1, usize::from).min(things.len().max(1));
+    let next = AtomicUsize::new(0);
+    let one_after_the_other = || {
+        let mut done = Vec::new();
+        while let Some((place, thing)) =
+            Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|at| Some((at, things.get(at)?)))
+        {
+            let result = work(thing);
+            let failed = result.is_err();
+            done.push((place, result));
+            if failed {
+                next.store(things.len(), Ordering::Relaxed);
+            }
+        }
+        done
+    };
+    let mut done = thread::scope(|scope| {
+        let running: Vec<_> = (0..threads).map(|_| scope.spawn(one_after_the_other)).collect();
+        let ended: Vec<_> = running.into_iter().map(thread::ScopedJoinHandle::join).collect();
+        let lost = ended.iter().any(Result::is_err);
+        if lost { Err(ReportError::ThreadLost) } else { Ok(ended.into_iter().flatten().flatten().collect::<Vec<_>>()) }
+    })?;
+    done.sort_by_key(|(place, _)| *place);
+    done.into_iter().map(|(_, result)| result).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn work_is_done_once_each_and_in_order() {
+        let things: Vec<u32> = (0..97).collect();
+        let done = each_on_all_cores(&things, |thing| Ok(thing * 2)).unwrap();
+        assert_eq!(done, things.iter().map(|thing| thing * 2).collect::<Vec<u32>>());
+        assert_eq!(each_on_all_cores(&[0u32; 0], |thing| Ok(*thing)).unwrap(), [0u32; 0]);
+        let failed =
+            each_on_all_cores(&things, |thing| if *thing == 5 { Err(ReportError::ThreadLost) } else { Ok(()) });
+        assert!(failed.is_err());
+    }
+
+    #[test]
+    fn files_are_named_as_ever() {
+        let names = [
+            What::Loss(CurveAxis::Time),
+            What::Experiment(3, CurveAxis::Tokens),
+            What::Experiment(12, CurveAxis::Compute),
+        ];
+        assert_eq!(names.map(What::name), ["loss-time", "experiment-003", "experiment-012-compute"]);
+    }
+}
