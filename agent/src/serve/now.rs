@@ -144,6 +144,7 @@ pub(super) fn moving(still: &NowView, seen: &Seen) -> NowView {
     let mut view = still.clone();
     view.problem.clone_from(&seen.problem);
     let (Some(curve), Some(testing)) = (&seen.curve, &seen.doing.testing) else { return view };
+    view.curve = picture(seen);
     let Some(newest) = curve.newest() else { return view };
     let budget = curve.budget();
     if testing.step == Step::Training {
@@ -155,7 +156,6 @@ pub(super) fn moving(still: &NowView, seen: &Seen) -> NowView {
             trial.progress_words = progress(budget, newest.seconds, newest.tokens, newest.step);
         }
     }
-    view.curve = picture(seen);
     view
 }
 

@@ -73,15 +73,18 @@ pub struct Tick {
     pub label: String,
 }
 
-/// Draws. `None` while the run has no loss that can be drawn.
+/// Draws; a run without a loss so far has its champion's line alone. `None` where there is nothing that can be drawn.
 pub fn drawing(loss: &LossNow) -> Option<Drawing> {
     let own = drawable(&loss.own);
     let champion = drawable(&loss.champion);
-    let newest = own.last().copied()?;
+    let newest = own.last().copied();
+    if own.is_empty() && champion.is_empty() {
+        return None;
+    }
     let warm = own.iter().chain(&champion).filter(|(part, _)| *part >= WARMED_UP).map(|(_, loss)| *loss);
     let warm: Vec<f64> = warm.collect();
     // A run that has only just begun is all there is to see.
-    let shown = if warm.is_empty() { own.iter().map(|(_, loss)| *loss).collect() } else { warm };
+    let shown = if warm.is_empty() { own.iter().chain(&champion).map(|(_, loss)| *loss).collect() } else { warm };
     let (low, high) = shown.iter().fold((f64::MAX, f64::MIN), |(low, high), loss| (low.min(*loss), high.max(*loss)));
     let room = ((high - low) * 0.05).max(1e-3);
     let (left, right, top, bottom) = (LEFT, WIDTH - RIGHT, TOP, HEIGHT - BOTTOM);
@@ -116,7 +119,10 @@ pub fn drawing(loss: &LossNow) -> Option<Drawing> {
         right,
         top,
         bottom,
-        words: words(loss, newest, &champion),
+        words: newest.map_or_else(
+            || format!("The run has told of no loss yet; beside it will be {}.", loss.champion_name),
+            |newest| words(loss, newest, &champion),
+        ),
     })
 }
 
@@ -219,6 +225,15 @@ mod tests {
             let drawn = drawing(&loss).unwrap();
             assert!(!drawn.own.contains("NaN") && !drawn.own.contains("inf"), "{}", drawn.own);
         }
+    }
+
+    #[test]
+    fn before_the_first_loss_there_is_the_champions_line() {
+        let champion = run(100, 1.0, 3.0);
+        let loss = LossNow { champion, champion_name: "the champion".to_owned(), budget: 20.0, ..LossNow::default() };
+        let drawn = drawing(&loss).unwrap();
+        assert!(drawn.own.is_empty() && !drawn.champion.is_empty());
+        assert_eq!(drawn.words, "The run has told of no loss yet; beside it will be the champion.");
     }
 
     #[test]
