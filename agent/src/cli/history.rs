@@ -2,7 +2,6 @@
 
 use serde_json::json;
 
-use super::certificate::certificate_text;
 use super::night::{last_night, open_fault};
 use super::output::{out, outln};
 use super::read::{parse_night, records_fault};
@@ -13,7 +12,7 @@ use crate::layout::Layout;
 use crate::night::Lock;
 use crate::replay;
 use crate::repo::Repo;
-use crate::report::{self, named};
+use crate::report::{self, certificate_text, named};
 use crate::store;
 use crate::terminal::Display;
 

@@ -5,7 +5,6 @@
 
 mod args;
 mod bench;
-mod certificate;
 mod data;
 mod environment;
 mod export;

@@ -4,7 +4,6 @@ use std::io::{self, BufRead, IsTerminal, Read, Write};
 use std::path::Path;
 
 use comfy_table::{ContentArrangement, Table, presets};
-use serde::Deserialize;
 use serde_json::json;
 
 use super::args::{ReviewBranchesArgs, ReviewChoiceArgs, ReviewListArgs, ReviewRecordArgs};
@@ -19,7 +18,7 @@ use crate::layout::Layout;
 use crate::records::{ExperimentRecord, ReviewChoice, ReviewRecord};
 use crate::repo::Repo;
 use crate::report::{NightRecords, named};
-use crate::review::{self, Arrangement, Made, Plan, ReviewError};
+use crate::review::{self, Arrangement, Choice, Made, Plan, ReviewError};
 use crate::store::Reader;
 use crate::terminal::{clean, clean_lines};
 
@@ -97,16 +96,6 @@ fn tell(recorded: &[ReviewRecord]) -> Result<(), Fault> {
     Ok(())
 }
 
-/// One choice of a document: `[{"experiment": "NIGHT/NUMBER", "choice": "rejected", "reason": "..."}]`.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Choice {
-    experiment: String,
-    choice: ReviewChoice,
-    #[serde(default)]
-    reason: String,
-}
-
 pub(super) async fn record_document(args: ReviewRecordArgs) -> Result<(), Fault> {
     let bytes = read_document(&args.file)?;
     let choices: Vec<Choice> = serde_json::from_slice(&bytes).map_err(|error| {
@@ -114,11 +103,7 @@ pub(super) async fn record_document(args: ReviewRecordArgs) -> Result<(), Fault>
             r#"for example [{"experiment": "2026-03-08-k4/3", "choice": "rejected", "reason": "too many lines"}]; a choice is accepted, rejected or deferred"#,
         )
     })?;
-    let mut named = Vec::new();
-    for Choice { experiment, choice, reason } in choices {
-        let id: ExperimentId = experiment.parse().map_err(Fault::usage)?;
-        named.push((id, choice, reason));
-    }
+    let named = review::named_choices(choices).map_err(review_fault)?;
     let layout = Layout::new(Repo::discover(&here()?).map_err(Fault::usage)?.root());
     let (_, reader) = open_records(layout.root()).await?;
     let recorded = review::record(&layout, &reader, &named).await.map_err(review_fault)?;

@@ -2,7 +2,6 @@
 
 use serde_json::{Value, json};
 
-use super::certificate::evaluation_text;
 use super::night::{last_night, night_json, summary};
 use super::output::{out, outln};
 use super::read::{COLUMNS, no_such_night, read_night, records_fault};
@@ -12,7 +11,7 @@ use crate::flow::ExperimentId;
 use crate::layout::Layout;
 use crate::records::{ExperimentRecord, TrialRecord, WithdrawalRecord};
 use crate::repo::Repo;
-use crate::report::{Account, ExperimentAccount, NightRecords, named};
+use crate::report::{Account, ExperimentAccount, NightRecords, evaluation_text, named};
 use crate::store::Reader;
 use crate::terminal::{clean, clean_lines, render_summary};
 

@@ -100,6 +100,25 @@ impl Repo {
         Err(RepoError::TooManyBranches { branch: accepted_name(campaign, night, name) })
     }
 
+    /// Branches that were made of what a person accepted of a night, by name, sorted; `campaign` may be any text.
+    ///
+    /// # Errors
+    /// Git refuses.
+    pub fn accepted_branches(&self, campaign: &str, night: &NightId) -> Result<Vec<String>, RepoError> {
+        // A name that no branch can have, has none.
+        let Ok(campaign) = campaign.parse::<CampaignName>() else { return Ok(Vec::new()) };
+        let under = format!("refs/heads/{}", accepted_name(&campaign, night, ""));
+        let doing = || format!("list the branches under {under}");
+        let mut names = Vec::new();
+        for reference in self.git.references_glob(&format!("{under}*")).map_err(git(doing()))? {
+            let reference = reference.map_err(git(doing()))?;
+            let name = String::from_utf8_lossy(reference.name_bytes()).into_owned();
+            names.extend(name.strip_prefix("refs/heads/").map(str::to_owned));
+        }
+        names.sort();
+        Ok(names)
+    }
+
     /// The commit of a branch, a tag or whatever else git knows by `name`: what a person names as their base.
     ///
     /// # Errors

@@ -5,6 +5,7 @@
 //! functions of [`crate::stats`] that the night uses.
 
 mod account;
+mod certificate;
 mod curves;
 mod drawing;
 mod early_stops;
@@ -15,6 +16,7 @@ pub(crate) mod fixture;
 mod ledger;
 mod machine;
 mod models;
+mod part;
 mod recipes;
 mod view;
 
@@ -30,12 +32,15 @@ use crate::repo::RepoError;
 use crate::store::{Reader, StoreError};
 
 pub use account::{Account, ChampionStep, Foretold, LeftOut, NoiseAccount};
+pub use certificate::{certificate_text, evaluation_text};
 pub use curves::{Curves, curve_points};
 pub use early_stops::EarlyStops;
 pub use experiment::{ExperimentAccount, TrialAccount};
 pub use files::write;
 pub use ledger::PartLooks;
 pub use models::ModelAccount;
+pub use recipes::recipe_numbers;
+pub(crate) use view::{date, shown};
 
 /// Why a report could not be written.
 #[derive(Debug, thiserror::Error)]

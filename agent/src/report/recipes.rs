@@ -9,6 +9,7 @@ use super::NightRecords;
 use crate::campaign::{Campaign, CampaignName};
 use crate::flow::{CommitId, SourceFile};
 use crate::propose::{Constant, constants};
+use crate::records::NightRecord;
 use crate::repo::Repo;
 
 impl NightRecords {
@@ -38,6 +39,15 @@ impl NightRecords {
             })
             .collect()
     }
+}
+
+/// The numbers of the recipe of one commit, for the scale of a night's campaign; `None` where the campaign's recorded text or the files
+/// cannot be read.
+pub fn recipe_numbers(repo: &Repo, night: &NightRecord, commit: &CommitId) -> Option<BTreeMap<String, f64>> {
+    let name = CampaignName::like(&night.campaign)?;
+    let campaign = Campaign::parse_recorded(name, &night.campaign_text, "", "campaign.toml").ok()?;
+    let files = repo.candidate_files(commit).ok()?;
+    Some(recipe(0, &files, None, campaign.scale)?.numbers)
 }
 
 /// `None` where there is no recipe among the files.

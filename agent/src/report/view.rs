@@ -352,7 +352,7 @@ fn count(of: usize) -> u32 {
     u32::try_from(of).unwrap_or(u32::MAX)
 }
 
-pub(super) fn shown(verdict: Verdict) -> dashboards::Verdict {
+pub(crate) fn shown(verdict: Verdict) -> dashboards::Verdict {
     match verdict {
         Verdict::Kept => dashboards::Verdict::Kept,
         Verdict::Discarded => dashboards::Verdict::Discarded,
@@ -363,7 +363,7 @@ pub(super) fn shown(verdict: Verdict) -> dashboards::Verdict {
     }
 }
 
-fn date(at: jiff::Timestamp) -> String {
+pub(crate) fn date(at: jiff::Timestamp) -> String {
     at.to_zoned(jiff::tz::TimeZone::system()).strftime("%-d %B %Y, %H:%M").to_string()
 }
 

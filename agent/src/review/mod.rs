@@ -24,7 +24,7 @@ use crate::store::StoreError;
 
 pub use found::left_out;
 pub use plan::{Accepted, Arrangement, Blocked, Clash, Plan, Planned, plan};
-pub use record::record;
+pub use record::{Choice, named_choices, record};
 
 /// Characters of a reason.
 pub const MOST_REASON: usize = 2_000;
@@ -60,6 +60,9 @@ pub enum ReviewError {
     /// The night's campaign has a name that no branch can have.
     #[error(transparent)]
     BadName(#[from] BadName),
+    /// A choice names no experiment.
+    #[error(transparent)]
+    BadDocument(BadName),
     /// The night cannot be read.
     #[error(transparent)]
     Report(Box<ReportError>),
@@ -97,7 +100,7 @@ pub fn check(
 }
 
 /// Why an experiment is nothing that a person could want merged; `None` where it is.
-fn why_not(records: &NightRecords, experiment: &ExperimentRecord) -> Option<String> {
+pub fn why_not(records: &NightRecords, experiment: &ExperimentRecord) -> Option<String> {
     if experiment.proposal.author.proposer == LEAVE_ONE_OUT {
         return Some("it only takes a kept change out again, to measure that".to_owned());
     }

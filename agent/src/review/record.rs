@@ -2,12 +2,38 @@
 
 use std::collections::BTreeMap;
 
+use serde::Deserialize;
+
 use super::{ReviewError, check};
 use crate::flow::{ExperimentId, NightId};
 use crate::layout::Layout;
 use crate::records::{ReviewChoice, ReviewRecord};
 use crate::report::{NightRecords, ReportError};
 use crate::store::{Reader, Store};
+
+/// One choice of a document: `[{"experiment": "NIGHT/NUMBER", "choice": "rejected", "reason": "..."}]`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Choice {
+    /// Which experiment, `NIGHT/NUMBER`.
+    pub experiment: String,
+    /// What is to become of it.
+    pub choice: ReviewChoice,
+    /// Why; a rejection needs it.
+    #[serde(default)]
+    pub reason: String,
+}
+
+/// The choices of a document as they are recorded.
+///
+/// # Errors
+/// [`ReviewError::BadDocument`] where one names no experiment.
+pub fn named_choices(choices: Vec<Choice>) -> Result<Vec<(ExperimentId, ReviewChoice, String)>, ReviewError> {
+    let named = |Choice { experiment, choice, reason }| {
+        Ok((experiment.parse().map_err(ReviewError::BadDocument)?, choice, reason))
+    };
+    choices.into_iter().map(named).collect()
+}
 
 /// Checks all choices, then writes all of them down or none, also while a night runs.
 ///

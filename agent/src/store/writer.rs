@@ -77,7 +77,7 @@ impl Store {
 
     /// IMMEDIATE, because a transaction that reads first and writes later fails at once when another process wrote in
     /// between, whatever the busy timeout says.
-    pub(super) async fn begin(&self) -> Result<Transaction<'static, Sqlite>> {
+    pub(crate) async fn begin(&self) -> Result<Transaction<'static, Sqlite>> {
         self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(self.context.sql("begin to write"))
     }
 

@@ -291,12 +291,12 @@ pub(crate) fn figure(picture: Option<&Picture>, name: &str) -> Markup {
 }
 
 /// A share of one, as a person reads it.
-fn percent(share: f64) -> String {
+pub(crate) fn percent(share: f64) -> String {
     if share.is_finite() { format!("{:.0} %", 100.0 * share.clamp(0.0, 1.0)) } else { "–".to_owned() }
 }
 
 /// The first seven digits of a commit, as people write them.
-fn short(commit: &str) -> String {
+pub(crate) fn short(commit: &str) -> String {
     clean(commit).chars().take(7).collect()
 }
 

@@ -81,7 +81,7 @@ fn draw(area: &Area<'_>, night: &NightView, curves: &[CurveView], axis: CurveAxi
 }
 
 /// What stands in the place of a plot without a curve.
-pub(super) fn nothing(axis: CurveAxis) -> &'static str {
+pub(crate) fn nothing(axis: CurveAxis) -> &'static str {
     match axis {
         CurveAxis::Tokens | CurveAxis::Time => "no loss was recorded",
         CurveAxis::Compute => "no loss was recorded of a model whose number of parameters is known",
@@ -89,7 +89,7 @@ pub(super) fn nothing(axis: CurveAxis) -> &'static str {
 }
 
 /// What thick and faint lines are.
-pub(super) fn smoothing_note() -> String {
+pub(crate) fn smoothing_note() -> String {
     format!(
         "Thick: exponential average, memory {:.0} % of the run. Faint: every step. Cut off above, where the loss falls steeply.",
         MEMORY * 100.0
@@ -97,7 +97,7 @@ pub(super) fn smoothing_note() -> String {
 }
 
 /// The unit of the x axis.
-pub(super) fn unit(axis: CurveAxis, end: f64) -> Unit {
+pub(crate) fn unit(axis: CurveAxis, end: f64) -> Unit {
     match axis {
         CurveAxis::Tokens => token_unit(end),
         CurveAxis::Time => time_unit(end),
@@ -106,7 +106,7 @@ pub(super) fn unit(axis: CurveAxis, end: f64) -> Unit {
 }
 
 /// From the least smoothed loss to the greatest after the first few per cent of a run.
-pub(super) fn loss_axis(curves: &[&Curve], ticks: usize) -> Axis {
+pub(crate) fn loss_axis(curves: &[&Curve], ticks: usize) -> Axis {
     let after_start = |curve: &&Curve| {
         let from = curve.end() * CUT_AT;
         let first = curve.smooth.iter().position(|p| p.0 >= from).unwrap_or(0);

@@ -1,4 +1,4 @@
-//! What the evaluator said of a trial and did with it, as `nocturne show` prints it. Pure; `docs/certificate.md` explains each
+//! What the evaluator said of a trial and did with it, as `nocturne show` and the page of an experiment have it. Pure; `docs/certificate.md` explains each
 //! line to whoever reads it.
 
 use std::fmt::Write;
@@ -14,7 +14,7 @@ const WORDS: usize = 600;
 
 /// The lines on a trial's evaluation, each indented and ended; empty for a trial that was not evaluated. Of a rejected trial the
 /// check that failed comes first.
-pub(super) fn evaluation_text(trial: &TrialRecord) -> String {
+pub fn evaluation_text(trial: &TrialRecord) -> String {
     let mut text = String::new();
     match &trial.evaluation {
         None => return text,
@@ -45,7 +45,7 @@ fn figures(verified: &Verified, audited: bool) -> String {
 
 /// A certificate's lines. `verified` is the corrected figure and its standard error, where one stands; `checkpoint` and `trainer` are
 /// the hashes that were recorded elsewhere, to be compared.
-pub(super) fn certificate_text(
+pub fn certificate_text(
     certificate: &Certificate,
     verified: Option<(f64, f64)>,
     checkpoint: Option<&str>,
