@@ -5,19 +5,25 @@
 //! - [`problem`] what is said of a request that cannot be answered;
 //! - `records` the database, which may appear later;
 //! - `live` the night as it goes on, watched by one task for all readers; `events` tells them; `now` is its page;
+//! - `pages` what lists, `experiment` one and several, `review` deciding; `views` makes their view models, `cache` keeps what takes long;
 //! - `assets` static files.
 //!
 //! The server reads: SQLite refuses every write through its connections. What a person decides on a page goes through
 //! [`crate::review`] and a store of its own. It holds no lock that a night needs, and a night does not know of it.
 
 mod assets;
+mod cache;
 pub mod events;
+mod experiment;
 pub mod guard;
 pub mod live;
 mod now;
+mod pages;
 pub mod problem;
 mod records;
+mod review;
 pub mod router;
+mod views;
 
 use std::future::IntoFuture as _;
 use std::io;
@@ -25,12 +31,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dashboards::site::{Frame, Tab};
+use dashboards::Picture;
+use dashboards::site::{Frame, PlanView, Tab};
 use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::layout::Layout;
 use crate::store::Reader;
+use cache::Cache;
 use guard::Guard;
 use live::Live;
 use problem::Problem;
@@ -77,6 +85,8 @@ pub struct Served {
     records: Records,
     live: watch::Sender<Arc<Live>>,
     streams: Arc<Semaphore>,
+    pictures: Cache<Picture>,
+    plans: Cache<PlanView>,
     ends: watch::Receiver<bool>,
 }
 
@@ -86,7 +96,7 @@ impl Served {
         let records = Records::new(layout.database());
         let live = watch::Sender::new(Arc::new(Live::unseen()));
         let streams = Arc::new(Semaphore::new(events::MOST_READERS));
-        Self { layout, guard, records, live, streams, ends }
+        Self { layout, guard, records, live, streams, pictures: Cache::default(), plans: Cache::default(), ends }
     }
 
     /// The records.
@@ -206,5 +216,7 @@ fn is_fit(token: &str) -> bool {
     token.len() >= guard::LEAST_TOKEN && token.bytes().all(plain)
 }
 
+#[cfg(test)]
+mod pages_tests;
 #[cfg(test)]
 mod tests;

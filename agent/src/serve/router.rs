@@ -10,7 +10,7 @@ use axum::routing::get;
 
 use super::guard::Admitted;
 use super::problem::finish;
-use super::{Served, assets, events, now};
+use super::{Served, assets, events, experiment, now, pages, review};
 
 /// The whole server.
 pub fn router(served: Arc<Served>) -> Router {
@@ -19,7 +19,9 @@ pub fn router(served: Arc<Served>) -> Router {
         .route("/api/now", get(now::document))
         .route("/events", get(events::events))
         .route("/static/{file}", get(assets::asset))
-        // Pages and reviews: `.merge(pages::routes())`, `.merge(review::routes())`.
+        .merge(pages::routes())
+        .merge(experiment::routes())
+        .merge(review::routes())
         .layer(from_fn_with_state(Arc::clone(&served), admit))
         .layer(from_fn_with_state(Arc::clone(&served), finish))
         .with_state(served)

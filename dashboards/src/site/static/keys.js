@@ -30,6 +30,7 @@ function choose(row) {
   for (const other of document.querySelectorAll("[data-row][aria-current]")) other.removeAttribute("aria-current");
   if (!row) return;
   row.setAttribute("aria-current", "true");
+  if (!row.hasAttribute("tabindex") && row.tabIndex < 0) row.tabIndex = -1;
   row.focus({ preventScroll: true });
   row.scrollIntoView({ block: "nearest" });
 }
@@ -54,8 +55,11 @@ function open(event) {
 
 // What a decision is about: the chosen row, or the one experiment of the page.
 function subject() {
+  const marked = "[data-experiment]";
   const row = current();
-  return row?.dataset.experiment ? row : document.querySelector("[data-experiment]:not([data-row])");
+  if (row) return row.matches(marked) ? row : row.querySelector(marked);
+  const all = document.querySelectorAll(marked);
+  return all.length === 1 ? all[0] : null;
 }
 
 async function decide(of, choice, reason) {
@@ -87,7 +91,7 @@ async function decide(of, choice, reason) {
 
 // The page as the server has it now, with what was open, ticked and chosen left so.
 async function refresh(of) {
-  const at = rows().indexOf(of);
+  const at = rows().indexOf(of.closest("[data-row]"));
   const answer = await fetch(location.href, { headers: { accept: "text/html" } });
   if (!answer.ok) {
     location.reload();
@@ -120,7 +124,7 @@ function askWhy(of) {
 
 function press(choice) {
   const of = subject();
-  if (!of) return say("Nothing is chosen: j and k choose a row.");
+  if (!of) return say("No experiment is chosen: j and k choose a row.");
   if (choice === "rejected") askWhy(of);
   else decide(of, choice, "");
 }
