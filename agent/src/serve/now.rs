@@ -18,7 +18,7 @@ use super::live::{Live, Seen, Step, Testing};
 use crate::campaign::{Campaign, CampaignName, Spending};
 use crate::flow::{Purpose, Verdict};
 use crate::propose::LEAVE_ONE_OUT;
-use crate::records::{EventRecord, ExperimentRecord, NightRecord, QueueEntry, QueueState};
+use crate::records::{EventRecord, ExperimentRecord, NightEnding, NightRecord, QueueEntry, QueueState};
 use crate::report::NightRecords;
 use crate::review;
 use crate::store::Glance;
@@ -114,12 +114,13 @@ pub(super) fn still(seen: &Seen, zone: &TimeZone) -> NowView {
         began: day(night.started_at, zone),
         began_at: Some(night.started_at.as_millisecond()).filter(|_| runs),
         until,
+        until_name: if night.end.is_some() { "ended" } else { "until" }.to_owned(),
         until_at: night.deadline.filter(|_| runs).map(Timestamp::as_millisecond),
         done: done(glance),
         trial: seen.doing.testing.as_ref().filter(|_| runs).map(|testing| trial(seen, glance, testing)),
         curve: None,
         standing: standing(&records, glance),
-        next: if runs { next(seen, glance) } else { Vec::new() },
+        next: next(seen, glance, runs),
         spend: spend(seen, night),
         waiting: waiting.iter().take(MOST_LINES).map(|experiment| decision(experiment)).collect(),
         waiting_count: waiting.len(),
@@ -195,8 +196,8 @@ fn stage(seen: &Seen, glance: &Glance, state: &str) -> (String, Option<Timestamp
             let words = "Another night is being prepared: data, the first build and the red team come before anything of it is on record.";
             return (words.to_owned(), None);
         }
-        (_, Some(end)) if end.detail.is_empty() => return (format!("Ended: {}.", end.how), None),
-        (_, Some(end)) => return (format!("Ended: {}: {}", end.how, end.detail), None),
+        (_, Some(end)) if end.detail.is_empty() => return (format!("Ended: {}.", ending(end.how)), None),
+        (_, Some(end)) => return (format!("Ended: {}: {}", ending(end.how), end.detail), None),
         _ => {
             let words = format!("Cut off; `nocturne night experiments/{campaign}` goes on with it.");
             return (words, None);
@@ -219,6 +220,17 @@ fn stage(seen: &Seen, glance: &Glance, state: &str) -> (String, Option<Timestamp
         return (format!("{what} {who}"), Some(making.since));
     }
     ("Between two steps".to_owned(), None)
+}
+
+fn ending(how: NightEnding) -> &'static str {
+    match how {
+        NightEnding::ExperimentsDone => "as many experiments as were asked for have their verdict",
+        NightEnding::Deadline => "its time was up",
+        NightEnding::NothingLeft => "no proposer had anything left",
+        NightEnding::Stopped => "it was stopped by hand",
+        NightEnding::Failed => "it could not go on",
+        NightEnding::Abandoned => "it was given up for another night after it had been cut off",
+    }
 }
 
 /// The stage's word, as the terminal has it; a run that is on record and has no loss yet is starting, see [`moving`].
@@ -344,6 +356,9 @@ fn standing(records: &NightRecords, glance: &Glance) -> Vec<Fact> {
     if !others.is_empty() {
         facts.push(Fact::new("others", others.join(", ")));
     }
+    if let Some(claim) = glance.claim.as_ref().filter(|_| glance.withdrawal.is_none()) {
+        facts.push(Fact::new("morning's claim", claim.words.clone()));
+    }
     if let Some(withdrawal) = &glance.withdrawal {
         facts.push(Fact::new("taken back", withdrawal.words.clone()));
     }
@@ -366,9 +381,9 @@ fn decision(experiment: &ExperimentRecord) -> Line {
 }
 
 /// What is being made, then the person's ideas in their order.
-fn next(seen: &Seen, glance: &Glance) -> Vec<Line> {
+fn next(seen: &Seen, glance: &Glance, runs: bool) -> Vec<Line> {
     let mut lines = Vec::new();
-    if let Some(making) = seen.doing.making.as_ref().filter(|_| seen.doing.testing.is_some()) {
+    if let Some(making) = seen.doing.making.as_ref().filter(|_| runs && seen.doing.testing.is_some()) {
         let note = making.key.as_ref().map(|key| idea(key, &glance.queue)).unwrap_or_default();
         lines.push(Line { text: format!("Experiment {}: {}", making.number, making.what), note, ..Line::default() });
     }

@@ -26,6 +26,7 @@ fn seen(running: bool) -> Seen {
     let glance = Glance {
         lines: experiments.iter().filter(|it| it.id.number > 0).map(line).collect(),
         champions: records.champions.clone(),
+        claim: None,
         withdrawal: None,
         experiments: Vec::new(),
         trials: records.trials.clone(),
@@ -86,8 +87,8 @@ fn a_night_is_running_ended_cut_off_or_being_prepared() {
     for (running, end, state, stage) in [
         (true, None, "running", "Between two steps"),
         (false, None, "cut-off", "Cut off; `nocturne night experiments/quickstart` goes on with it."),
-        (false, end(NightEnding::Deadline, ""), "ended", "Ended: deadline."),
-        (false, end(NightEnding::Failed, "no disk"), "ended", "Ended: failed: no disk"),
+        (false, end(NightEnding::Deadline, ""), "ended", "Ended: its time was up."),
+        (false, end(NightEnding::Failed, "no disk"), "ended", "Ended: it could not go on: no disk"),
         (true, end(NightEnding::Deadline, ""), "preparing", "Another night is being prepared"),
     ] {
         let mut seen = seen(running);

@@ -15,8 +15,8 @@ use super::{reviews, select};
 use crate::flow::{NightId, Verdict};
 use crate::llm::spend::Spent;
 use crate::records::{
-    ChampionMove, EffectRecord, EventRecord, ExperimentRecord, NightRecord, QueueEntry, ReviewRecord, TrialRecord,
-    WithdrawalRecord,
+    ChampionMove, ClaimRecord, EffectRecord, EventRecord, ExperimentRecord, NightRecord, QueueEntry, ReviewRecord,
+    TrialRecord, WithdrawalRecord,
 };
 
 type Result<T> = std::result::Result<T, StoreError>;
@@ -91,6 +91,8 @@ pub struct Glance {
     pub night: NightRecord,
     /// Its champions in order.
     pub champions: Vec<ChampionMove>,
+    /// The morning's claim.
+    pub claim: Option<ClaimRecord>,
     /// What had to be taken back.
     pub withdrawal: Option<WithdrawalRecord>,
     /// All its experiments but the night's start, in a line each.
@@ -161,6 +163,7 @@ impl Reader {
         let Some(night) = select::nights(&mut snapshot, context, None, Some(id)).await?.pop() else { return Ok(None) };
         let champions = select::champion_moves(&mut snapshot, context, id).await?;
         let withdrawal = select::withdrawal(&mut snapshot, context, id).await?;
+        let claim = select::claim(&mut snapshot, context, id).await?;
         let lines = lines(&mut snapshot, context, id).await?;
         let open = lines.iter().filter(|line| line.verdict.is_none()).map(|line| line.number);
         let open: BTreeSet<u32> = open.collect();
@@ -181,6 +184,7 @@ impl Reader {
         reviews.retain(|review| review.experiment.night == *id);
         Ok(Some(Glance {
             champions,
+            claim,
             withdrawal,
             lines,
             experiments,

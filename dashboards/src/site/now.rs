@@ -33,6 +33,8 @@ pub struct NowView {
     pub began_at: Option<i64>,
     /// When it has to end, or ended, for people.
     pub until: Option<String>,
+    /// Which of the two: `until` or `ended`.
+    pub until_name: String,
     /// When it has to end; only while it runs.
     pub until_at: Option<i64>,
     /// How many experiments have a verdict, of how many: `3 of 8`.
@@ -169,7 +171,7 @@ fn night(view: &NowView, events: &[EventLine]) -> Markup {
                         dt { "runs for" } dd { span #began-since data-since=[view.began_at] { (ago(view.at, view.began_at)) } }
                     }
                     div #until-row hidden[view.until.is_none()] {
-                        dt { "until" } dd #until { (clean(view.until.as_deref().unwrap_or_default())) }
+                        dt #until-name { (clean(&view.until_name)) } dd #until { (clean(view.until.as_deref().unwrap_or_default())) }
                     }
                     div #left hidden[view.until_at.is_none()] {
                         dt { "time left" } dd { span #time-left data-until=[view.until_at] { (left(view.at, view.until_at)) } }
@@ -193,7 +195,7 @@ fn night(view: &NowView, events: &[EventLine]) -> Markup {
         }
         section aria-labelledby="next-title" {
             h2 #next-title { "Next" }
-            (lines("next", &view.next, "The queue is empty; the proposers choose."))
+            (lines("next", &view.next, "Nothing waits in your queue."))
         }
         section aria-labelledby="events-title" {
             h2 #events-title { "What happened" }
@@ -334,6 +336,7 @@ mod tests {
             campaign: hostile.clone(),
             began: hostile.clone(),
             until: Some(hostile.clone()),
+            until_name: hostile.clone(),
             done: hostile.clone(),
             trial: Some(TrialNow {
                 title: hostile.clone(),

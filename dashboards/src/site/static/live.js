@@ -171,6 +171,7 @@ function state(told) {
   show("since", told.began_at !== null);
   moment("began-since", "since", told.began_at);
   show("until-row", told.until !== null);
+  say("until-name", told.until_name);
   say("until", told.until ?? "");
   show("left", told.until_at !== null);
   moment("time-left", "until", told.until_at);
