@@ -1,10 +1,11 @@
 //! Campaigns over many nights.
 
-use maud::{Markup, PreEscaped, html};
+use maud::{Markup, html};
 use serde::Serialize;
 
 use super::parts::{choice, direction};
 use super::url;
+use crate::page::figure;
 use crate::picture::Picture;
 use crate::text::{clean, counted, duration, interval, metric, signed};
 use crate::view::Choice;
@@ -110,7 +111,7 @@ pub fn campaign(view: &CampaignView) -> Markup {
             "."
         }
         p { (gain(&view.nights)) }
-        @if let Some(picture) = &view.picture { figure.plot { (PreEscaped(&picture.svg)) } }
+        (figure(view.picture.as_ref(), "Progress over the nights"))
         h2 { "Nights" }
         (table(view))
         h2 { "What was kept" }
@@ -118,26 +119,21 @@ pub fn campaign(view: &CampaignView) -> Markup {
     }
 }
 
-/// Of what starts and champions are, and what may be concluded from them.
+/// From where to where the nights went, and in how many mornings that was shown. Claims are not added up: a night need not begin from what the
+/// one before it found.
 fn gain(nights: &[NightRow]) -> Markup {
     let first = nights.iter().find_map(|night| night.start);
     let last = nights.iter().rev().find_map(|night| night.champion);
-    let claims: Vec<f64> = nights
-        .iter()
-        .filter_map(|night| night.claim.as_ref())
-        .filter(|claim| claim.holds)
-        .filter_map(|claim| claim.difference)
-        .collect();
+    let made = nights.iter().filter(|night| night.claim.is_some()).count();
+    let held = nights.iter().filter(|night| night.claim.as_ref().is_some_and(|claim| claim.holds)).count();
     html! {
         @if let (Some(first), Some(last)) = (first, last) {
             "The first night began at val_bpb " strong { (metric(Some(first))) } ", the last one's champion stands at "
             strong { (metric(Some(last))) } ". "
         }
-        @match claims.as_slice() {
-            [] => { "No morning's claim holds so far." }
-            [one] => { "One morning's claim holds: " strong { (signed(Some(*one))) } "." }
-            many => { (many.len()) " mornings' claims hold; together " strong { (signed(Some(many.iter().sum()))) }
-                ", where each began from what the one before had found." }
+        @match made {
+            0 => { "No morning's claim was made yet." }
+            made => { "The morning's claim holds in " (held) " of " (counted(made, "night")) " that made one." }
         }
     }
 }
@@ -286,7 +282,7 @@ mod tests {
         let page = campaign(&view()).into_string();
         harmless(&page);
         assert!(page.contains("2 nights, 200 experiments, 8 kept, 16 h 00 min, $1.23 for models."), "{page}");
-        assert!(page.contains("One morning's claim holds: <strong>−0.0400</strong>"), "{page}");
+        assert!(page.contains("The morning's claim holds in 1 of 1 night that made one."), "{page}");
         assert!(page.contains("3 to decide") && page.contains("not ended"));
         harmless(&nights(&[view()]).into_string());
         assert!(nights(&[]).into_string().contains("no night yet"));

@@ -1,12 +1,12 @@
 //! Experiments side by side.
 
-use maud::{Markup, PreEscaped, html};
+use maud::{Markup, html};
 use serde::Serialize;
 
 use super::experiments::titled;
 use super::parts::{Outcome, choice, direction, number_words, outcome};
 use super::url;
-use crate::page::percent;
+use crate::page::{figure, percent};
 use crate::picture::Picture;
 use crate::text::{bytes, clean, duration, interval, metric, plain, signed};
 use crate::view::Choice;
@@ -110,7 +110,7 @@ pub fn compare(view: &CompareView) -> Markup {
         }
         (pairs(view))
         (recipe(view))
-        @if let Some(picture) = &view.picture { h2 { "Curves" } figure.plot { (PreEscaped(&picture.svg)) } }
+        @if view.picture.is_some() { h2 { "Curves" } (figure(view.picture.as_ref(), "Training losses compared")) }
     }
 }
 
@@ -122,7 +122,7 @@ fn rows(compared: &[Compared]) -> Markup {
     html! {
         (row("experiment", &|of| text(titled(&of.title))))
         (row("night", &|of| html! { a href=(url::night(&of.night)) { (clean(&of.night)) } small.muted { (clean(&of.campaign)) } }))
-        (row("verdict", &|of| outcome(of.outcome)))
+        (row("verdict", &|of| html! { @if of.number == 0 { "–" } @else { (outcome(of.outcome)) } }))
         (row("effect", &|of| html! {
             span class=[direction(of.difference)] { (signed(of.difference)) }
             @if let Some(bounds) = of.interval { small { (interval(bounds)) } }

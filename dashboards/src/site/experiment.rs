@@ -3,7 +3,6 @@
 use maud::{Markup, html};
 use serde::Serialize;
 
-use super::experiments::titled;
 use super::parts::{NightHead, Outcome, choice, crumbs, number_words, outcome};
 use super::{review, url};
 use crate::page::article::{Article, article};
@@ -87,7 +86,7 @@ pub fn experiment(view: &ExperimentPage, csrf: &str) -> Markup {
         @if experiment.number == 0 {
             (start(view))
         } @else {
-            h1 { "#" (experiment.number) " " (titled(&experiment.title)) }
+            h1 { "Experiment #" (experiment.number) }
             p {
                 (outcome(Outcome::of(experiment.verdict, !experiment.taken_back)))
                 @if experiment.verdict.is_none() { span.muted { ": it is " (clean(&view.state)) } }

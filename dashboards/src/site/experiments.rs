@@ -169,7 +169,7 @@ fn table(view: &ExperimentsView) -> Markup {
         form #compare method="get" action="/compare" {
             p.buttons { button { "Compare what is ticked" } span.muted { "two or more, side by side" } }
         }
-        div.table tabindex="0" role="region" aria-label="Experiments" {
+        div.table.wide tabindex="0" role="region" aria-label="Experiments" {
             table {
                 caption {
                     "Effects in bits per byte against the champion of that moment, below them their 95 % intervals; negative is better. \
@@ -188,7 +188,6 @@ fn table(view: &ExperimentsView) -> Markup {
                         th.number scope="col" { "lines" }
                         (heading(Sort::Time, "training", true))
                         th scope="col" { "proposer" }
-                        th scope="col" { "review" }
                     }
                 }
                 tbody { @for of in &view.rows { (row(&view.night.night, of)) } }
@@ -204,7 +203,7 @@ fn row(night: &str, of: &ExperimentRow) -> Markup {
             td { input type="checkbox" form="compare" name="e" value=(id) aria-label={ "compare #" (of.number) }; }
             td.number { (of.number) }
             td.title { a href=(url::experiment(night, of.number)) { (titled(&of.title)) } }
-            td { (outcome(of.outcome)) }
+            td { (outcome(of.outcome)) @if of.choice.is_some() { small { "you: " (choice(of.choice)) } } }
             td.number {
                 span class=[direction(of.difference)] { (signed(of.difference)) }
                 @if let Some(bounds) = of.interval { small { (interval(bounds)) } }
@@ -215,7 +214,6 @@ fn row(night: &str, of: &ExperimentRow) -> Markup {
             td.number { @if let Some((added, removed)) = of.lines { "+" (added) " −" (removed) } @else { "–" } }
             td.number { (of.seconds.map_or("–".to_owned(), duration)) }
             td { (clean(&of.proposer)) small { (clean(&of.family)) } }
-            td { (choice(of.choice)) }
         }
     }
 }

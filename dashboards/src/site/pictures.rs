@@ -116,7 +116,6 @@ fn draw_nights(area: &Area<'_>, nights: &[NightRow], title: &str) -> Drawn {
         Axis::new(low - room, high + room, 6),
         ("night, in order", "val_bpb (bits per byte)"),
     )?;
-    let mut path: Vec<(f64, f64)> = Vec::new();
     for (place, night) in (1..).zip(nights) {
         let (start, champion) = (night.start.filter(|v| usable(*v)), night.champion.filter(|v| usable(*v)));
         let at = |value: f64| frame.place((f64::from(place), value));
@@ -126,9 +125,7 @@ fn draw_nights(area: &Area<'_>, nights: &[NightRow], title: &str) -> Drawn {
         if let Some(start) = start {
             canvas.ring(at(start), 4.0, MUTED, 1.5)?;
         }
-        path.extend(champion.map(at));
     }
-    canvas.line(&path, INK, 0.35, 1.2)?;
     let radius = if nights.len() > 60 { 4.0 } else { 5.5 };
     for (place, night) in (1..).zip(nights) {
         let Some(champion) = night.champion.filter(|value| usable(*value)) else { continue };
