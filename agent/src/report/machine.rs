@@ -121,11 +121,12 @@ pub(super) fn cuts(
     journal: &[(String, Timestamp, Option<Timestamp>)],
     others: impl Iterator<Item = Timestamp> + Clone,
 ) -> Vec<(Timestamp, Timestamp)> {
-    let part = |key: &str| key.split_once('.').map(|(part, _)| part.to_owned());
+    let part = |key: &str| key.split_once('.').and_then(|(part, _)| part.parse::<u64>().ok());
     let mut cuts = Vec::new();
-    let mut last: Option<(Option<String>, Timestamp)> = None;
+    let mut last: Option<(u64, Timestamp)> = None;
     for (key, begun, ended) in journal {
-        let own = part(key);
+        // What belongs to the night as a whole, as the night that it replays, has a key without a process.
+        let Some(own) = part(key) else { continue };
         if let Some((before, at)) = &last
             && *before != own
         {
@@ -264,6 +265,8 @@ mod tests {
         let found = cuts(&journal, others.into_iter());
         assert_eq!(found, [(at(7), at(60)), (at(61), at(90))]);
         assert_eq!(cuts(&journal[..2], others.into_iter()), []);
+        let replayed = [vec![("replay".to_owned(), journal[0].1, Some(journal[0].1))], journal[..2].to_vec()].concat();
+        assert_eq!(cuts(&replayed, others.into_iter()), []);
 
         let mut records = fixture::night();
         records.trials.truncate(2);
