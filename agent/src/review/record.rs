@@ -44,16 +44,19 @@ pub async fn record(
     reader: &Reader,
     choices: &[(ExperimentId, ReviewChoice, String)],
 ) -> Result<Vec<ReviewRecord>, ReviewError> {
-    let mut nights: BTreeMap<&NightId, NightRecords> = BTreeMap::new();
+    let mut wanted: BTreeMap<&NightId, Vec<u32>> = BTreeMap::new();
     for (id, _, _) in choices {
-        if !nights.contains_key(&id.night) {
-            let read = NightRecords::read(reader, &id.night).await;
-            let records = read.map_err(|error| match error {
-                ReportError::NoSuchNight(_) => ReviewError::NoSuchExperiment(id.clone()),
-                other => ReviewError::Report(Box::new(other)),
-            })?;
-            nights.insert(&id.night, records);
-        }
+        wanted.entry(&id.night).or_default().push(id.number);
+    }
+    let mut nights: BTreeMap<&NightId, NightRecords> = BTreeMap::new();
+    for (night, numbers) in wanted {
+        let read = NightRecords::read_part(reader, night, &numbers).await;
+        let first = numbers.first().copied().unwrap_or_default();
+        let records = read.map_err(|error| match error {
+            ReportError::NoSuchNight(night) => ReviewError::NoSuchExperiment(ExperimentId { night, number: first }),
+            other => ReviewError::Report(Box::new(other)),
+        })?;
+        nights.insert(night, records);
     }
     let mut checked = Vec::with_capacity(choices.len());
     for (id, choice, reason) in choices {

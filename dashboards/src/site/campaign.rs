@@ -215,7 +215,7 @@ fn accumulated(view: &CampaignView) -> Markup {
         @if view.accumulated.is_empty() { p { "Nothing yet." } } @else {
             div.table tabindex="0" role="region" aria-label="What was kept" {
                 table {
-                    caption { "Every change that became a champion and still stands, in order; each was measured against the one before it in its night." }
+                    caption { span.words { "Every change that became a champion and still stands, in order; each was measured against the one before it in its night." } }
                     thead {
                         tr {
                             th scope="col" { "night" }

@@ -93,7 +93,7 @@ pub fn compare(view: &CompareView) -> Markup {
         h1 { "Comparison of " (view.compared.len()) " experiments" }
         div.table tabindex="0" role="region" aria-label="Figures side by side" {
             table {
-                caption { "Effects are against each one's own champion, so they compare only where that is the same." }
+                caption { span.words { "Effects are against each one's own champion, so they compare only where that is the same." } }
                 thead {
                     tr {
                         td {}
@@ -150,7 +150,7 @@ fn pairs(view: &CompareView) -> Markup {
         } @else {
             div.table tabindex="0" role="region" aria-label="Under the same seeds" {
                 table {
-                    caption { "val_bpb of the one less that of " (name(0)) ", seed by seed; negative is better." }
+                    caption { span.words { "val_bpb of the one less that of " (name(0)) ", seed by seed; negative is better." } }
                     thead {
                         tr {
                             th scope="col" { "experiment" }
@@ -181,7 +181,7 @@ fn recipe(view: &CompareView) -> Markup {
         @if view.recipe.is_empty() { p { "None differs, or the recipes cannot be read." } } @else {
             div.table tabindex="0" role="region" aria-label="Numbers of the recipe" {
                 table {
-                    caption { "Those that differ." }
+                    caption { span.words { "Those that differ." } }
                     thead {
                         tr {
                             th scope="col" { "number" }

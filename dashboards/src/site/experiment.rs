@@ -159,6 +159,7 @@ fn more(view: &ExperimentPage) -> Markup {
             dl.facts {
                 dt { "proposed by" }
                 dd { (clean(&experiment.proposer)) @if let Some(model) = &view.model { ", " (clean(model)) } }
+                @if is_cut(&experiment.hypothesis) { dt { "hypothesis, whole" } dd.whole { (whole(&experiment.hypothesis)) } }
                 dt { "idea" } dd { code { (clean(&view.key)) } }
                 @if view.dollars > 0.0 { dt { "cost of the proposal" } dd { "$" (format!("{:.4}", view.dollars)) } }
                 @if !experiment.commit.is_empty() { dt { "look at it" } dd { code { "git show " (short(&experiment.commit)) } } }
@@ -180,6 +181,16 @@ fn more(view: &ExperimentPage) -> Markup {
             }
         }
     }
+}
+
+/// Whether the article has shortened a text.
+fn is_cut(text: &str) -> bool {
+    clean(text).ends_with('…') && !text.trim_end().ends_with('…')
+}
+
+/// Text of several paragraphs.
+fn whole(text: &str) -> String {
+    clean_block(text).chars().take(MOST_EVIDENCE).collect()
 }
 
 /// Text of many lines, of which nobody knows how many.
@@ -260,6 +271,15 @@ pub(super) mod tests {
         // It cannot be accepted, and can be put off.
         assert!(page.contains("value=\"accepted\" disabled") && page.contains("value=\"deferred\">"), "{page}");
         assert_eq!(page.matches("<h1").count(), 1);
+    }
+
+    #[test]
+    fn a_long_hypothesis_stands_there_whole_once() {
+        let mut view = view(3);
+        assert!(!experiment(&view, "t").into_string().contains("hypothesis, whole"));
+        view.told.experiment.hypothesis = format!("{} <b>end</b>", "word ".repeat(300));
+        let page = experiment(&view, "t").into_string();
+        assert!(page.contains("hypothesis, whole") && page.contains("&lt;b&gt;end&lt;/b&gt;"), "{page}");
     }
 
     #[test]

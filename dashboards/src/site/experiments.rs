@@ -92,11 +92,15 @@ pub fn experiments(view: &ExperimentsView) -> Markup {
 }
 
 fn counts(view: &ExperimentsView) -> Markup {
+    let all = counted(view.all as usize, "experiment");
     html! {
-        @if view.query.is_filtered() { strong { (view.matching) " of " } }
-        strong { (counted(view.all as usize, "experiment")) }
-        @for (of, count) in view.outcomes.iter().filter(|(_, count)| *count > 0) { ", " (count) " " (outcome(*of)) }
-        "."
+        @if view.query.is_filtered() {
+            strong { (view.matching) " of " (all) } @if view.matching == 1 { " fits." } @else { " fit." }
+        } @else {
+            strong { (all) }
+            @for (of, count) in view.outcomes.iter().filter(|(_, count)| *count > 0) { ", " (count) " " (outcome(*of)) }
+            "."
+        }
     }
 }
 
@@ -171,10 +175,10 @@ fn table(view: &ExperimentsView) -> Markup {
         }
         div.table.wide tabindex="0" role="region" aria-label="Experiments" {
             table {
-                caption {
+                caption { span.words {
                     "Effects in bits per byte against the champion of that moment, below them their 95 % intervals; negative is better. \
                      Value is what to expect when it is measured again. val_bpb is a mean over an experiment's own seeds."
-                }
+                } }
                 thead {
                     tr {
                         th scope="col" { "compare" }

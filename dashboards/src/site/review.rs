@@ -152,7 +152,7 @@ fn decided(view: &ReviewPage) -> Markup {
         @if view.decided.is_empty() { p { "Nothing yet." } } @else {
             div.table tabindex="0" role="region" aria-label="Decided" {
                 table {
-                    caption { "The last word on each; decide again on its page, or here by the keys." }
+                    caption { span.words { "The last word on each; decide again on its page, or here by the keys." } }
                     thead {
                         tr {
                             th.number scope="col" { "#" }
