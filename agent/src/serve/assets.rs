@@ -9,28 +9,12 @@ use std::sync::LazyLock;
 use axum::extract::{Path, RawQuery};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
-use dashboards::site::{KEYS_JS, LIVE_JS, SITE_CSS};
+use dashboards::site::assets::{ASSETS, Asset};
 
 use super::problem::Problem;
-use crate::hash::sha256;
 
-const CSS: &str = "text/css; charset=utf-8";
-const JS: &str = "text/javascript; charset=utf-8";
-
-/// Name, kind, content.
-const FILES: [(&str, &str, &str); 3] =
-    [("site.css", CSS, SITE_CSS), ("keys.js", JS, KEYS_JS), ("live.js", JS, LIVE_JS)];
-
-struct Asset {
-    kind: &'static str,
-    text: &'static str,
-    version: String,
-}
-
-static ASSETS: LazyLock<HashMap<&str, Asset>> = LazyLock::new(|| {
-    let version = |text: &str| sha256(text.as_bytes()).chars().take(16).collect();
-    FILES.into_iter().map(|(name, kind, text)| (name, Asset { kind, text, version: version(text) })).collect()
-});
+static VERSIONS: LazyLock<HashMap<&str, (Asset, String)>> =
+    LazyLock::new(|| ASSETS.into_iter().map(|asset| (asset.name, (asset, asset.version()))).collect());
 
 /// `GET /static/{file}`.
 pub(super) async fn asset(
@@ -38,8 +22,7 @@ pub(super) async fn asset(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let asset = ASSETS.get(name.as_str()).ok_or_else(|| Problem::not_found("There is no such file."))?;
-    let version = &asset.version;
+    let (asset, version) = VERSIONS.get(name.as_str()).ok_or_else(|| Problem::not_found("There is no such file."))?;
     let tag = format!("\"{version}\"");
     let named = query.is_some_and(|query| query == format!("v={version}"));
     let keep = if named { "public, max-age=31536000, immutable" } else { "no-cache" };

@@ -12,7 +12,7 @@ pub const HEIGHT: f64 = 300.0;
 
 const LEFT: f64 = 56.0;
 const RIGHT: f64 = 12.0;
-const TOP: f64 = 24.0;
+const TOP: f64 = 28.0;
 const BOTTOM: f64 = 46.0;
 
 /// The first losses are those of a model that knows nothing; they would press all that follows into a line. The axis is for what comes after so

@@ -2,7 +2,7 @@
 
 use maud::{DOCTYPE, Markup, html};
 
-use super::url;
+use super::{assets, url};
 use crate::text::clean;
 
 /// The keys, as the help dialog lists them; `keys.js` implements them.
@@ -82,9 +82,9 @@ pub fn frame(frame: &Frame, content: Markup) -> String {
                 title { (clean(&frame.title)) " · Nocturne" }
                 // No request for an icon that there is not.
                 link rel="icon" href="data:,";
-                link rel="stylesheet" href="/static/site.css";
-                script type="module" src="/static/keys.js" {}
-                @for script in &frame.scripts { script type="module" src={ "/static/" (script) } {} }
+                link rel="stylesheet" href=(assets::SITE_CSS.address());
+                script type="module" src=(assets::KEYS_JS.address()) {}
+                @for script in &frame.scripts { script type="module" src=(assets::address(script)) {} }
             }
             body {
                 a.skip href="#main" { "Skip to the content" }
@@ -170,7 +170,7 @@ mod tests {
         let about = Frame::new("<script>", Tab::Review, "t\"o").of_night("n\"><script>").with_script("live.js");
         let page = frame(&about, html! { h1 { "Review" } });
         assert!(page.contains("<title>&lt;script&gt; · Nocturne</title>"), "{page}");
-        assert!(page.contains("content=\"t&quot;o\"") && page.contains("src=\"/static/live.js\""), "{page}");
+        assert!(page.contains("content=\"t&quot;o\"") && page.contains("src=\"/static/live.js?v="), "{page}");
         assert!(page.contains("href=\"/nights/n%22%3E%3Cscript%3E/review\" aria-current=\"page\""), "{page}");
         assert_eq!(page.matches("aria-current").count(), 1);
         assert_eq!(page.matches("<main").count(), 1);

@@ -6,6 +6,7 @@
 //!
 //! Must not: read anything, know the time, or decide.
 
+pub mod assets;
 mod campaign;
 mod compare;
 mod drawing;
@@ -34,11 +35,3 @@ pub use problem::{ProblemView, problem};
 pub use query::{BadParameter, ExperimentsQuery, ROWS, Sort};
 pub use review::{DecidedRow, PlanView, ReviewPage, review};
 pub use tree::{TreeNode, TreeView, tree};
-
-/// `/static/site.css`, for all pages.
-pub const SITE_CSS: &str =
-    concat!(include_str!("../diff.css"), include_str!("../page/article.css"), include_str!("static/site.css"));
-/// `/static/keys.js`, for all pages: the keyboard, and deciding by it.
-pub const KEYS_JS: &str = include_str!("static/keys.js");
-/// `/static/live.js`, for the night now.
-pub const LIVE_JS: &str = include_str!("static/live.js");

@@ -239,7 +239,7 @@ fn figure(drawing: Option<&Drawing>) -> Markup {
                     }
                 }
                 text.axis #x-name x=((shown.left + shown.right) / 2.0) y=(HEIGHT - 4.0) { (shown.x_name) }
-                text.axis.y x=(0) y=(12) { "training loss, nats per token" }
+                text.axis.y x=(0) y=(16) { "training loss, nats per token" }
                 polyline.champion #champion-line points=(shown.champion) {}
                 polyline.own #own-line points=(shown.own) {}
             }
