@@ -109,7 +109,7 @@ fn a_night_leaves_branches_notes_records_plots_and_nothing_else() {
 
     let reports = fixture.root().join(format!("experiments/pretend/nights/{name}"));
     for file in
-        ["report.html", "progress.svg", "progress.png", "loss-tokens.svg", "loss-time.png", "experiment-001.png"]
+        ["report.html", "progress.svg", "progress.png", "loss-tokens.svg", "loss-time.png", "experiment-001.svg"]
     {
         assert!(fs::metadata(reports.join(file)).unwrap().len() > 1_000, "{file} is all but empty");
     }

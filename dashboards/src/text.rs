@@ -12,6 +12,8 @@ const WIDEST_OTHER_FONT: f64 = 1.2;
 
 /// Nothing drawn is longer; keeps a title of a megabyte from costing a second.
 const LONGEST: usize = 500;
+/// A hypothesis, a reason: the page has more room than a picture.
+const LONGEST_PARAGRAPH: usize = 4_000;
 
 /// The font that texts are measured and (in PNG) drawn with.
 pub(crate) const FONT: &[u8] = epaint_default_fonts::UBUNTU_LIGHT;
@@ -21,11 +23,20 @@ static MEASURE: LazyLock<Option<FontRef<'static>>> = LazyLock::new(|| FontRef::t
 /// One line without control characters, characters that reorder their neighbours, characters that XML forbids and piles of
 /// combining marks; white space in a row becomes one space. At most 500 characters.
 pub(crate) fn clean(text: &str) -> String {
-    let mut line = String::with_capacity(text.len().min(LONGEST * 4));
+    clean_to(text, LONGEST)
+}
+
+/// As [`clean`], for what is to be read as a paragraph: at most 4,000 characters.
+pub(crate) fn clean_long(text: &str) -> String {
+    clean_to(text, LONGEST_PARAGRAPH)
+}
+
+fn clean_to(text: &str, longest: usize) -> String {
+    let mut line = String::with_capacity(text.len().min(longest * 4));
     let mut count = 0;
     let mut marks = 0;
     for c in text.chars() {
-        if count == LONGEST {
+        if count == longest {
             line.push('…');
             break;
         }
@@ -257,6 +268,7 @@ mod tests {
         assert_eq!(clean(&format!("e{}", "\u{301}".repeat(90))), "e\u{301}\u{301}");
         assert_eq!(clean("日本 😀 ü"), "日本 😀 ü");
         assert_eq!(clean(&"x".repeat(10_000)).chars().count(), LONGEST + 1);
+        assert_eq!(clean_long(&"x".repeat(10_000)).chars().count(), LONGEST_PARAGRAPH + 1);
         assert_eq!(clean_block("a\n\tb\u{1b}\u{202e}"), "a\n\tb");
     }
 

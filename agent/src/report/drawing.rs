@@ -85,7 +85,7 @@ pub(super) struct Drawing<'a> {
 type Drawn = (What, Picture, Vec<PathBuf>);
 
 impl Drawing<'_> {
-    /// Draws all and writes each as SVG and PNG into a folder.
+    /// Draws all and writes each as SVG into a folder, and most as PNG.
     pub(super) fn draw(&self, folder: &Path) -> Result<Vec<Drawn>, ReportError> {
         let all: Vec<CurveView> = self.curves.all().filter(|curve| !curve.points.is_empty()).collect();
         let spans = self.records.spans();
@@ -102,14 +102,24 @@ impl Drawing<'_> {
                 What::Drift => dashboards::drift(self.view, &runs),
                 What::Experiment(number, axis) => self.experiment(*number, *axis),
             }?;
-            let mut written = Vec::new();
-            for (extension, content) in [("svg", picture.svg.as_bytes()), ("png", &picture.png()?)] {
-                let path = folder.join(format!("{}.{extension}", what.name()));
-                files::write_atomically(&path, content)?;
-                written.push(path);
+            let mut written = vec![folder.join(format!("{}.svg", what.name()))];
+            files::write_atomically(&written[0], picture.svg.as_bytes())?;
+            if self.has_png(*what) {
+                written.push(folder.join(format!("{}.png", what.name())));
+                files::write_atomically(&written[1], &picture.png()?)?;
             }
             Ok((*what, picture, written))
         })
+    }
+
+    /// A PNG takes ten times as long as the SVG that it is made from, so of experiments only the kept ones have any.
+    fn has_png(&self, what: What) -> bool {
+        match what {
+            What::Experiment(number, _) => {
+                self.view.experiment(number).is_some_and(dashboards::ExperimentView::is_kept)
+            }
+            _ => true,
+        }
     }
 
     /// The slowest first, so that no thread waits for the last of them.

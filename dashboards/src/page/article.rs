@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use super::effect::{Range, against_prediction, picture};
 use super::{Curves, figure, percent, short, trust};
 use crate::diff::diff;
-use crate::text::{self, clean, counted, duration, grouped, metric, plus_minus, signed};
+use crate::text::{self, clean, clean_long, counted, duration, grouped, metric, plus_minus, signed};
 use crate::view::{CertificateView, Choice, ExperimentView, NightView, Verdict};
 
 /// What an article is made from.
@@ -39,10 +39,10 @@ pub(crate) fn article(of: &Article<'_>) -> Markup {
                     "You " (if review.choice == Choice::Deferred { "put it off" } else { review.choice.name() })
                     @if review.choice != Choice::Deferred { " it" }
                     @if !review.date.is_empty() { " on " (clean(&review.date)) }
-                    @if !review.reason.is_empty() { ": " (clean(&review.reason)) }
+                    @if !review.reason.is_empty() { ": " (clean_long(&review.reason)) }
                 }
             }
-            @if !experiment.hypothesis.is_empty() { p.hypothesis { (clean(&experiment.hypothesis)) } }
+            @if !experiment.hypothesis.is_empty() { p.hypothesis { (clean_long(&experiment.hypothesis)) } }
             (picture(experiment, *range))
             @if !doubts.is_empty() {
                 ul.doubts aria-label="Where to be careful" { @for doubt in &doubts { li { (doubt) } } }
@@ -76,7 +76,7 @@ pub(crate) fn article(of: &Article<'_>) -> Markup {
                     (clean(&experiment.proposer)) @if !experiment.family.is_empty() { ", " (clean(&experiment.family)) }
                     @if !experiment.source.is_empty() { "; source: " (clean(&experiment.source)) }
                 }
-                @if !experiment.reason.is_empty() { dt { "decision" } dd { (clean(&experiment.reason)) } }
+                @if !experiment.reason.is_empty() { dt { "decision" } dd { (clean_long(&experiment.reason)) } }
                 @if !experiment.branch.is_empty() { dt { "branch" } dd { code { (clean(&experiment.branch)) } } }
             }
             (diff(&experiment.diff))
@@ -177,7 +177,7 @@ fn details(of: &Article<'_>) -> Markup {
         @if !story.is_empty() {
             details {
                 summary { (kept) ", trial by trial" }
-                ol.story { @for line in story { li { (clean(line)) } } }
+                ol.story { @for line in story { li { (clean_long(line)) } } }
             }
         }
         @if experiment.trials.len() > 1 {

@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use super::article::{Article, article};
 use super::effect::Range;
 use super::{Curves, NightPictures};
-use crate::text::{clean, counted, interval, signed};
+use crate::text::{clean, clean_long, counted, interval, signed};
 use crate::view::{Choice, ExperimentView, NightView};
 
 /// What waits, in its order; numbers that name no experiment are left out.
@@ -105,7 +105,7 @@ pub(super) fn decided_section(night: &NightView) -> Markup {
                             td class={ "verdict " (choice.name()) } { (choice.name()) }
                             td {
                                 @if let Some(review) = &experiment.review {
-                                    (clean(&review.reason))
+                                    (clean_long(&review.reason))
                                     @if !review.date.is_empty() { small { (clean(&review.date)) } }
                                 }
                             }

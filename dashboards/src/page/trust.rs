@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::answer::Outcome;
 use super::percent;
 use crate::axis::usable;
-use crate::text::{clean, counted, signed};
+use crate::text::{clean, clean_long, counted, signed};
 use crate::view::{ExperimentView, NightView};
 
 /// Fewer trials than this are few: their own scatter cannot be told from their effect.
@@ -15,7 +15,7 @@ const FEW_DEGREES: f64 = 5.0;
 
 /// Warnings of a night, most serious first; those of its own record among them.
 pub(super) fn warnings(night: &NightView) -> Vec<String> {
-    let mut found: Vec<String> = night.warnings.iter().map(|line| clean(line)).collect();
+    let mut found: Vec<String> = night.warnings.iter().map(|line| clean_long(line)).collect();
     match (Outcome::of(night), &night.claim) {
         (Outcome::Unconfirmed, Some(claim)) => {
             let crosses = claim.interval.is_some_and(|(_, high)| high >= 0.0);

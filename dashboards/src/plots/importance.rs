@@ -148,7 +148,9 @@ fn row(canvas: &Canvas<'_, '_>, (effects, sizes): (&Frame, &Frame), parameter: &
     let (left, right) = (sizes.plot.left, sizes.plot.right);
     let x = |value: f64| sizes.place((value, 0.0)).0;
     let color = if size.low > 0.0 { BLUE } else { GREY };
-    canvas.fill(Rect { left, top: y - 7.0, right: x(size.size).min(right), bottom: y + 7.0 }, color, 0.75)?;
+    if x(size.size) > left + 0.25 {
+        canvas.fill(Rect { left, top: y - 7.0, right: x(size.size).min(right), bottom: y + 7.0 }, color, 0.75)?;
+    }
     if x(size.low) < right {
         canvas.line(&[(x(size.low), y), (x(size.high).min(right), y)], INK, 1.0, 1.6)?;
     }
