@@ -134,6 +134,9 @@ pub(super) async fn branches(args: ReviewBranchesArgs) -> Result<(), Fault> {
     if args.json {
         return print_json(&json!({ "night": records.night.id, "base": base, "plan": plan, "made": made }));
     }
+    for (number, why) in review::fallen(&records, &reviews) {
+        outln!("no branch for #{number}, which you accepted: {why}; do not merge one that was made before")?;
+    }
     if accepted.is_empty() {
         return outln!("night {}: nothing is accepted yet; see `nocturne review`", records.night.id);
     }

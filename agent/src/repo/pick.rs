@@ -7,6 +7,9 @@ use super::{Repo, RepoError, commit_id, oid};
 use crate::campaign::CampaignName;
 use crate::flow::{CommitId, NightId};
 
+/// Changes on top of each other that are looked through.
+const MOST_ON_TOP: usize = 500;
+
 /// Branches of one name that may stand beside each other before somebody has to clear up.
 const MOST_OF_A_NAME: u32 = 99;
 
@@ -69,7 +72,8 @@ impl Repo {
         self.git.merge_trees(before, ours, theirs, Some(&options))
     }
 
-    /// Makes a branch `nocturne/<campaign>/<night>/accepted/<name>` at `commit`, and returns its name. A branch of that name that is
+    /// Makes a branch `nocturne/<campaign>/<night>/accepted/<name>` at `commit`, and returns its name and where it is: at a commit with the
+    /// same changes on the same base, where one of that name is there already. A branch of that name that is
     /// elsewhere stays where it is, whether by an earlier review or by the person's own commits on it: the new one is then called
     /// `<name>-2`, and so on.
     ///
@@ -81,16 +85,19 @@ impl Repo {
         night: &NightId,
         name: &str,
         commit: &CommitId,
-    ) -> Result<String, RepoError> {
+    ) -> Result<(String, CommitId), RepoError> {
         self.commit(commit)?;
         let mut branch = accepted_name(campaign, night, name);
         for count in 2..=MOST_OF_A_NAME {
             match self.create(&branch, oid(commit)?) {
-                Ok(()) => return Ok(branch),
+                Ok(()) => return Ok((branch, commit.clone())),
+                Err(RepoError::BranchTaken { found, .. }) if self.same_changes(&found, commit)? => {
+                    return Ok((branch, found));
+                }
                 Err(RepoError::BranchTaken { .. }) => {}
                 // Whoever works on it has it as it was made, or as they made it since.
                 Err(RepoError::CheckedOut { .. }) if self.lookup_branch(&branch)?.as_ref() == Some(commit) => {
-                    return Ok(branch);
+                    return Ok((branch, commit.clone()));
                 }
                 Err(RepoError::CheckedOut { .. }) => {}
                 Err(error) => return Err(error),
@@ -98,6 +105,25 @@ impl Repo {
             branch = accepted_name(campaign, night, &format!("{name}-{count}"));
         }
         Err(RepoError::TooManyBranches { branch: accepted_name(campaign, night, name) })
+    }
+
+    /// Whether two commits make the same changes on the same base, whatever their messages say: a remark that was added later is no reason for
+    /// another branch.
+    fn same_changes(&self, one: &CommitId, other: &CommitId) -> Result<bool, RepoError> {
+        let (mut one, mut other) = (one.clone(), other.clone());
+        for _ in 0..MOST_ON_TOP {
+            if one == other {
+                return Ok(true);
+            }
+            if self.tree(&one)?.id() != self.tree(&other)?.id() {
+                return Ok(false);
+            }
+            match (self.parent(&one)?, self.parent(&other)?) {
+                (Some(before), Some(before_other)) => (one, other) = (before, before_other),
+                _ => return Ok(false),
+            }
+        }
+        Ok(false)
     }
 
     /// Branches that were made of what a person accepted of a night, by name, sorted; `campaign` may be any text.

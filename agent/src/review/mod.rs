@@ -148,6 +148,16 @@ pub fn waiting<'a>(records: &'a NightRecords, reviews: &[ReviewRecord]) -> Vec<&
     waiting
 }
 
+/// What was accepted and cannot be taken any more: its number, and why.
+pub fn fallen(records: &NightRecords, reviews: &[ReviewRecord]) -> Vec<(u32, String)> {
+    let latest = latest(reviews);
+    let accepted = records
+        .experiments
+        .iter()
+        .filter(|it| latest.get(&it.id.number).is_some_and(|review| review.choice == ReviewChoice::Accepted));
+    accepted.filter_map(|it| Some((it.id.number, why_not(records, it)?))).collect()
+}
+
 /// The accepted changes of a night as clean commits are made of them.
 pub fn accepted(records: &NightRecords, reviews: &[ReviewRecord]) -> Vec<Accepted> {
     let latest = latest(reviews);
@@ -214,8 +224,8 @@ pub fn branches(repo: &Repo, records: &NightRecords, plan: &Plan) -> Result<Vec<
     let campaign: CampaignName = records.night.campaign.parse()?;
     let mut made = Vec::new();
     for planned in &plan.branches {
-        let branch = repo.create_accepted(&campaign, &records.night.id, &planned.name, &planned.commit)?;
-        made.push(Made { branch, experiments: planned.experiments.clone(), commit: planned.commit.clone() });
+        let (branch, commit) = repo.create_accepted(&campaign, &records.night.id, &planned.name, &planned.commit)?;
+        made.push(Made { branch, experiments: planned.experiments.clone(), commit });
     }
     Ok(made)
 }

@@ -12,8 +12,9 @@ use dashboards::site::{
 };
 use dashboards::{CurveAxis, CurveView, ExperimentView, NightView, Picture, ReviewView};
 
-use super::pages::document;
+use super::pages::{Parameters, document};
 use super::problem::Problem;
+use super::review::{said, told};
 use super::{Served, views};
 use crate::flow::{ExperimentId, NightId, Purpose};
 use crate::layout::Layout;
@@ -39,8 +40,15 @@ fn named(night: &str, number: &str) -> Result<ExperimentId, Problem> {
     id.map_err(|_| Problem::not_found(format!("There is no experiment {number:?} of a night {night:?}.")))
 }
 
-async fn experiment(State(served): State<Arc<Served>>, Path((night, number)): Path<(String, String)>) -> Answer {
-    let view = page_of(&served, named(&night, &number)?).await?;
+async fn experiment(
+    State(served): State<Arc<Served>>,
+    Path((night, number)): Path<(String, String)>,
+    asked: Parameters,
+) -> Answer {
+    let mut view = page_of(&served, named(&night, &number)?).await?;
+    let said = said(&asked).filter(|said| *said == number);
+    let of = view.told.experiment.number;
+    view.done = said.and_then(|said| told(said, view.reviews.iter().map(|review| (of, review.choice))));
     let about = served.frame(&format!("#{number} {}", view.told.experiment.title), Tab::Experiments).of_night(night);
     Ok(Html(frame(&about, site::experiment(&view, served.guard.csrf()))).into_response())
 }
@@ -65,7 +73,7 @@ async fn page_of(served: &Arc<Served>, id: ExperimentId) -> Result<ExperimentPag
         key: record.proposal.key.clone(),
         dollars: record.proposal.author.cost_usd,
         attempts: record.attempts.iter().map(attempt).collect(),
-        reviews: records.reviews.iter().filter(|review| review.experiment == id).map(said).collect(),
+        reviews: records.reviews.iter().filter(|review| review.experiment == id).map(spoken).collect(),
         certificates: certificates.collect(),
         ..ExperimentPage::default()
     };
@@ -108,7 +116,7 @@ fn attempt(of: &crate::records::AttemptRecord) -> AttemptView {
     AttemptView { kind: of.kind.to_string(), outcome: of.outcome.to_string(), evidence: of.evidence.clone() }
 }
 
-fn said(review: &ReviewRecord) -> ReviewView {
+fn spoken(review: &ReviewRecord) -> ReviewView {
     ReviewView { choice: views::choice(review.choice), reason: review.reason.clone(), date: date(review.at) }
 }
 
@@ -135,8 +143,9 @@ fn curve(
     let decided = records.experiments.iter().find(|it| it.id.number == number).and_then(|it| it.decided_at);
     let stands = records.stands(number);
     // A champion is run again after the decision, which widens its band.
-    let runs = records.runs(experiment.champion_number).len() + records.runs(number).len();
-    let key = decided.map(|at| format!("curve {}/{number} {at} {stands} {runs}", records.night.id));
+    let both = [experiment.champion_number, number].into_iter().flat_map(|of| records.runs(of));
+    let runs: String = both.map(|run| format!(" {}.{}.{}", run.experiment.number, run.era, run.ordinal)).collect();
+    let key = decided.map(|at| format!("{}/{number} {at} {stands}{runs}", records.night.id));
     if let Some(kept) = key.as_ref().and_then(|key| served.pictures.get(key)) {
         return Ok(Some(kept));
     }
@@ -317,6 +326,11 @@ fn recipes(
         })
         .collect();
     let names: BTreeSet<&String> = numbers.iter().flat_map(BTreeMap::keys).collect();
-    let rows = names.into_iter().map(|name| (name.clone(), numbers.iter().map(|of| of.get(name).copied()).collect()));
-    rows.filter(|(_, values): &(_, Vec<Option<f64>>)| values.windows(2).any(|pair| pair[0] != pair[1])).collect()
+    // A recipe that cannot be read differs in nothing that anybody knows.
+    let differs = |name: &String| {
+        let mut readable = numbers.iter().filter(|of| !of.is_empty()).map(|of| of.get(name));
+        readable.next().is_some_and(|first| readable.any(|other| other != first))
+    };
+    let rows = names.into_iter().filter(|name| differs(name));
+    rows.map(|name| (name.clone(), numbers.iter().map(|of| of.get(name).copied()).collect())).collect()
 }

@@ -26,7 +26,8 @@ const REPORT_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-
                              frame-ancestors 'none'";
 
 type Answer = Result<Response, Problem>;
-type Parameters = Query<Vec<(String, String)>>;
+/// Names and values of an address's query.
+pub(super) type Parameters = Query<Vec<(String, String)>>;
 
 pub(super) fn routes() -> Router<Arc<Served>> {
     Router::new()

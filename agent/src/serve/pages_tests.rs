@@ -464,7 +464,8 @@ async fn experiments_are_compared_under_the_same_seeds_and_by_their_recipes() {
     let (_, first) = fixture.get(&format!("/nights/{NIGHT}/1")).await;
     let (_, again) = fixture.get(&format!("/nights/{NIGHT}/1")).await;
     assert!(first.contains("Training loss of experiment") && first == again);
-    assert!(first.contains("0.05") && first.contains("0.04"), "the diff is shown");
+    let diff = first.split("class=\"diff\"").nth(1).and_then(|rest| rest.split("</pre>").next()).unwrap();
+    assert!(diff.contains("0.05") && diff.contains("0.04"), "{diff}");
 }
 
 #[tokio::test]
@@ -480,7 +481,7 @@ async fn a_morning_in_the_browser_ends_in_branches_and_touches_nothing_else() {
 
     let one = format!("{NIGHT}/1");
     let token = fixture.served.guard.csrf().to_owned();
-    let decide = |choice: &'static str, reason: &'static str| {
+    let decide = |choice: &'static str, reason: &'static str, seen: &'static str| {
         let (one, review, token) = (one.clone(), review.clone(), token.clone());
         let fixture = &fixture;
         async move {
@@ -490,17 +491,23 @@ async fn a_morning_in_the_browser_ends_in_branches_and_touches_nothing_else() {
                 ("choice", choice),
                 ("reason", reason),
                 ("back", &review),
+                ("seen", seen),
             ];
             fixture.form("/reviews", &fields).await
         }
     };
-    let (status, _, body) = decide("rejected", "  ").await;
+    let (status, _, body) = decide("rejected", "  ", "").await;
     assert!(status == StatusCode::BAD_REQUEST && body.contains("a rejection needs a reason"), "{body}");
-    let (status, to, _) = decide("rejected", "too many lines").await;
-    assert_eq!((status, to.as_str()), (StatusCode::SEE_OTHER, review.as_str()));
+    let (status, to, _) = decide("rejected", "too many lines", "").await;
+    assert_eq!((status, to), (StatusCode::SEE_OTHER, format!("{review}?said=1")));
+    let (_, body) = fixture.get(&format!("{review}?said=1")).await;
+    assert!(body.contains("role=\"status\">#1 is rejected.</p>"), "{body}");
+    // A page that was loaded before that does not overturn it.
+    let (status, _, body) = decide("accepted", "", "").await;
+    assert!(status == StatusCode::CONFLICT && body.contains("is rejected by now"), "{body}");
     let (_, body) = fixture.get(&review).await;
     assert!(body.contains("1 decision") && body.contains("too many lines"), "{body}");
-    assert_eq!(decide("liked", "").await.0, StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(decide("liked", "", "").await.0, StatusCode::UNPROCESSABLE_ENTITY);
 
     // One mistake in a document, and nothing of it is taken.
     let two = format!("{NIGHT}/2");
@@ -512,8 +519,9 @@ async fn a_morning_in_the_browser_ends_in_branches_and_touches_nothing_else() {
         StatusCode::NOT_FOUND
     );
     assert_eq!(fixture.choose(json!([{ "experiment": "x", "choice": "deferred" }])).await.0, StatusCode::BAD_REQUEST);
-    let (status, _, body) =
-        fixture.form(&format!("/nights/{NIGHT}/branches"), &[("csrf", &token), ("arrangement", "independent")]).await;
+    let (status, _, body) = fixture
+        .form(&format!("/nights/{NIGHT}/branches"), &[("csrf", &token), ("arrangement", "independent"), ("plan", "")])
+        .await;
     assert!(status == StatusCode::CONFLICT && body.contains("Nothing of this night is accepted"), "{body}");
 
     // A night writes meanwhile: the decision waits for it.
@@ -529,13 +537,23 @@ async fn a_morning_in_the_browser_ends_in_branches_and_touches_nothing_else() {
             && body.contains("Make one branch of all"),
         "{body}"
     );
+    // What was looked at, and nothing else, is made.
+    let plan = body.split("name=\"plan\" value=\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap().to_owned();
+    let stale = [("csrf", token.as_str()), ("arrangement", "independent"), ("plan", "another")];
+    let (status, _, told) = fixture.form(&format!("/nights/{NIGHT}/branches"), &stale).await;
+    assert!(status == StatusCode::CONFLICT && told.contains("is not what the page said"), "{told}");
     let before = fixture.branches();
-    let (status, _, _) =
-        fixture.form(&format!("/nights/{NIGHT}/branches"), &[("csrf", &token), ("arrangement", "sideways")]).await;
+    let (status, _, _) = fixture
+        .form(&format!("/nights/{NIGHT}/branches"), &[("csrf", &token), ("arrangement", "sideways"), ("plan", "")])
+        .await;
     assert_eq!(status, StatusCode::BAD_REQUEST);
-    let (status, to, body) =
-        fixture.form(&format!("/nights/{NIGHT}/branches"), &[("csrf", &token), ("arrangement", "independent")]).await;
-    assert_eq!((status, to), (StatusCode::SEE_OTHER, format!("{review}#made")), "{body}");
+    let (status, to, body) = fixture
+        .form(
+            &format!("/nights/{NIGHT}/branches"),
+            &[("csrf", &token), ("arrangement", "independent"), ("plan", &plan)],
+        )
+        .await;
+    assert_eq!((status, to), (StatusCode::SEE_OTHER, format!("{review}?said=branches#made")), "{body}");
     let made: Vec<String> = fixture.branches().into_iter().filter(|name| !before.contains(name)).collect();
     assert_eq!(made.len(), 2, "{made:?}");
     assert!(made.iter().all(|name| name.starts_with(&format!("nocturne/quickstart/{NIGHT}/accepted/00"))), "{made:?}");
@@ -547,8 +565,12 @@ async fn a_morning_in_the_browser_ends_in_branches_and_touches_nothing_else() {
     let (_, body) = fixture.get(&review).await;
     assert!(body.contains("id=\"made\"") && body.contains("/accepted/002-"), "{body}");
     // Made again nothing changes; by a program, stacked.
-    let (status, _, _) =
-        fixture.form(&format!("/nights/{NIGHT}/branches"), &[("csrf", &token), ("arrangement", "independent")]).await;
+    let (status, _, _) = fixture
+        .form(
+            &format!("/nights/{NIGHT}/branches"),
+            &[("csrf", &token), ("arrangement", "independent"), ("plan", &plan)],
+        )
+        .await;
     assert_eq!((status, fixture.branches().len()), (StatusCode::SEE_OTHER, before.len() + 2));
     let (status, _, body) = fixture
         .post(&format!("/api/nights/{NIGHT}/branches"), "application/json", r#"{"stack":true}"#.to_owned())
@@ -556,6 +578,19 @@ async fn a_morning_in_the_browser_ends_in_branches_and_touches_nothing_else() {
     assert_eq!(status, StatusCode::OK, "{body}");
     let told: Value = serde_json::from_str(&body).unwrap();
     assert_eq!(told["made"][0]["branch"], format!("nocturne/quickstart/{NIGHT}/accepted/stack"));
+    // A remark that comes later is no reason for another branch.
+    let again = json!([{ "experiment": two, "choice": "accepted", "reason": "very good", "seen": "accepted" }]);
+    assert_eq!(fixture.choose(again).await.0, StatusCode::OK);
+    let (_, _, body) =
+        fixture.post(&format!("/api/nights/{NIGHT}/branches"), "application/json", "{}".to_owned()).await;
+    let told: Value = serde_json::from_str(&body).unwrap();
+    assert_eq!((told["made"].as_array().unwrap().len(), fixture.branches().len()), (2, before.len() + 3), "{body}");
+    // What is taken back afterwards is said at both places.
+    let store = Store::open_in(&fixture.served.layout).await.unwrap();
+    store.withdraw(&of_night(), 2, SCRIPT).await.unwrap();
+    store.close().await.unwrap();
+    let (_, body) = fixture.get(&review).await;
+    assert!(body.contains("#2: its verdict was taken back") && body.contains("do not merge it"), "{body}");
     assert_eq!(fixture.git.head().unwrap().peel_to_commit().unwrap().id(), head);
     assert_eq!(fixture.git.head().unwrap().shorthand().unwrap(), "work");
     drop(fixture.folder);

@@ -15,10 +15,11 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::experiment::diff;
-use super::pages::{document, night_of};
+use super::pages::{Parameters, document, night_of};
 use super::problem::Problem;
 use super::{Served, views};
-use crate::flow::NightId;
+use crate::causes::chain;
+use crate::flow::{CommitId, NightId};
 use crate::hash::sha256;
 use crate::records::{ReviewChoice, ReviewRecord};
 use crate::repo::Repo;
@@ -27,6 +28,9 @@ use crate::review::{self, Accepted, Arrangement, Choice, ReviewError};
 
 /// Decisions that a page shows whole; the others come up as these are made.
 const MOST_SHOWN: usize = 20;
+
+/// Accepted changes of which a page says what would come: each two of them are merged for that.
+const MOST_PLANNED: usize = 24;
 
 /// What the branches stand on.
 const BASE: &str = "HEAD";
@@ -57,14 +61,34 @@ impl From<ReviewError> for Problem {
     }
 }
 
-async fn page(State(served): State<Arc<Served>>, Path(night): Path<String>) -> Answer {
-    let view = view_of(&served, &night).await?;
+async fn page(State(served): State<Arc<Served>>, Path(night): Path<String>, asked: Parameters) -> Answer {
+    let mut view = view_of(&served, &night).await?;
+    view.done = match said(&asked) {
+        Some("branches") => Some("The branches are there: they stand under Made.".to_owned()),
+        other => other.and_then(|number| told(number, view.decided.iter().map(|row| (row.number, row.choice)))),
+    };
     let about = served.frame(&format!("Review of {night}"), Tab::Review).of_night(night);
     Ok(Html(frame(&about, site::review(&view, served.guard.csrf()))).into_response())
 }
 
 async fn api_page(State(served): State<Arc<Served>>, Path(night): Path<String>) -> Answer {
     document(&view_of(&served, &night).await?)
+}
+
+/// What a form that led here has done.
+pub(super) fn said(asked: &Parameters) -> Option<&str> {
+    asked.iter().find(|(name, _)| name == "said").map(|(_, value)| value.as_str())
+}
+
+/// The same in words: by what is on record now, not by what an address says.
+pub(super) fn told(number: &str, choices: impl Iterator<Item = (u32, dashboards::Choice)>) -> Option<String> {
+    let number: u32 = number.parse().ok()?;
+    let last = choices.filter(|(of, _)| *of == number).last();
+    let words = last.map_or("put off", |(_, choice)| match choice {
+        dashboards::Choice::Deferred => "put off",
+        other => other.name(),
+    });
+    Some(format!("#{number} is {words}."))
 }
 
 /// What there is to review of a night, with whatever bears on it.
@@ -89,6 +113,7 @@ async fn view_of(served: &Arc<Served>, night: &str) -> Result<ReviewPage, Proble
             let experiment = about.experiment(*number)?.clone();
             Some(Told { experiment, why_not: None, picture: None })
         };
+        let fallen = review::fallen(&records, &records.reviews);
         let repo = Repo::discover(served.layout.root()).map_err(|error| Problem::internal(&error))?;
         let branches = repo.accepted_branches(&records.night.campaign, &records.night.id);
         Ok::<_, Problem>(ReviewPage {
@@ -96,8 +121,14 @@ async fn view_of(served: &Arc<Served>, night: &str) -> Result<ReviewPage, Proble
             waiting: shown.iter().filter_map(told).collect(),
             more: u32::try_from(waiting.len() - shown.len()).unwrap_or(u32::MAX),
             decided: decided(&records, &waiting),
-            plan: plan(&served, &repo, &records)?,
-            made: branches.map_err(|error| Problem::internal(&error))?,
+            plan: plan(&served, &repo, &records),
+            made: branches
+                .map_err(|error| Problem::internal(&error))?
+                .into_iter()
+                .map(|name| mark(name, &fallen))
+                .collect(),
+            fallen,
+            done: None,
             about,
         })
     });
@@ -124,28 +155,59 @@ fn decided(records: &NightRecords, waiting: &[u32]) -> Vec<DecidedRow> {
     latest.into_iter().map(row).collect()
 }
 
-/// Which branches come of what is accepted. To find it out takes a merge for each two of them, so it is kept until something is accepted, or
-/// the base moves.
-fn plan(served: &Served, repo: &Repo, records: &NightRecords) -> Result<Option<PlanView>, Problem> {
+/// A branch that was made, and whether an experiment that it is named after was taken back since.
+fn mark(name: String, fallen: &[(u32, String)]) -> (String, bool) {
+    let of =
+        name.rsplit('/').next().and_then(|end| end.split('-').next()).and_then(|number| number.parse::<u32>().ok());
+    let is_fallen = fallen.iter().any(|(number, _)| Some(*number) == of) || (of.is_none() && !fallen.is_empty());
+    (name, is_fallen)
+}
+
+/// Names what would be made: the night, the base, and every change with its message.
+fn digest(records: &NightRecords, base: &CommitId, accepted: &[Accepted]) -> String {
+    let mut words = format!("{} {base}", records.night.id);
+    for change in accepted {
+        // Writing to a text cannot fail.
+        let _infallible = write!(words, " {} {}", change.commit, sha256(change.message.as_bytes()));
+    }
+    sha256(words.as_bytes())
+}
+
+/// Which branches come of what is accepted; `None` where nothing is. To find it out takes a merge for each two of them, so it is kept until
+/// something else is accepted, or the base moves. What keeps it from being known is told, and keeps nothing else from being shown.
+fn plan(served: &Served, repo: &Repo, records: &NightRecords) -> Option<PlanView> {
     let accepted = review::accepted(records, &records.reviews);
     if accepted.is_empty() {
-        return Ok(None);
+        return None;
     }
-    let base = repo.revision(BASE).map_err(|error| Problem::internal(&error))?;
-    let mut key = format!("plan {} {base}", records.night.id);
-    for change in &accepted {
-        // Writing to a text cannot fail.
-        let _infallible = write!(key, " {} {}", change.commit, sha256(change.message.as_bytes()));
+    let found = repo.revision(BASE).map_err(|error| chain(&error)).and_then(|base| {
+        let digest = digest(records, &base, &accepted);
+        if let Some(kept) = served.plans.get(&digest) {
+            return Ok(kept);
+        }
+        let view = planned(repo, &base, &accepted, &digest)?;
+        // Names and words of each change, about.
+        served.plans.put(digest, view.clone(), 4096 * accepted.len());
+        Ok(view)
+    });
+    Some(found.unwrap_or_else(|problem| PlanView { problem: Some(problem), ..PlanView::default() }))
+}
+
+fn planned(repo: &Repo, base: &CommitId, accepted: &[Accepted], digest: &str) -> Result<PlanView, String> {
+    if accepted.len() > MOST_PLANNED {
+        return Err(format!(
+            "{} changes are accepted, and to see how each two of them fit together takes too long for a page; `nocturne review branches \
+             --dry-run` says it, and `nocturne review branches` makes them",
+            accepted.len()
+        ));
     }
-    if let Some(kept) = served.plans.get(&key) {
-        return Ok(Some(kept));
-    }
-    let plan =
-        |arrangement| review::plan(repo, &base, &accepted, arrangement).map_err(|error| Problem::internal(&error));
+    let plan = |arrangement| review::plan(repo, base, accepted, arrangement).map_err(|error| chain(&error));
     let (independent, stacked) = (plan(Arrangement::Independent)?, plan(Arrangement::Stacked)?);
     let blocked = |of: &review::Plan| of.blocked.iter().map(|blocked| (blocked.number, blocked.why())).collect();
-    let view = PlanView {
+    Ok(PlanView {
         base: format!("your {BASE}, commit {}", base.short()),
+        digest: digest.to_owned(),
+        problem: None,
         branches: independent.branches.iter().map(|it| (it.name.clone(), it.experiments.clone())).collect(),
         clashes: independent
             .clashes
@@ -155,11 +217,7 @@ fn plan(served: &Served, repo: &Repo, records: &NightRecords) -> Result<Option<P
         blocked: blocked(&independent),
         stack: stacked.branches.first().map(|it| it.experiments.clone()).unwrap_or_default(),
         stack_blocked: blocked(&stacked),
-    };
-    // Names and words of each change, about.
-    let bytes = 4096 * accepted.len();
-    served.plans.put(key, view.clone(), bytes);
-    Ok(Some(view))
+    })
 }
 
 /// What a form of a page sends.
@@ -169,14 +227,31 @@ struct Decision {
     choice: ReviewChoice,
     #[serde(default)]
     reason: String,
+    seen: Option<String>,
     #[serde(default)]
     back: String,
 }
 
+/// What a script of a page sends of one experiment.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Said {
+    experiment: String,
+    choice: ReviewChoice,
+    #[serde(default)]
+    reason: String,
+    /// The last word that the page showed, empty for none; left out, it is not asked what was said meanwhile.
+    seen: Option<String>,
+}
+
 async fn decide(State(served): State<Arc<Served>>, Form(form): Form<Decision>) -> Answer {
-    let Decision { experiment, choice, reason, back } = form;
-    record(&served, vec![Choice { experiment, choice, reason }]).await?;
-    Ok(Redirect::to(own_path(&back)).into_response())
+    let Decision { experiment, choice, reason, seen, back } = form;
+    let recorded = record(&served, vec![Said { experiment, choice, reason, seen }]).await?;
+    let mut to = own_path(&back).to_owned();
+    if let Some(review) = recorded.first().filter(|_| !to.contains(['?', '#'])) {
+        to = format!("{to}?said={}", review.experiment.number);
+    }
+    Ok(Redirect::to(&to).into_response())
 }
 
 /// Where a form asks to go back to, where that is a path of this server.
@@ -185,13 +260,27 @@ fn own_path(back: &str) -> &str {
     if back.starts_with('/') && !back.starts_with("//") && plain { back } else { "/nights" }
 }
 
-async fn api_decide(State(served): State<Arc<Served>>, Json(choices): Json<Vec<Choice>>) -> Answer {
+async fn api_decide(State(served): State<Arc<Served>>, Json(choices): Json<Vec<Said>>) -> Answer {
     document(&record(&served, choices).await?)
 }
 
-async fn record(served: &Served, choices: Vec<Choice>) -> Result<Vec<ReviewRecord>, Problem> {
+async fn record(served: &Served, said: Vec<Said>) -> Result<Vec<ReviewRecord>, Problem> {
     let reader = served.reader().await?;
+    let (choices, seen): (Vec<Choice>, Vec<Option<String>>) = said
+        .into_iter()
+        .map(|Said { experiment, choice, reason, seen }| (Choice { experiment, choice, reason }, seen))
+        .unzip();
     let named = review::named_choices(choices)?;
+    let reviews = reader.reviews(None).await?;
+    for ((id, _, _), seen) in named.iter().zip(&seen) {
+        let last = reviews.iter().rfind(|review| review.experiment == *id).map_or("", |review| review.choice.name());
+        if seen.as_ref().is_some_and(|seen| seen != last) {
+            return Err(Problem::conflict(
+                format!("{id} is {last} by now: somebody said so since this page was loaded. Nothing was written."),
+                "Load the page again and look at it once more.",
+            ));
+        }
+    }
     Ok(review::record(&served.layout, &reader, &named).await?)
 }
 
@@ -199,6 +288,8 @@ async fn record(served: &Served, choices: Vec<Choice>) -> Result<Vec<ReviewRecor
 #[derive(Debug, Deserialize)]
 struct Arranged {
     arrangement: String,
+    /// The digest of what the page said would be made.
+    plan: String,
 }
 
 async fn branches(State(served): State<Arc<Served>>, Path(night): Path<String>, Form(form): Form<Arranged>) -> Answer {
@@ -207,9 +298,9 @@ async fn branches(State(served): State<Arc<Served>>, Path(night): Path<String>, 
         "stacked" => Arrangement::Stacked,
         other => return Err(Problem::bad_request(format!("Branches are made independent or stacked, not {other:?}."))),
     };
-    make(&served, &night, arrangement, BASE).await?;
+    make(&served, &night, arrangement, BASE, Some(form.plan)).await?;
     let night = NightId::try_from(night).map_err(|error| Problem::not_found(error.to_string()))?;
-    Ok(Redirect::to(&format!("{}#made", site::url::review(night.as_str()))).into_response())
+    Ok(Redirect::to(&format!("{}?said=branches#made", site::url::review(night.as_str()))).into_response())
 }
 
 /// What a program asks for when branches are to be made.
@@ -219,6 +310,8 @@ struct Wanted {
     #[serde(default)]
     stack: bool,
     base: Option<String>,
+    /// The digest of the plan that was looked at; left out, what comes of it now is made.
+    plan: Option<String>,
 }
 
 async fn api_branches(
@@ -227,7 +320,8 @@ async fn api_branches(
     Json(wanted): Json<Wanted>,
 ) -> Answer {
     let arrangement = if wanted.stack { Arrangement::Stacked } else { Arrangement::Independent };
-    let (base, plan, made) = make(&served, &night, arrangement, wanted.base.as_deref().unwrap_or(BASE)).await?;
+    let (base, plan, made) =
+        make(&served, &night, arrangement, wanted.base.as_deref().unwrap_or(BASE), wanted.plan).await?;
     document(&json!({ "night": night, "base": base, "plan": plan, "made": made }))
 }
 
@@ -237,7 +331,8 @@ async fn make(
     night: &str,
     arrangement: Arrangement,
     base: &str,
-) -> Result<(crate::flow::CommitId, review::Plan, Vec<review::Made>), Problem> {
+    looked_at: Option<String>,
+) -> Result<(CommitId, review::Plan, Vec<review::Made>), Problem> {
     let records = records_of(served, night).await?;
     let (served, base) = (Arc::clone(served), base.to_owned());
     let made = tokio::task::spawn_blocking(move || {
@@ -251,6 +346,12 @@ async fn make(
         }
         let repo = Repo::discover(served.layout.root()).map_err(|error| Problem::internal(&error))?;
         let base = repo.revision(&base).map_err(|error| Problem::bad_request(error.to_string()))?;
+        if looked_at.is_some_and(|looked_at| looked_at != digest(&records, &base, &accepted)) {
+            return Err(Problem::conflict(
+                "What would be made is not what the page said: your HEAD has moved since, or something else is accepted. Nothing was made.",
+                "Load the page again and look at the branches once more.",
+            ));
+        }
         let plan = review::plan(&repo, &base, &accepted, arrangement).map_err(|error| Problem::internal(&error))?;
         let made = review::branches(&repo, &records, &plan)?;
         Ok((base, plan, made))

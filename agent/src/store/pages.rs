@@ -1,5 +1,6 @@
 //! What the server's pages list: rows as they are shown, a page of them at a time, without the edits, certificates and conversations that the
-//! whole records carry. Statements here are met by the indexes of migration 0010.
+//! whole records carry. Lists of nights, trees and counts are met by the indexes of migration 0010 alone; a search and the order by value read the rows
+//! of one night.
 
 use std::collections::{BTreeSet, HashMap};
 

@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 use serde::Serialize;
 
-use super::parts::{choice, direction};
+use super::parts::{choice, direction, seen};
 use super::url;
 use crate::page::figure;
 use crate::picture::Picture;
@@ -119,18 +119,12 @@ pub fn campaign(view: &CampaignView) -> Markup {
     }
 }
 
-/// From where to where the nights went, and in how many mornings that was shown. Claims are not added up: a night need not begin from what the
-/// one before it found.
+/// In how many mornings a gain was shown. Nothing is added up, and figures of different nights are not compared: a night need not begin from what
+/// the one before it found, nor have its seeds, its budget or its machine.
 fn gain(nights: &[NightRow]) -> Markup {
-    let first = nights.iter().find_map(|night| night.start);
-    let last = nights.iter().rev().find_map(|night| night.champion);
     let made = nights.iter().filter(|night| night.claim.is_some()).count();
     let held = nights.iter().filter(|night| night.claim.as_ref().is_some_and(|claim| claim.holds)).count();
     html! {
-        @if let (Some(first), Some(last)) = (first, last) {
-            "The first night began at val_bpb " strong { (metric(Some(first))) } ", the last one's champion stands at "
-            strong { (metric(Some(last))) } ". "
-        }
         @match made {
             0 => { "No morning's claim was made yet." }
             made => { "The morning's claim holds in " (held) " of " (counted(made, "night")) " that made one." }
@@ -154,6 +148,12 @@ fn table(view: &CampaignView) -> Markup {
     html! {
         div.table tabindex="0" role="region" aria-label={ "Nights of " (clean(&view.campaign)) } {
             table {
+                caption {
+                    span.words {
+                        "val_bpb of each night's start and of its last champion, equal seeds compared; nights compare only where budget, data and \
+                         machine are the same. Models: US dollars for language models, without what coding agents cost their owner."
+                    }
+                }
                 thead {
                     tr {
                         th scope="col" { "night" }
@@ -227,7 +227,7 @@ fn accumulated(view: &CampaignView) -> Markup {
                     }
                     tbody {
                         @for of in &view.accumulated {
-                            tr data-row tabindex="-1" data-experiment={ (of.night) "/" (of.number) } data-title={ "#" (of.number) " " (clean(&of.title)) } {
+                            tr data-row tabindex="-1" data-experiment={ (of.night) "/" (of.number) } data-seen=(seen(of.choice)) data-title={ "#" (of.number) " " (clean(&of.title)) } {
                                 td { (clean(&of.night)) }
                                 td.number { (of.number) }
                                 td.title { a href=(url::experiment(&of.night, of.number)) { (super::experiments::titled(&of.title)) } }

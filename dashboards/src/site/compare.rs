@@ -96,7 +96,7 @@ pub fn compare(view: &CompareView) -> Markup {
                 caption { span.words { "Effects are against each one's own champion, so they compare only where that is the same." } }
                 thead {
                     tr {
-                        td {}
+                        th scope="col" { "figure" }
                         @for (place, of) in view.compared.iter().enumerate() {
                             th scope="col" {
                                 span.swatch.{ "c" (place) } {}
@@ -146,11 +146,11 @@ fn pairs(view: &CompareView) -> Markup {
     html! {
         h2 { "Under the same seeds" }
         @if view.pairs.is_empty() {
-            p { "No two of them ran under the same seed on the same text: their means differ by seeds as well." }
+            p { "None of the others ran under a seed of the first, in its night: their means differ by seeds as well." }
         } @else {
             div.table tabindex="0" role="region" aria-label="Under the same seeds" {
                 table {
-                    caption { span.words { "val_bpb of the one less that of " (name(0)) ", seed by seed; negative is better." } }
+                    caption { span.words { "val_bpb of the one less that of " (name(0)) ", seed by seed; negative is better. No interval is worked out of so few: what was decided stands above." } }
                     thead {
                         tr {
                             th scope="col" { "experiment" }
@@ -164,7 +164,7 @@ fn pairs(view: &CompareView) -> Markup {
                             tr {
                                 th scope="row" { span.swatch.{ "c" (pair.other) } {} (name(pair.other)) " less " (name(0)) }
                                 td.number { (pair.differences.len()) }
-                                td.number { span class=[direction(pair.mean())] { (signed(pair.mean())) } }
+                                td.number { (signed(pair.mean())) }
                                 td { @for (seed, difference) in &pair.differences { "seed " (seed) ": " (signed(Some(*difference))) " " } }
                             }
                         }
@@ -178,7 +178,7 @@ fn pairs(view: &CompareView) -> Markup {
 fn recipe(view: &CompareView) -> Markup {
     html! {
         h2 { "Numbers of the recipe" }
-        @if view.recipe.is_empty() { p { "None differs, or the recipes cannot be read." } } @else {
+        @if view.recipe.is_empty() { p { "None differs among those that can be read." } } @else {
             div.table tabindex="0" role="region" aria-label="Numbers of the recipe" {
                 table {
                     caption { span.words { "Those that differ." } }
@@ -248,6 +248,6 @@ mod tests {
         assert!(page.contains("−0.0015"), "{page}");
         (view.pairs, view.recipe) = (Vec::new(), Vec::new());
         let page = compare(&view).into_string();
-        assert!(page.contains("No two of them ran under the same seed") && page.contains("None differs"));
+        assert!(page.contains("None of the others ran under a seed of the first") && page.contains("None differs"));
     }
 }

@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 use serde::Serialize;
 
-use super::parts::{NightHead, Outcome, choice, crumbs, number_words, outcome};
+use super::parts::{NightHead, Outcome, choice, crumbs, done, number_words, outcome, seen};
 use super::{review, url};
 use crate::page::article::{Article, article};
 use crate::page::effect::Range;
@@ -53,6 +53,8 @@ pub struct ExperimentPage {
     pub attempts: Vec<AttemptView>,
     /// All that the person said of it, the oldest first.
     pub reviews: Vec<ReviewView>,
+    /// What has just been done, in words.
+    pub done: Option<String>,
     /// Lines on each trial's evaluation, as `nocturne show` has them.
     pub certificates: Vec<(u32, String)>,
 }
@@ -73,10 +75,11 @@ pub fn experiment(view: &ExperimentPage, csrf: &str) -> Markup {
     let Told { experiment, why_not, .. } = &view.told;
     let night = &view.night.night;
     let back = url::experiment(night, experiment.number);
+    let said_last = experiment.review.as_ref().map(|review| review.choice);
     let actions = html! {
-        div.decide data-experiment={ (night) "/" (experiment.number) } data-title={ "#" (experiment.number) " " (clean(&experiment.title)) } {
+        div.decide data-experiment={ (night) "/" (experiment.number) } data-seen=(seen(said_last)) data-title={ "#" (experiment.number) " " (clean(&experiment.title)) } {
             h3 #decide { "Your decision" }
-            (review::form(night, experiment.number, why_not.as_deref(), csrf, &back))
+            (review::form(night, experiment.number, why_not.as_deref(), said_last, csrf, &back))
             @if !view.reviews.is_empty() { (said(&view.reviews)) }
         }
     };
@@ -87,6 +90,7 @@ pub fn experiment(view: &ExperimentPage, csrf: &str) -> Markup {
             (start(view))
         } @else {
             h1 { "Experiment #" (experiment.number) }
+            (done(view.done.as_deref()))
             p {
                 (outcome(Outcome::of(experiment.verdict, !experiment.taken_back)))
                 @if experiment.verdict.is_none() { span.muted { ": it is " (clean(&view.state)) } }
@@ -102,10 +106,11 @@ pub fn experiment(view: &ExperimentPage, csrf: &str) -> Markup {
 /// An experiment among those that wait.
 pub(super) fn short_of(about: &NightView, told: &Told, night: &str, csrf: &str, range: Option<Range>) -> Markup {
     let number = told.experiment.number;
+    let said_last = told.experiment.review.as_ref().map(|review| review.choice);
     let actions = html! {
-        div.decide data-experiment={ (night) "/" (number) } data-title={ "#" (number) " " (clean(&told.experiment.title)) } {
+        div.decide data-experiment={ (night) "/" (number) } data-seen=(seen(said_last)) data-title={ "#" (number) " " (clean(&told.experiment.title)) } {
             p { a data-open href=(url::experiment(night, number)) { "Everything on #" (number) } }
-            (review::form(night, number, told.why_not.as_deref(), csrf, &url::review(night)))
+            (review::form(night, number, told.why_not.as_deref(), said_last, csrf, &url::review(night)))
         }
     };
     let curves = Curves::default();
@@ -269,7 +274,11 @@ pub(super) mod tests {
         );
         assert!(page.contains("… cut off here") && page.len() < 200_000, "{}", page.len());
         // It cannot be accepted, and can be put off.
-        assert!(page.contains("value=\"accepted\" disabled") && page.contains("value=\"deferred\">"), "{page}");
+        assert!(
+            page.contains("value=\"accepted\" formnovalidate disabled")
+                && page.contains("value=\"deferred\" formnovalidate>"),
+            "{page}"
+        );
         assert_eq!(page.matches("<h1").count(), 1);
     }
 

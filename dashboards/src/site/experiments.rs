@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 use serde::Serialize;
 
-use super::parts::{NightHead, Outcome, choice, crumbs, direction, outcome, pager};
+use super::parts::{NightHead, Outcome, choice, crumbs, direction, outcome, pager, seen};
 use super::query::{ExperimentsQuery, MOST_TEXT, ROWS, Sort};
 use super::url;
 use crate::text::{clean, counted, duration, interval, metric, signed};
@@ -203,7 +203,7 @@ fn table(view: &ExperimentsView) -> Markup {
 fn row(night: &str, of: &ExperimentRow) -> Markup {
     let id = format!("{night}/{}", of.number);
     html! {
-        tr data-row tabindex="-1" data-experiment=(id) data-title={ "#" (of.number) " " (clean(&of.title)) } {
+        tr data-row tabindex="-1" data-experiment=(id) data-seen=(seen(of.choice)) data-title={ "#" (of.number) " " (clean(&of.title)) } {
             td { input type="checkbox" form="compare" name="e" value=(id) aria-label={ "compare #" (of.number) }; }
             td.number { (of.number) }
             td.title { a href=(url::experiment(night, of.number)) { (titled(&of.title)) } }

@@ -108,6 +108,16 @@ pub(super) fn choice(choice: Option<Choice>) -> Markup {
     html! { @if let Some(choice) = choice { span class=(choice.name()) { (choice.name()) } } }
 }
 
+/// The last word on an experiment, as a page says which one it shows: empty where there is none.
+pub(super) fn seen(choice: Option<Choice>) -> &'static str {
+    choice.map_or("", Choice::name)
+}
+
+/// What has just been done, for whoever comes back from a form.
+pub(super) fn done(words: Option<&str>) -> Markup {
+    html! { @if let Some(words) = words { p.done role="status" { (clean(words)) } } }
+}
+
 /// The line above a heading that leads back.
 pub(super) fn crumbs(head: &NightHead) -> Markup {
     html! {

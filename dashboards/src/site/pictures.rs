@@ -90,15 +90,8 @@ pub fn progress_of_nights(nights: &[NightRow]) -> Result<Picture, PictureError> 
 
 fn draw_nights(area: &Area<'_>, nights: &[NightRow], title: &str) -> Drawn {
     let middle = (WIDTH / 2.0, NIGHTS_HEIGHT / 2.0);
-    let first = nights.iter().find_map(|night| night.start.filter(|value| usable(*value)));
-    let last = nights.iter().rev().find_map(|night| night.champion.filter(|value| usable(*value)));
-    let subtitle = match first.zip(last) {
-        Some((first, last)) => {
-            format!("val_bpb, lower is better: {} to {}", text::metric(Some(first)), text::metric(Some(last)))
-        }
-        None => "val_bpb, lower is better".to_owned(),
-    };
-    let canvas = Canvas::new(area, title, &subtitle)?;
+    let subtitle = "val_bpb, lower is better; nights compare only where budget, data and machine are the same";
+    let canvas = Canvas::new(area, title, subtitle)?;
     let levels: Vec<f64> = nights
         .iter()
         .flat_map(|night| [night.start, night.champion])

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::experiment::{Told, short_of};
 use super::experiments::titled;
-use super::parts::{NightHead, choice, crumbs, number_words};
+use super::parts::{NightHead, choice, crumbs, done, number_words, seen};
 use super::url;
 use crate::page::effect::Range;
 use crate::text::{clean, counted};
@@ -27,8 +27,12 @@ pub struct ReviewPage {
     pub decided: Vec<DecidedRow>,
     /// What comes of what is accepted; `None` where nothing is.
     pub plan: Option<PlanView>,
-    /// Branches that were made of this night's experiments, by name.
-    pub made: Vec<String>,
+    /// What was accepted and cannot be taken any more, and why; branches of it may have been made before.
+    pub fallen: Vec<(u32, String)>,
+    /// Branches that were made of this night's experiments, by name, each with whether what it has was taken back since.
+    pub made: Vec<(String, bool)>,
+    /// What has just been done, in words.
+    pub done: Option<String>,
 }
 
 /// A decision.
@@ -51,6 +55,10 @@ pub struct DecidedRow {
 pub struct PlanView {
     /// The commit that they would stand on, and what the person calls it.
     pub base: String,
+    /// Names all that follows: it is another where anything of it is.
+    pub digest: String,
+    /// Why it is not known what would be made; nothing of it is told then.
+    pub problem: Option<String>,
     /// One branch each: the end of its name, and its changes in the order of their commits.
     pub branches: Vec<(String, Vec<u32>)>,
     /// Two that do not fit together, and where.
@@ -71,6 +79,7 @@ pub fn review(view: &ReviewPage, csrf: &str) -> Markup {
     html! {
         (crumbs(night))
         h1 { "Review of night " (clean(&night.night)) }
+        (done(view.done.as_deref()))
         p {
             @match waiting {
                 0 => { "Nothing waits for you." }
@@ -95,8 +104,15 @@ fn branches(view: &ReviewPage, csrf: &str) -> Markup {
     };
     html! {
         h2 #branches { "Branches" }
+        @if !view.fallen.is_empty() {
+            section.warning {
+                p { "You accepted what does not stand any more. No branch is made of it now; do not merge one that was made before." }
+                ul { @for (number, why) in &view.fallen { li { "#" (number) ": " (clean(why)) "." } } }
+            }
+        }
         @match &view.plan {
             None => { p { "Nothing is accepted yet. Of what you accept, clean branches are made on top of your own; nothing is merged for you." } }
+            Some(PlanView { problem: Some(problem), .. }) => { p.warning { "Which branches would come of it is not known: " (clean(problem)) } }
             Some(plan) => {
                 p { "On top of " (clean(&plan.base)) ". Branches are added, nothing of yours is moved or merged." }
                 @if !plan.branches.is_empty() {
@@ -110,21 +126,25 @@ fn branches(view: &ReviewPage, csrf: &str) -> Markup {
                             }
                             (blocked(&plan.blocked))
                         }
-                        (make(view, csrf, "independent", &format!("Make {}", branches_words(plan.branches.len()))))
+                        (make(view, csrf, &plan.digest, "independent", &format!("Make {}", branches_words(plan.branches.len()))))
                     }
                 } @else { ul { (blocked(&plan.blocked)) } }
                 @if plan.stack.len() > 1 {
                     div data-row tabindex="-1" {
                         h3 { "Or all in one" }
                         ul { li { code { "accepted/stack" } ": " (numbers(&plan.stack)) } (blocked(&plan.stack_blocked)) }
-                        (make(view, csrf, "stacked", "Make one branch of all"))
+                        (make(view, csrf, &plan.digest, "stacked", "Make one branch of all"))
                     }
                 }
             }
         }
         @if !view.made.is_empty() {
             h3 #made { "Made" }
-            ul { @for name in &view.made { li { code { (clean(name)) } } } }
+            ul {
+                @for (name, fallen) in &view.made {
+                    li { code { (clean(name)) } @if *fallen { " " span.taken-back { "has what was taken back since: do not merge it" } } }
+                }
+            }
             p { "Merge what you want: " code { "git merge BRANCH" } "." }
         }
     }
@@ -135,11 +155,12 @@ fn branches_words(count: usize) -> String {
     if count == 1 { "1 branch".to_owned() } else { format!("{count} branches") }
 }
 
-fn make(view: &ReviewPage, csrf: &str, arrangement: &str, words: &str) -> Markup {
+fn make(view: &ReviewPage, csrf: &str, digest: &str, arrangement: &str, words: &str) -> Markup {
     html! {
         form method="post" action={ (url::night(&view.night.night)) "/branches" } {
             input type="hidden" name="csrf" value=(csrf);
             input type="hidden" name="arrangement" value=(arrangement);
+            input type="hidden" name="plan" value=(digest);
             button.primary data-open { (words) }
         }
     }
@@ -164,7 +185,7 @@ fn decided(view: &ReviewPage) -> Markup {
                     }
                     tbody {
                         @for of in &view.decided {
-                            tr data-row tabindex="-1" data-experiment={ (night) "/" (of.number) } data-title={ "#" (of.number) " " (clean(&of.title)) } {
+                            tr data-row tabindex="-1" data-experiment={ (night) "/" (of.number) } data-seen=(seen(Some(of.choice))) data-title={ "#" (of.number) " " (clean(&of.title)) } {
                                 td.number { (of.number) }
                                 td.title { a href=(url::experiment(night, of.number)) { (titled(&of.title)) } }
                                 td { (choice(Some(of.choice))) }
@@ -181,19 +202,27 @@ fn decided(view: &ReviewPage) -> Markup {
 
 /// The form by which one experiment is decided. `back` is the page to which the browser goes from there; `why_not` says why it cannot be
 /// accepted.
-pub(super) fn form(night: &str, number: u32, why_not: Option<&str>, csrf: &str, back: &str) -> Markup {
+pub(super) fn form(
+    night: &str,
+    number: u32,
+    why_not: Option<&str>,
+    said_last: Option<Choice>,
+    csrf: &str,
+    back: &str,
+) -> Markup {
     let id = format!("reason-{number}");
     html! {
         form method="post" action="/reviews" aria-label={ "Your decision on " (number_words(number)) } {
             input type="hidden" name="csrf" value=(csrf);
             input type="hidden" name="experiment" value={ (night) "/" (number) };
+            input type="hidden" name="seen" value=(seen(said_last));
             input type="hidden" name="back" value=(back);
             label for=(id) { "Reason " span.muted { "(a rejection needs one: it goes into later briefs)" } }
-            textarea id=(id) name="reason" rows="2" maxlength="2000" {}
+            textarea id=(id) name="reason" rows="2" maxlength="2000" required {}
             p.buttons {
-                button.primary name="choice" value="accepted" disabled[why_not.is_some()] { "Accept" }
+                button.primary name="choice" value="accepted" formnovalidate disabled[why_not.is_some()] { "Accept" }
                 button name="choice" value="rejected" { "Reject" }
-                button name="choice" value="deferred" { "Defer" }
+                button name="choice" value="deferred" formnovalidate { "Defer" }
             }
             @if let Some(why) = why_not { p.muted { "It cannot be accepted: " (clean(why)) "." } }
         }
@@ -210,6 +239,8 @@ mod tests {
         let text = || SCRIPT.to_owned();
         let plan = PlanView {
             base: text(),
+            digest: text(),
+            problem: None,
             branches: vec![(text(), vec![3]), (text(), vec![3, 5])],
             clashes: vec![(text(), text(), vec![text(), text()])],
             blocked: vec![(9, text())],
@@ -224,7 +255,9 @@ mod tests {
             more: 2,
             decided: vec![decided],
             plan: Some(plan),
-            made: vec![text()],
+            fallen: vec![(9, text())],
+            made: vec![(text(), true)],
+            done: Some(text()),
         }
     }
 
@@ -239,6 +272,14 @@ mod tests {
         let ids: Vec<&str> = page.split(" id=\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
         let once: std::collections::BTreeSet<&str> = ids.iter().copied().collect();
         assert_eq!(once.len(), ids.len(), "{ids:?}");
+    }
+
+    #[test]
+    fn a_plan_that_cannot_be_made_is_no_reason_to_show_nothing() {
+        let plan = PlanView { problem: Some("HEAD has no commit".to_owned()), ..PlanView::default() };
+        let page = review(&ReviewPage { plan: Some(plan), ..view() }, "t").into_string();
+        assert!(page.contains("is not known: HEAD has no commit") && page.contains("4 decisions"), "{page}");
+        assert!(!page.contains("/branches\""), "nothing can be made: {page}");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use maud::{Markup, html};
 use serde::Serialize;
 
 use super::experiments::titled;
-use super::parts::{NightHead, Outcome, choice, crumbs, direction, number_words, outcome};
+use super::parts::{NightHead, Outcome, choice, crumbs, direction, number_words, outcome, seen};
 use super::url;
 use crate::text::{clean, counted, metric, signed};
 use crate::view::Choice;
@@ -88,7 +88,7 @@ fn champion(view: &TreeView, node: Option<&TreeNode>, on: &BTreeMap<u32, Vec<&Tr
     let title = node.map(|node| format!("#{} {}", node.number, clean(&node.title)));
     html! {
         li.champion {
-            div.leaf data-row tabindex="-1" data-experiment=[data] data-title=[title] { (line) }
+            div.leaf data-row tabindex="-1" data-experiment=[data] data-seen=[node.map(|node| seen(node.choice))] data-title=[title] { (line) }
             @if tried.is_empty() {
                 p.muted.leaf { "Nothing was tried on it." }
             } @else {
@@ -138,7 +138,7 @@ fn summary(tried: &[&TreeNode]) -> String {
 
 fn row(night: &str, node: &TreeNode) -> Markup {
     html! {
-        div.leaf data-row tabindex="-1" data-experiment={ (night) "/" (node.number) } data-title={ "#" (node.number) " " (clean(&node.title)) } {
+        div.leaf data-row tabindex="-1" data-experiment={ (night) "/" (node.number) } data-seen=(seen(node.choice)) data-title={ "#" (node.number) " " (clean(&node.title)) } {
             (leaf(night, node))
         }
     }

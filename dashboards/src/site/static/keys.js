@@ -73,7 +73,7 @@ async function decide(of, choice, reason) {
         "content-type": "application/json",
         "x-nocturne-csrf": document.querySelector('meta[name="csrf-token"]').content,
       },
-      body: JSON.stringify([{ experiment, choice, reason }]),
+      body: JSON.stringify([{ experiment, choice, reason, seen: of.dataset.seen }]),
     });
     if (!answer.ok) {
       const told = await answer.json().catch(() => ({}));
@@ -89,6 +89,22 @@ async function decide(of, choice, reason) {
   }
 }
 
+// What has been typed into an experiment's own form.
+function remark(of) {
+  return of.querySelector("textarea[name=reason]");
+}
+
+// Elements with names that stay when the page is loaded anew: their place within what has an id.
+function named(main, kind) {
+  const seen = new Map();
+  return [...main.querySelectorAll(kind)].map((it) => {
+    const within = it.id || `${it.parentElement.closest("[id]").id} ${kind}`;
+    const place = seen.get(within) ?? 0;
+    seen.set(within, place + 1);
+    return [`${within} ${place}`, it];
+  });
+}
+
 // The page as the server has it now, with what was open, ticked and chosen left so.
 async function refresh(of) {
   const at = rows().indexOf(of.closest("[data-row]"));
@@ -99,10 +115,14 @@ async function refresh(of) {
   }
   const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
   const main = find("main");
-  const folds = new Map([...main.querySelectorAll("details[id]")].map((it) => [it.id, it.open]));
+  const folds = new Map(named(main, "details").map(([name, it]) => [name, it.open]));
+  // What is half written of others; of this one it has just been sent.
+  const typed = new Map([...main.querySelectorAll("textarea[id]")].map((it) => [it.id, it.value]));
+  typed.delete(remark(of)?.id);
   const ticks = new Set([...main.querySelectorAll("input[type=checkbox]:checked")].map((it) => it.value));
   main.replaceChildren(...document.adoptNode(fresh.getElementById("main")).childNodes);
-  for (const it of main.querySelectorAll("details[id]")) if (folds.has(it.id)) it.open = folds.get(it.id);
+  for (const [name, it] of named(main, "details")) if (folds.has(name)) it.open = folds.get(name);
+  for (const it of main.querySelectorAll("textarea[id]")) it.value = typed.get(it.id) ?? "";
   for (const it of main.querySelectorAll("input[type=checkbox]")) it.checked = ticks.has(it.value);
   if (at < 0) return main.focus({ preventScroll: true });
   const all = rows();
@@ -112,7 +132,7 @@ async function refresh(of) {
 function askWhy(of) {
   const dialog = find("why");
   find("why-what").textContent = of.dataset.title ?? of.dataset.experiment;
-  find("why-reason").value = "";
+  find("why-reason").value = remark(of)?.value ?? "";
   dialog.showModal();
   find("why-reason").focus();
   find("why-form").onsubmit = () => {
@@ -126,7 +146,7 @@ function press(choice) {
   const of = subject();
   if (!of) return say("No experiment is chosen: j and k choose a row.");
   if (choice === "rejected") askWhy(of);
-  else decide(of, choice, "");
+  else decide(of, choice, remark(of)?.value.trim() ?? "");
 }
 
 function isTyping(target) {
