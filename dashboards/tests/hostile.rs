@@ -149,7 +149,7 @@ fn no_text_becomes_markup() {
         claim.withdrawn = Some(nasty());
     }
     for left in &mut night.left_out {
-        left.of = Some(1);
+        (left.of, left.part) = (Some(1), Some(nasty()));
         (left.title, left.words) = (nasty(), nasty());
     }
     for looks in &mut night.looks {

@@ -76,7 +76,7 @@ impl NightRecords {
             cut_offs: count(self.cuts.len()),
             changes: self.trials.iter().map(|trial| trial.era).max().unwrap_or(0),
             lost_trials: count(self.trials.iter().filter(is_lost).count()),
-            gaps: gaps(&self.spans(), &self.cut_minutes(), self.seconds() / 60.0),
+            gaps: gaps(&self.spans(), &self.cut_minutes(), self.seconds_of_clock() / 60.0),
         }
     }
 
@@ -289,6 +289,13 @@ mod tests {
                 (Stage::Waiting, 60.0, 61.0),
             ]
         );
+        // 90 minutes by the clock, 53 and 29 of them cut off; what a fault of the machine ended trained for nothing.
+        assert_eq!(records.seconds(), 60.0 * (90.0 - 53.0 - 29.0));
+        let before = records.training_seconds();
+        if let Some(trained) = &mut records.trials[1].trained {
+            trained.end = TrialEnd::MachineFault { message: "lost".to_owned() };
+        }
+        assert!(records.training_seconds() < before);
         let machine = records.machine();
         assert_eq!((machine.cut_offs, machine.gaps.len()), (2, 1));
         assert_eq!((machine.gaps[0].begin_minutes, machine.gaps[0].what.as_str()), (5.0, CUT_OFF));

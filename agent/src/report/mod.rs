@@ -23,7 +23,7 @@ mod view;
 use jiff::Timestamp;
 
 use crate::files::FileError;
-use crate::flow::{CommitId, ExperimentId, NightId, Purpose};
+use crate::flow::{CommitId, ExperimentId, NightId, Purpose, TrialEnd};
 use crate::records::{
     ChampionMove, ClaimRecord, EventRecord, ExchangeFacts, ExperimentRecord, Level, NightRecord, ReviewRecord,
     SkipRecord, TrialRecord, WithdrawalRecord,
@@ -192,8 +192,15 @@ impl NightRecords {
         self.withdrawal.as_ref().is_none_or(|withdrawal| withdrawal.spares(number))
     }
 
-    /// Seconds from the night's beginning to its end, or to the newest record of one that has not ended.
+    /// Seconds from the night's beginning to its end, or to the newest record of one that has not ended; without the times in which it was
+    /// cut off.
     pub fn seconds(&self) -> f64 {
+        let cut: f64 = self.cuts.iter().map(|(from, to)| seconds_between(*from, *to)).sum();
+        (self.seconds_of_clock() - cut).max(0.0)
+    }
+
+    /// The same with the times in which the night was cut off.
+    fn seconds_of_clock(&self) -> f64 {
         let last = self
             .night
             .end
@@ -203,9 +210,11 @@ impl NightRecords {
         last.map_or(0.0, |last| seconds_between(self.night.started_at, last))
     }
 
-    /// Seconds in which a trial was training.
+    /// Seconds in which a trial was training, those aside that a fault of the machine ended.
     pub fn training_seconds(&self) -> f64 {
-        self.trials.iter().filter_map(|trial| trial.trained.as_ref()).map(|trained| trained.training_seconds).sum()
+        let trained = self.trials.iter().filter_map(|trial| trial.trained.as_ref());
+        let counted = trained.filter(|trained| !matches!(trained.end, TrialEnd::MachineFault { .. }));
+        counted.map(|trained| trained.training_seconds).sum()
     }
 
     fn number_of(&self, commit: &CommitId) -> u32 {

@@ -8,6 +8,7 @@ use dashboards::{
 use super::account::left_out_of;
 use super::{Account, EarlyStops, ModelAccount, NightRecords, NoiseAccount, TrialAccount, mean, seconds_between};
 use crate::flow::{Evidence, Purpose, Trained, TrialEnd, Verdict};
+use crate::propose::ablation::WITHOUT;
 use crate::records::{Evaluation, ExperimentRecord, ReviewChoice, ReviewRecord, TrialRecord};
 use crate::review;
 
@@ -61,6 +62,7 @@ impl NightRecords {
                 .map(|left| LeftOutView {
                     number: left.number,
                     of: left_out_of(&left.without),
+                    part: left.without.split_once(WITHOUT).map(|(_, part)| part.to_owned()),
                     title: left.title.clone(),
                     difference: left.difference,
                     interval: left.interval,
@@ -112,10 +114,20 @@ impl NightRecords {
         self.trained(number).map(|trained| trained.training_seconds).reduce(|sum, next| sum + next)
     }
 
-    /// Tokens trained on in a second: the mean over the runs that tell an experiment's metric.
-    fn speed(&self, number: u32) -> Option<f64> {
-        let runs = self.runs(number);
-        let trained = runs.iter().filter_map(|trial| trial.trained.as_ref()).filter(|it| it.training_seconds > 0.0);
+    /// An experiment's search trials that finished, beside which its champion's are: of the newest era in which it was measured, because the
+    /// machine changed between two.
+    fn comparable(&self, number: u32, era_of: u32) -> impl Iterator<Item = &Trained> {
+        let era = self.runs(era_of).first().map(|trial| trial.era);
+        let is_comparable = move |trial: &&TrialRecord| {
+            let finished = trial.trained.as_ref().is_some_and(|trained| matches!(trained.end, TrialEnd::Finished));
+            trial.experiment.number == number && Some(trial.era) == era && trial.purpose == Purpose::Search && finished
+        };
+        self.trials.iter().filter(is_comparable).filter_map(|trial| trial.trained.as_ref())
+    }
+
+    /// Tokens trained on in a second, the mean over comparable trials.
+    fn speed(&self, number: u32, era_of: u32) -> Option<f64> {
+        let trained = self.comparable(number, era_of).filter(|trained| trained.training_seconds > 0.0);
         mean(trained.map(|trained| trained.tokens as f64 / trained.training_seconds))
     }
 
@@ -207,6 +219,7 @@ impl NightRecords {
             reason: reason(experiment),
             val_bpb: self.val_bpb(number),
             trials_measured: count(self.runs(number).len()),
+            trials_decided: decision.map_or(0, |decision| decision.trials),
             level: decision.and_then(|_| self.level(number)),
             standard_error: self.standard_error(number),
             difference: decision.and_then(|decision| decision.difference),
@@ -234,16 +247,20 @@ impl NightRecords {
             lines_added: candidate.map_or(0, |c| c.lines_added),
             lines_removed: candidate.map_or(0, |c| c.lines_removed),
             training_seconds: self.seconds_of(number),
-            peak_memory_bytes: self.trained(number).map(|trained| trained.peak_memory_bytes).max(),
-            champion_memory_bytes: self.trained(champion).map(|trained| trained.peak_memory_bytes).max(),
+            peak_memory_bytes: memory(self.comparable(number, number)).or_else(|| memory(self.trained(number))),
+            champion_memory_bytes: memory(self.comparable(champion, number)),
             tokens: trained.map(|trained| trained.tokens),
-            tokens_per_second: self.speed(number),
-            champion_tokens_per_second: self.speed(champion),
+            tokens_per_second: self.speed(number, number),
+            champion_tokens_per_second: self.speed(champion, number),
             certificate: self.certificate(number),
             review: review::latest(&self.reviews).get(&number).map(|review| review_view(review)),
             started_at_minutes: first.map(|trial| seconds_between(self.night.started_at, trial.started_at) / 60.0),
         }
     }
+}
+
+fn memory<'a>(trained: impl Iterator<Item = &'a Trained>) -> Option<u64> {
+    trained.map(|trained| trained.peak_memory_bytes).max()
 }
 
 /// The decision in words; of what the compiler refused with its first complaint, which says more than a number of errors.
@@ -413,5 +430,32 @@ mod tests {
         // Nothing audited the first, so nothing is known of its error.
         assert_eq!((view.baseline_error, records.standard_error(1)), (None, Some(2.0e-6)));
         assert_eq!((records.standard_error(2), records.standard_error(9)), (None, None));
+    }
+
+    #[test]
+    fn costs_are_compared_within_an_era_and_decisions_count_their_own_trials() {
+        let mut records = fixture::night();
+        for trial in &mut records.trials {
+            if let Some(trained) = &mut trial.trained {
+                (trained.tokens, trained.training_seconds, trained.peak_memory_bytes) = (1_000, 10.0, 100);
+            }
+        }
+        let view = |records: &NightRecords| {
+            let view = records.view(&Account::of(records, &[], &[]), |_| String::new());
+            let first = view.experiment(1).unwrap().clone();
+            (first, view)
+        };
+        let (first, night) = view(&records);
+        assert_eq!((first.tokens_per_second, first.champion_tokens_per_second), (Some(100.0), Some(100.0)));
+        assert_eq!((first.peak_memory_bytes, first.champion_memory_bytes), (Some(100), Some(100)));
+        assert_eq!((first.trials_decided, first.certificate.as_ref().unwrap().verified), (3, 5));
+        assert_eq!((night.waiting, night.left_out[0].of), (vec![1], Some(1)));
+        // The machine changed, and the start was not run again.
+        for trial in records.trials.iter_mut().filter(|trial| trial.experiment.number == 1) {
+            trial.era = 1;
+        }
+        let (first, night) = view(&records);
+        assert_eq!((first.tokens_per_second, first.champion_tokens_per_second), (Some(100.0), None));
+        assert_eq!((first.champion_memory_bytes, night.machine.changes), (None, 1));
     }
 }

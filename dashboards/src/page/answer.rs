@@ -6,7 +6,7 @@ use super::{percent, short};
 use crate::axis::usable;
 use crate::plots::change;
 use crate::text::{self, clean, counted, duration, metric, signed};
-use crate::view::{ClaimView, NightView, Verdict};
+use crate::view::{ClaimView, ExperimentView, NightView};
 
 /// What a night comes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,7 +72,7 @@ fn found(night: &NightView, outcome: Outcome) -> String {
         (Some(from), Some(to)) => format!("from {} to {} {unit} ({})", start, metric(Some(to)), change(from, to)),
         _ => format!("from {start} {unit} to a champion without one"),
     };
-    let measured = night.claim.as_ref().and_then(claimed);
+    let measured = night.claim.as_ref().and_then(|claim| claimed(claim, &unit));
     match (outcome, measured) {
         (Outcome::Unmeasured, _) => format!("The night's start has no {name}, so nothing can be compared with it."),
         (Outcome::Nothing, _) => format!("Nothing better was found: {name} stays at {start} {unit}."),
@@ -83,24 +83,34 @@ fn found(night: &NightView, outcome: Outcome) -> String {
             format!("What the night claimed is withdrawn; of what still stands, {name} seems to have gone {way}.")
         }
         (Outcome::Confirmed, Some(claimed)) => {
-            format!("{name} went {way}, and fresh seeds on sealed text confirm it: {claimed}.")
+            format!(
+                "The champion is better than the night's start, by {claimed} on fresh seeds and sealed text; the search saw {name} go {way}."
+            )
         }
-        (Outcome::Confirmed, None) => format!("{name} went {way}, and fresh seeds on sealed text confirm it."),
+        (Outcome::Confirmed, None) => {
+            format!(
+                "The champion is better than the night's start on fresh seeds and sealed text; the search saw {name} go {way}."
+            )
+        }
         (Outcome::Unconfirmed, Some(claimed)) => {
-            format!("{name} seems to have gone {way}, but fresh seeds on sealed text do not confirm it: {claimed}.")
+            format!(
+                "The champion is not shown to be better than the night's start: {claimed} on fresh seeds and sealed text; the search saw {name} go {way}."
+            )
         }
         (Outcome::Unconfirmed, None) => {
-            format!("{name} seems to have gone {way}, and nothing was measured on fresh seeds that would confirm it.")
+            format!(
+                "The search saw {name} go {way}, and nothing was measured on fresh seeds and sealed text that would confirm it."
+            )
         }
     }
 }
 
 /// The claim's figures; `None` where nothing was measured.
-fn claimed(claim: &ClaimView) -> Option<String> {
+fn claimed(claim: &ClaimView, unit: &str) -> Option<String> {
     let difference = claim.difference.filter(|value| usable(*value))?;
     Some(match claim.interval {
-        Some(bounds) => format!("{} (95 % interval {})", signed(Some(difference)), text::interval(bounds)),
-        None => format!("{}, without an interval", signed(Some(difference))),
+        Some(bounds) => format!("{} {unit} (95 % interval {})", signed(Some(difference)), text::interval(bounds)),
+        None => format!("{} {unit}, without an interval,", signed(Some(difference))),
     })
 }
 
@@ -108,7 +118,10 @@ fn claimed(claim: &ClaimView) -> Option<String> {
 fn cost(night: &NightView) -> String {
     let share = percent(night.seconds_training / night.seconds_total);
     let share = if share == "–" { String::new() } else { format!(" ({share} of it training)") };
-    let kept = night.experiments.iter().filter(|experiment| experiment.counted() == Some(Verdict::Kept)).count();
+    // Taking a kept change out again is no idea.
+    let ideas: Vec<&ExperimentView> =
+        night.experiments.iter().filter(|experiment| !night.leaves_out(experiment)).collect();
+    let kept = ideas.iter().filter(|experiment| experiment.is_kept()).count();
     let waiting = match super::decisions::waiting(night).len() {
         0 => "none waits for you".to_owned(),
         1 => "1 waits for you".to_owned(),
@@ -118,7 +131,7 @@ fn cost(night: &NightView) -> String {
         "The night took {}{share} and {}; it kept {kept} of {}, and {waiting}.",
         duration(night.seconds_total),
         money(night),
-        counted(night.experiments.len(), "experiment")
+        counted(ideas.len(), "experiment")
     )
 }
 
@@ -141,7 +154,7 @@ fn money(night: &NightView) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::view::{ExperimentView, ModelView};
+    use crate::view::{LeftOutView, ModelView, Verdict};
 
     fn night() -> NightView {
         NightView {
@@ -186,6 +199,12 @@ mod tests {
             ..ClaimView::default()
         };
         night.claim = Some(claim.clone());
+        night.experiments.push(ExperimentView {
+            number: 3,
+            verdict: Some(Verdict::Discarded),
+            ..ExperimentView::default()
+        });
+        night.left_out = vec![LeftOutView { number: 3, of: Some(2), ..LeftOutView::default() }];
         night.models = vec![ModelView { calls: 3, dollars: Some(4.31), ..ModelView::default() }];
         all.push(told(&night));
         night.claim = Some(ClaimView { holds: false, interval: Some((-0.0186, 0.0146)), ..claim.clone() });

@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use super::effect::{Range, against_prediction, picture};
 use super::{Curves, figure, percent, short, trust};
 use crate::diff::diff;
-use crate::text::{self, clean, clean_long, counted, duration, grouped, metric, plus_minus, signed};
+use crate::text::{self, clean, clean_long, counted, duration, grouped, metric, signed};
 use crate::view::{CertificateView, Choice, ExperimentView, NightView, Verdict};
 
 /// What an article is made from.
@@ -61,6 +61,7 @@ pub(crate) fn article(of: &Article<'_>) -> Markup {
                 @for left in night.left_out.iter().filter(|left| left.of == Some(experiment.number)) {
                     dt { "left out" }
                     dd {
+                        @if let Some(part) = &left.part { "one of its ideas, " (clean(part)) ": " }
                         (signed(left.difference))
                         @if let Some(bounds) = left.interval { " (95 % interval " (text::interval(bounds)) ")" }
                         ": " (clean(&left.words)) @if left.title != experiment.title { " [" (clean(&left.title)) "]" }
@@ -105,13 +106,16 @@ fn effect(night: &NightView, experiment: &ExperimentView) -> Markup {
     };
     html! {
         strong { (signed(experiment.difference)) }
-        @if let Some(bounds) = experiment.interval { " (95 % interval " (text::interval(bounds)) ")" }
+        @if let Some(bounds) = experiment.interval {
+            " (95 % interval " (text::interval(bounds))
+            @if experiment.trials_decided > 0 { ", " (counted(experiment.trials_decided as usize, "trial")) }
+            ")"
+        }
         " against " (against) "; predicted " (signed(experiment.predicted_effect))
         @if let Some(judged) = against_prediction(experiment) { ", " (judged) }
         @if let Some(confidence) = experiment.confidence { " (confidence " (percent(confidence)) ")" }
         "; " (clean(&night.metric)) " " (metric(experiment.val_bpb))
-        @if experiment.trials_measured > 1 { ", the mean of " (experiment.trials_measured) " trials" }
-        " " (plus_minus(experiment.standard_error))
+        @if experiment.trials_measured > 1 { ", the mean of all its " (experiment.trials_measured) " trials" }
     }
 }
 
@@ -256,7 +260,8 @@ mod tests {
             predicted_effect: Some(-0.003),
             confidence: Some(0.4),
             val_bpb: Some(1.8382),
-            trials_measured: 4,
+            trials_measured: 7,
+            trials_decided: 4,
             evidence: Some(EvidenceView {
                 expected: -0.0031,
                 expected_interval: (-0.005, -0.001),
@@ -300,6 +305,7 @@ mod tests {
             left_out: vec![LeftOutView {
                 number: 9,
                 of: Some(3),
+                part: None,
                 title: "Halve the batch".into(),
                 difference: Some(0.0035),
                 interval: Some((0.001, 0.006)),

@@ -10,6 +10,8 @@ use crate::view::{ExperimentView, NightView, Verdict};
 
 /// Rows of the table; the rest are the rare ones, and stand in the table of all experiments.
 const MOST_GROUPS: usize = 40;
+/// Rows of what was not tried.
+const MOST_SKIPPED: usize = 8;
 /// Experiments that a row names.
 const MOST_NAMED: usize = 12;
 /// Characters of a reason.
@@ -38,7 +40,7 @@ pub(super) fn failed(night: &NightView) -> Markup {
             div.table tabindex="0" role="region" aria-label="What failed, and why" {
                 table {
                     caption {
-                        (counted(count, "attempt")) " came to nothing, in groups of like reasons; figures in the reasons are left out. Effects in "
+                        (counted(count, "attempt")) " without a change that was kept and stands, in groups of like reasons; figures in the reasons are left out. Effects in "
                         (clean(&night.metric_unit)) ", negative is better."
                     }
                     thead {
@@ -53,7 +55,10 @@ pub(super) fn failed(night: &NightView) -> Markup {
                     tbody { @for group in groups.iter().take(MOST_GROUPS) { (row(group)) } }
                 }
             }
-            @if more > 0 { p { "… and " (counted(more, "rarer reason")) "; see all experiments." } }
+            @if more > 0 {
+                @let left = groups.iter().skip(MOST_GROUPS).map(|group| group.count).sum::<usize>();
+                p { "… and " (counted(more, "rarer reason")) " of " (counted(left, "attempt")) ": all experiments stand in the last table." }
+            }
         }
     }
 }
@@ -114,10 +119,16 @@ fn groups(night: &NightView) -> Vec<Group<'_>> {
     for (proposer, reason) in &night.skipped {
         *skipped.entry(format!("{}: {}", clean(proposer), alike(reason))).or_default() += 1;
     }
+    // What was never tried stands in no other table: it is not what a long one loses.
     let not_tried = |(why, count)| Group { how: "not tried", class: "skipped", why, count, members: Vec::new() };
-    groups.extend(skipped.into_iter().map(|group| (Verdict::ALL.len(), not_tried(group))));
+    let mut skipped: Vec<Group<'_>> = skipped.into_iter().map(not_tried).collect();
+    skipped.sort_by(|one, other| other.count.cmp(&one.count).then(one.why.cmp(&other.why)));
+    skipped.truncate(MOST_SKIPPED);
     groups.sort_by(|(one, a), (other, b)| one.cmp(other).then(b.count.cmp(&a.count)).then(a.why.cmp(&b.why)));
-    groups.into_iter().map(|(_, group)| group).collect()
+    let mut groups: Vec<Group<'_>> = groups.into_iter().map(|(_, group)| group).collect();
+    let room = MOST_GROUPS - skipped.len();
+    groups.splice(groups.len().min(room)..groups.len().min(room), skipped);
+    groups
 }
 
 /// Why an experiment came to nothing, without what is its own.
@@ -226,7 +237,7 @@ mod tests {
             .collect();
         insta::assert_snapshot!(told.join("\n"));
         let markup = failed(&night).into_string();
-        assert!(markup.contains("8 attempts came to nothing") && markup.contains("href=\"#row-4\""), "{markup}");
+        assert!(markup.contains("8 attempts without a change") && markup.contains("href=\"#row-4\""), "{markup}");
         assert_eq!(failed(&NightView::default()).into_string(), "<p>Nothing failed.</p>");
     }
 }

@@ -46,13 +46,14 @@ pub(super) fn table(night: &NightView, experiments: &[&ExperimentView]) -> Marku
     }
 }
 
-/// A metric in the table, below it of how many trials it is the mean and the standard error of its verification.
+/// A metric in the table, below it of how many trials it is the mean, and what the evaluator's audit leaves open, which says
+/// nothing of the noise between seeds.
 fn measured(value: Option<f64>, trials: u32, error: Option<f64>) -> Markup {
     let error = plus_minus(error);
     html! {
         (metric(value))
         @if trials > 1 { small { "mean of " (trials) } }
-        @if !error.is_empty() { small { (error) } }
+        @if !error.is_empty() { small { "audit " (error) } }
     }
 }
 

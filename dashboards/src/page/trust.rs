@@ -18,8 +18,12 @@ pub(super) fn warnings(night: &NightView) -> Vec<String> {
     let mut found: Vec<String> = night.warnings.iter().map(|line| clean_long(line)).collect();
     match (Outcome::of(night), &night.claim) {
         (Outcome::Unconfirmed, Some(claim)) => {
-            let crosses = claim.interval.is_some_and(|(_, high)| high >= 0.0);
-            let why = if crosses { "its interval holds zero" } else { "it could be luck too easily" };
+            let why = match (claim.difference.filter(|value| usable(*value)), claim.interval) {
+                (None, _) => "nothing could be measured",
+                (Some(_), Some((low, _))) if low > 0.0 => "the champion is shown to be worse than the night's start",
+                (Some(_), Some((_, high))) if high >= 0.0 => "its interval holds zero",
+                (Some(_), _) => "a difference like that comes by luck too often",
+            };
             found.push(format!("The morning's claim does not hold: {why}. What was kept may be luck."));
         }
         (Outcome::Unconfirmed, None) => found.push(
@@ -73,8 +77,8 @@ pub(super) fn warnings(night: &NightView) -> Vec<String> {
 pub(super) fn doubts(night: &NightView, experiment: &ExperimentView) -> Vec<String> {
     let mut found = Vec::new();
     let measured = experiment.difference.is_some_and(usable);
-    if measured && (1..FEW_TRIALS).contains(&experiment.trials_measured) {
-        found.push(format!("It rests on {} only.", counted(experiment.trials_measured as usize, "trial")));
+    if measured && (1..FEW_TRIALS).contains(&experiment.trials_decided) {
+        found.push(format!("It was decided on {} only.", counted(experiment.trials_decided as usize, "trial")));
     }
     if measured && experiment.interval.is_some_and(|(low, high)| low < 0.0 && high >= 0.0) {
         found.push("Its interval holds zero: it may be no improvement at all.".to_owned());
@@ -95,9 +99,13 @@ pub(super) fn doubts(night: &NightView, experiment: &ExperimentView) -> Vec<Stri
     }
     for left in night.left_out.iter().filter(|left| left.of == Some(experiment.number)) {
         if let Some((_, high)) = left.interval.filter(|(low, _)| *low <= 0.0) {
-            let so = if high < 0.0 { "is better without it" } else { "may be as good without it" };
-            let difference = signed(left.difference);
-            found.push(format!("The champion {so}: leaving it out changed {} by {difference}.", clean(&night.metric)));
+            let so = if high < 0.0 { "is better" } else { "may be as good" };
+            let what = match &left.part {
+                Some(part) => format!("without one of its ideas, {}", clean(part)),
+                None => "without it".to_owned(),
+            };
+            let (metric, difference) = (clean(&night.metric), signed(left.difference));
+            found.push(format!("The champion {so} {what}: leaving that out changed {metric} by {difference}."));
         }
     }
     found
@@ -123,7 +131,7 @@ mod tests {
         let sound = ExperimentView {
             difference: Some(-0.004),
             interval: Some((-0.006, -0.002)),
-            trials_measured: 4,
+            trials_decided: 4,
             verdict: Some(Verdict::Kept),
             evidence: Some(EvidenceView { probability: 0.97, ..EvidenceView::default() }),
             certificate: Some(CertificateView { verified: 4, ..CertificateView::default() }),
@@ -138,7 +146,11 @@ mod tests {
             baseline: Some(1.8),
             champion_number: 2,
             metric: "val_bpb".into(),
-            claim: Some(ClaimView { interval: Some((-0.004, 0.001)), ..ClaimView::default() }),
+            claim: Some(ClaimView {
+                difference: Some(-0.0015),
+                interval: Some((-0.004, 0.001)),
+                ..ClaimView::default()
+            }),
             noise: Some(NoiseView { degrees: 2.0, runs: 4, ..NoiseView::default() }),
             verification: VerificationView {
                 rejected: [("finite".to_owned(), 1), ("audit-largest".to_owned(), 2)].into(),
@@ -149,6 +161,7 @@ mod tests {
             warnings: vec!["first".into()],
             left_out: vec![LeftOutView {
                 of: Some(2),
+                part: Some("n/1".into()),
                 difference: Some(-0.001),
                 interval: Some((-0.002, 0.001)),
                 ..LeftOutView::default()
@@ -159,7 +172,7 @@ mod tests {
             number: 2,
             difference: Some(-0.004),
             interval: Some((-0.006, 0.002)),
-            trials_measured: 2,
+            trials_decided: 2,
             verdict: Some(Verdict::Kept),
             evidence: Some(EvidenceView { probability: 0.8, ..EvidenceView::default() }),
             certificate: Some(CertificateView { verified: 2, rejected: 1, ..CertificateView::default() }),
@@ -169,6 +182,13 @@ mod tests {
         all.push(String::new());
         all.extend(doubts(&night, &experiment));
         insta::assert_snapshot!(all.join("\n"));
+        let told = |difference, interval| {
+            let claim = Some(ClaimView { difference, interval, ..ClaimView::default() });
+            warnings(&NightView { claim, ..night.clone() })[1].clone()
+        };
+        assert!(told(None, None).contains("nothing could be measured"));
+        assert!(told(Some(0.004), Some((0.002, 0.006))).contains("shown to be worse"));
+        assert!(told(Some(-0.004), Some((-0.006, -0.002))).contains("comes by luck too often"));
         let unmeasured = NightView { claim: None, ..night };
         assert!(warnings(&unmeasured)[1].contains("Nothing was measured on fresh seeds"));
     }

@@ -43,7 +43,8 @@ fn kept<'a>(experiments: &[&'a ExperimentView]) -> Vec<&'a ExperimentView> {
 }
 
 fn title(night: &NightView, experiments: &[&ExperimentView]) -> String {
-    let count = match experiments.len() {
+    // What takes a kept change out again is drawn, and is no idea.
+    let count = match experiments.iter().filter(|experiment| !night.leaves_out(experiment)).count() {
         0 => "no experiment yet".to_owned(),
         count => format!("{} of {} kept", kept(experiments).len(), text::counted(count, "experiment")),
     };

@@ -64,6 +64,9 @@ pub struct LeftOutView {
     /// The kept experiment that was left out, whole or in part; `None` where the record does not say.
     #[serde(default)]
     pub of: Option<u32>,
+    /// Which idea of it was left out, where that is one of several.
+    #[serde(default)]
+    pub part: Option<String>,
     /// Its title.
     pub title: String,
     /// The champion without the change less the champion: positive says that the change is needed.

@@ -194,6 +194,9 @@ pub struct ExperimentView {
     pub val_bpb: Option<f64>,
     /// How many trials that is a mean of.
     pub trials_measured: u32,
+    /// How many trials its decision rests on: a champion runs again later, which that mean holds too.
+    #[serde(default)]
+    pub trials_decided: u32,
     /// Where it stands when equal seeds are compared: its champion's place plus the difference from it. Pictures show this; of an
     /// experiment with one trial under its champion's seed it is the metric itself.
     pub level: Option<f64>,
