@@ -438,6 +438,12 @@ async fn the_table_filters_sorts_and_counts() {
     );
     assert!((night["champion"].as_f64().unwrap() - (1.905 - 0.01)).abs() < 1e-9, "{night}");
     assert_eq!(night["claim"]["holds"], false);
+    // What waits is the same to the list, which asks the database, and to the review.
+    let review = fixture.json(&format!("/api/nights/{NIGHT}/review")).await;
+    assert_eq!(review["waiting"].as_array().unwrap().len() as u64, night["waiting"].as_u64().unwrap());
+    fixture.choose(json!([{ "experiment": format!("{NIGHT}/1"), "choice": "deferred" }])).await;
+    let nights = fixture.json("/api/campaigns/quickstart").await;
+    assert_eq!(nights["nights"][0]["waiting"], 1, "what is put off waits: {nights}");
 }
 
 #[tokio::test]

@@ -165,7 +165,7 @@ fn pairs(view: &CompareView) -> Markup {
                                 th scope="row" { span.swatch.{ "c" (pair.other) } {} (name(pair.other)) " less " (name(0)) }
                                 td.number { (pair.differences.len()) }
                                 td.number { (signed(pair.mean())) }
-                                td { @for (seed, difference) in &pair.differences { "seed " (seed) ": " (signed(Some(*difference))) " " } }
+                                td { (each(pair)) }
                             }
                         }
                     }
@@ -173,6 +173,12 @@ fn pairs(view: &CompareView) -> Markup {
             }
         }
     }
+}
+
+/// `seed 0: −0.0183, seed 1: −0.0242`.
+fn each(pair: &PairedView) -> String {
+    let told = pair.differences.iter().map(|(seed, difference)| format!("seed {seed}: {}", signed(Some(*difference))));
+    told.collect::<Vec<_>>().join(", ")
 }
 
 fn recipe(view: &CompareView) -> Markup {

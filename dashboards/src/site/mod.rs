@@ -35,3 +35,17 @@ pub use problem::{ProblemView, problem};
 pub use query::{BadParameter, ExperimentsQuery, ROWS, Sort};
 pub use review::{DecidedRow, PlanView, ReviewPage, review};
 pub use tree::{TreeNode, TreeView, tree};
+
+#[cfg(test)]
+mod tests {
+    use crate::contrast::unreadable;
+
+    #[test]
+    fn every_colour_of_the_pages_can_be_read_on_every_ground() {
+        let texts = ["ink", "muted", "link", "kept", "bad", "doubt"];
+        let css = include_str!("static/site.css");
+        assert_eq!(unreadable(css, &texts, &["paper", "shade", "chosen"]), Vec::<String>::new());
+        // Words on the button that accepts, and on what is said below.
+        assert_eq!(unreadable(css, &["paper"], &["kept", "bad", "ink"]), Vec::<String>::new());
+    }
+}
