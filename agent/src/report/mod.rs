@@ -15,6 +15,7 @@ mod files;
 pub(crate) mod fixture;
 mod ledger;
 mod machine;
+mod measures;
 mod models;
 mod part;
 mod recipes;
