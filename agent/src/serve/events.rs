@@ -25,6 +25,7 @@ use super::Served;
 use super::live::{Live, NEWEST_EVENTS};
 use super::now::{at_this_moment, here, line_of};
 use super::problem::Problem;
+use super::records::RecordsError;
 use crate::flow::NightId;
 use crate::records::EventRecord;
 use crate::store::StoreError;
@@ -60,8 +61,8 @@ pub(super) async fn events(
         Some(name) => {
             let unknown = || Problem::not_found(format!("There is no night {name}."));
             let night: NightId = name.parse().map_err(|_| unknown())?;
-            served.reader().await?.night(&night).await?.ok_or_else(unknown)?;
-            Some(night)
+            let record = served.reader().await?.night(&night).await?.ok_or_else(unknown)?;
+            Some((night, record.end.is_some()))
         }
     };
     let resumed = headers.get(LAST_EVENT_ID).map(|id| id.to_str().ok().and_then(|id| id.parse().ok()));
@@ -81,10 +82,22 @@ pub(super) async fn events(
     Ok(([(HeaderName::from_static("x-accel-buffering"), "no")], answer).into_response())
 }
 
+/// Why a reader's lines cannot be read.
+#[derive(Debug, thiserror::Error)]
+enum MoreError {
+    #[error(transparent)]
+    Records(#[from] RecordsError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
 /// Where a reader is.
 struct Place {
     served: Arc<Served>,
     night: Option<NightId>,
+    /// Whether nothing more comes of it, once all of it was read.
+    ended: bool,
+    drained: bool,
     after: u32,
     live: watch::Receiver<Arc<Live>>,
     ends: watch::Receiver<bool>,
@@ -98,10 +111,24 @@ struct Place {
 }
 
 impl Place {
-    fn new(served: Arc<Served>, night: Option<NightId>, after: u32, permit: OwnedSemaphorePermit) -> Self {
+    fn new(served: Arc<Served>, night: Option<(NightId, bool)>, after: u32, permit: OwnedSemaphorePermit) -> Self {
         let (live, ends) = (served.watch_live(), served.ends());
         let (lines, zone) = (VecDeque::new(), here());
-        Self { served, night, after, live, ends, zone, lines, state: None, begun: false, _permit: permit }
+        let (night, ended) = night.map_or((None, false), |(night, ended)| (Some(night), ended));
+        Self {
+            served,
+            night,
+            ended,
+            drained: false,
+            after,
+            live,
+            ends,
+            zone,
+            lines,
+            state: None,
+            begun: false,
+            _permit: permit,
+        }
     }
 
     /// The next event, once there is one; `None` at the server's end.
@@ -147,7 +174,7 @@ impl Place {
     }
 
     /// Lines after this reader's place: from those at hand where they reach back so far, else a page of the database.
-    async fn more(&self, live: &Live) -> Result<Vec<EventRecord>, StoreError> {
+    async fn more(&mut self, live: &Live) -> Result<Vec<EventRecord>, MoreError> {
         let Some(night) = &self.night else { return Ok(Vec::new()) };
         if live.night.as_ref() == Some(night) {
             match (live.events.first(), live.events.last()) {
@@ -158,7 +185,13 @@ impl Place {
                 _ => {}
             }
         }
-        self.served.records().reader().await?.events_after(night, self.after, NEWEST_EVENTS).await
+        // Of a night that is over nothing is asked once its last line was read, but of the one that is shown.
+        if self.ended && live.night.as_ref() != Some(night) && self.drained {
+            return Ok(Vec::new());
+        }
+        let lines = self.served.records().reader().await?.events_after(night, self.after, NEWEST_EVENTS).await?;
+        self.drained = lines.is_empty();
+        Ok(lines)
     }
 
     fn journal(&self, event: &EventRecord) -> Event {

@@ -233,6 +233,26 @@ async fn every_answer_says_how_little_may_be_done_with_it() {
     }
 }
 
+#[tokio::test]
+async fn no_refusal_tells_the_secret_of_the_forms() {
+    let folder = tempfile::tempdir().unwrap();
+    for token in [None, Some(TOKEN)] {
+        let served = served(Layout::new(folder.path()), token);
+        for request in [
+            Request::get("/").header(header::HOST, "evil.example:7707"),
+            Request::get("/").header(header::HOST, HOST).header(header::COOKIE, "nocturne-7707=x"),
+            get("/nothing"),
+            Request::post("/").header(header::HOST, HOST),
+            Request::put("/").header(header::HOST, HOST),
+        ] {
+            let request = request.body(Body::empty()).unwrap();
+            let router = crate::serve::router::router(served.clone());
+            let (status, _, body) = answer_of(router.oneshot(request).await.unwrap()).await;
+            assert!(status.is_success() || !body.contains(served.guard.csrf()), "{status}: {body}");
+        }
+    }
+}
+
 #[test]
 fn addresses_that_others_reach_need_a_token_and_draw_one() {
     for (listens, needed) in [

@@ -7,17 +7,21 @@
 
 mod curve;
 mod doing;
+mod holder;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use dashboards::site::NowView;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use tokio::sync::oneshot;
 use tokio::time::MissedTickBehavior;
 
+use super::records::RecordsError;
 use super::{Served, now};
+use crate::campaign::Spending;
 use crate::causes::chain;
 use crate::files::FileError;
 use crate::flow::NightId;
@@ -52,6 +56,12 @@ pub struct Live {
 pub(super) struct Seen {
     /// Whether a night holds the lock.
     pub running: bool,
+    /// Since when whoever holds it runs, where that can be told.
+    pub held_since: Option<Timestamp>,
+    /// Whether the night that is shown has begun something since.
+    pub at_work: bool,
+    /// The newest events, in order.
+    pub events: VecDeque<EventRecord>,
     /// The night as it was last read.
     pub glance: Option<Glance>,
     /// The start, the champions and what has no verdict, by number.
@@ -60,6 +70,8 @@ pub(super) struct Seen {
     pub doing: Doing,
     /// What its models cost.
     pub spent: Spent,
+    /// What they may cost, once that was looked up; within, `None` where its campaign cannot be read.
+    pub limits: Option<Option<Spending>>,
     /// The curve of the run under way.
     pub curve: Option<Follower>,
     /// What kept it from being read.
@@ -69,6 +81,8 @@ pub(super) struct Seen {
 /// Why the night cannot be looked at.
 #[derive(Debug, thiserror::Error)]
 enum LookError {
+    #[error(transparent)]
+    Records(#[from] RecordsError),
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -86,18 +100,11 @@ impl Live {
     }
 }
 
-/// Looks once and publishes that: the first page is to have it.
-pub(super) async fn begin(served: &Served) -> Watcher {
-    let mut watcher = Watcher::new(served.layout.clone());
-    if let Some(seen) = watcher.look(served).await {
-        served.live.send_replace(Arc::new(seen));
-    }
-    watcher
-}
-
-/// Looks until the server ends, and publishes what there is to see.
-pub(super) async fn watch(served: Arc<Served>, mut watcher: Watcher) {
+/// Looks until the server ends, and publishes what there is to see. `looked` hears when that was done for the first time.
+pub(super) async fn watch(served: Arc<Served>, looked: oneshot::Sender<()>) {
     let mut ends = served.ends();
+    let mut watcher = Watcher::new(served.layout.clone());
+    let mut looked = Some(looked);
     let mut tick = tokio::time::interval(EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -109,6 +116,8 @@ pub(super) async fn watch(served: Arc<Served>, mut watcher: Watcher) {
         if let Some(seen) = watcher.look(&served).await {
             served.live.send_replace(Arc::new(seen));
         }
+        // Nobody who waits for it is no fault.
+        looked.take().map(|looked| looked.send(()));
     }
 }
 
@@ -120,11 +129,11 @@ pub(super) fn doing_of(effects: Vec<EffectRecord>, glance: &Glance) -> Doing {
     if let Some(newest) = &newest {
         doing::only_of_this_part(&mut open, newest);
     }
-    doing::of(&open, newest.as_ref(), glance)
+    doing::of(&open, glance, &glance.events.iter().cloned().collect())
 }
 
 /// What the watching task remembers between two looks.
-pub(super) struct Watcher {
+struct Watcher {
     layout: Layout,
     zone: TimeZone,
     /// The database that is watched, by the reader's own count, and whether it changed.
@@ -138,7 +147,8 @@ pub(super) struct Watcher {
     seen: Seen,
     /// The view, but for what moves between two writes.
     still: NowView,
-    published: Option<NowView>,
+    /// The newest view that was published, and the newest event with it.
+    published: Option<(NowView, u32)>,
 }
 
 impl Watcher {
@@ -166,12 +176,13 @@ impl Watcher {
             tracing::warn!("cannot look at the night: {}", words.as_deref().unwrap_or_default());
         }
         self.seen.problem = words;
-        let view = now::moving(&self.still, &self.seen);
-        if self.published.as_ref() == Some(&view) {
+        let view = now::moving(&self.still, &self.seen).cleaned();
+        let newest = self.seen.events.back().map_or(0, |event| event.ordinal);
+        if self.published.as_ref() == Some(&(view.clone(), newest)) {
             return None;
         }
-        self.published = Some(view.clone());
-        let events = self.seen.glance.as_ref().map(|glance| Arc::from(glance.events.as_slice())).unwrap_or_default();
+        self.published = Some((view.clone(), newest));
+        let events = self.seen.events.iter().cloned().collect();
         Some(Live {
             view: NowView { at: Timestamp::now().as_millisecond(), ..view },
             night: self.night.clone(),
@@ -182,9 +193,10 @@ impl Watcher {
     async fn read(&mut self, served: &Served) -> Result<(), LookError> {
         let (count, reader) = match served.records().counted().await {
             Ok(found) => found,
-            Err(StoreError::NoDatabase { .. }) => {
+            Err(RecordsError::None) => {
+                let problem = self.seen.problem.take();
                 *self = Self { published: self.published.take(), ..Self::new(self.layout.clone()) };
-                self.seen.running = is_running(&self.layout)?;
+                (self.seen.running, self.seen.problem) = (is_running(&self.layout)?, problem);
                 self.still = now::still(&self.seen, &self.zone);
                 return Ok(());
             }
@@ -197,6 +209,9 @@ impl Watcher {
         }
         let running = is_running(&self.layout)?;
         let mut changed = running != self.seen.running;
+        if changed {
+            self.seen.held_since = if running { holder::since(&self.layout.lock()) } else { None };
+        }
         self.seen.running = running;
         if let Some((_, _, changes)) = &mut self.source {
             changed |= changes.any().await?;
@@ -215,10 +230,22 @@ impl Watcher {
         if night != self.night {
             (self.night, self.mark) = (night, Mark::default());
             (self.effects, self.newest, self.calls) = Default::default();
-            self.seen = Seen { running: self.seen.running, ..Seen::default() };
+            let (running, held_since) = (self.seen.running, self.seen.held_since);
+            self.seen = Seen { running, held_since, ..Seen::default() };
         }
         let Some(night) = &self.night else { return Ok(()) };
         let Some(glance) = reader.glance(night, &self.mark, NEWEST_EVENTS).await? else { return Ok(()) };
+        // Where more came than is read at once, those at hand would not follow each other.
+        if glance.events.first().is_some_and(|first| first.ordinal > self.mark.event + 1) {
+            self.seen.events.clear();
+        }
+        for event in &glance.events {
+            self.mark.event = event.ordinal;
+            self.seen.events.push_back(event.clone());
+        }
+        while self.seen.events.len() > NEWEST_EVENTS as usize {
+            self.seen.events.pop_front();
+        }
         for effect in &glance.effects {
             self.effects.insert(effect.ordinal, effect.clone());
             if self.newest.as_ref().is_none_or(|newest| newest.ordinal <= effect.ordinal) {
@@ -236,7 +263,7 @@ impl Watcher {
             self.calls.insert(call.of, call.spent);
         }
         self.seen.spent = self.calls.values().fold(Spent::default(), |sum, call| sum.plus(call));
-        let decided: VecDeque<u32> =
+        let decided: BTreeSet<u32> =
             glance.lines.iter().filter(|line| line.verdict.is_some()).map(|line| line.number).collect();
         for experiment in &glance.experiments {
             let number = experiment.id.number;
@@ -249,7 +276,13 @@ impl Watcher {
         let champion = |number: u32| glance.champions.iter().any(|champion| champion.experiment == number);
         let stays = |number: &u32| *number == 0 || champion(*number) || !decided.contains(number);
         self.seen.experiments.retain(|number, _| stays(number));
-        self.seen.doing = doing::of(&self.effects, self.newest.as_ref(), &glance);
+        // The lock may be held by another night that is being prepared, or by this one before it goes on.
+        let moved = self.newest.as_ref().map(|newest| newest.begun_at).max(Some(glance.night.started_at));
+        self.seen.at_work = moved >= self.seen.held_since;
+        self.seen.doing = doing::of(&self.effects, &glance, &self.seen.events);
+        if self.seen.limits.is_none() {
+            self.seen.limits = Some(now::limits(&glance.night));
+        }
         self.seen.glance = Some(glance);
         Ok(())
     }

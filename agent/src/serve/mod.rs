@@ -9,10 +9,13 @@
 //! - `assets` static files.
 //!
 //! The server reads: SQLite refuses every write through its connections. What a person decides on a page goes through
-//! [`crate::review`] and a store of its own. It holds no lock that a night needs, and a night does not know of it.
+//! [`crate::review`] and a store of its own. Of the lock of nights it only looks whether it is held, which keeps nobody from it for longer than
+//! an instant, and a night does not know of it. A database of an older version is brought up to date as by every command, but never while a
+//! night runs.
 
 mod assets;
 mod cache;
+mod connections;
 pub mod events;
 mod experiment;
 pub mod guard;
@@ -34,11 +37,12 @@ use std::time::Duration;
 use dashboards::Picture;
 use dashboards::site::{Frame, PlanView, Tab};
 use tokio::net::TcpListener;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
 use crate::layout::Layout;
 use crate::store::Reader;
 use cache::Cache;
+use connections::Bounded;
 use guard::Guard;
 use live::Live;
 use problem::Problem;
@@ -93,7 +97,7 @@ pub struct Served {
 impl Served {
     /// The state of a server of this repository. `ends` becomes true when it is to end.
     pub fn new(layout: Layout, guard: Guard, ends: watch::Receiver<bool>) -> Self {
-        let records = Records::new(layout.database());
+        let records = Records::new(layout.clone());
         let live = watch::Sender::new(Arc::new(Live::unseen()));
         let streams = Arc::new(Semaphore::new(events::MOST_READERS));
         Self { layout, guard, records, live, streams, pictures: Cache::default(), plans: Cache::default(), ends }
@@ -193,14 +197,24 @@ impl Server {
         let mut ends = served.ends();
         // Whoever sends `true`, or is gone.
         let graceful = async move { drop(ends.wait_for(|ends| *ends).await) };
-        let watcher = live::begin(&served).await;
-        let watching = tokio::spawn(live::watch(Arc::clone(&served), watcher));
+        tokio::pin!(stop);
+        let (looked, first) = oneshot::channel();
+        let watching = tokio::spawn(live::watch(Arc::clone(&served), looked));
+        // The first page is to have what there is to see; opening the records may take its time, and the person's patience may end.
+        tokio::select! {
+            _ = first => {}
+            () = &mut stop => {
+                watching.abort();
+                return Ok(());
+            }
+        }
+        let listener = Bounded::new(listener);
         let serving = axum::serve(listener, router::router(served)).with_graceful_shutdown(graceful).into_future();
         tokio::pin!(serving);
         let failed = |source| ServeError::Listen { address, source };
         tokio::select! {
             ended = &mut serving => return ended.map_err(failed),
-            () = stop => {}
+            () = &mut stop => {}
         }
         end.send_replace(true);
         // A browser keeps connections open on which it has asked for nothing.

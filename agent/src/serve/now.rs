@@ -79,6 +79,7 @@ pub(super) fn line_of(event: &EventRecord, zone: &TimeZone) -> EventLine {
         stage: event.stage.clone(),
         text: event.text.clone(),
     }
+    .cleaned()
 }
 
 fn day(at: Timestamp, zone: &TimeZone) -> String {
@@ -90,9 +91,9 @@ pub(super) fn still(seen: &Seen, zone: &TimeZone) -> NowView {
     let Some(glance) = &seen.glance else { return nothing(seen.running) };
     let night = &glance.night;
     let state = match (&night.end, seen.running) {
-        (None, true) => "running",
+        (None, true) if seen.at_work => "running",
+        (_, true) => "preparing",
         (None, false) => "cut-off",
-        (Some(_), true) => "preparing",
         (Some(_), false) => "ended",
     };
     let runs = state == "running";
@@ -121,7 +122,7 @@ pub(super) fn still(seen: &Seen, zone: &TimeZone) -> NowView {
         curve: None,
         standing: standing(&records, glance),
         next: next(seen, glance, runs),
-        spend: spend(seen, night),
+        spend: spend(seen),
         waiting: waiting.iter().take(MOST_LINES).map(|experiment| decision(experiment)).collect(),
         waiting_count: waiting.len(),
         problem: None,
@@ -193,7 +194,7 @@ fn stage(seen: &Seen, glance: &Glance, state: &str) -> (String, Option<Timestamp
     match (state, &glance.night.end) {
         ("running", _) => {}
         ("preparing", _) => {
-            let words = "Another night is being prepared: data, the first build and the red team come before anything of it is on record.";
+            let words = "A night is being prepared, or gone on with: data, the first build and the red team come before anything of it is on record.";
             return (words.to_owned(), None);
         }
         (_, Some(end)) if end.detail.is_empty() => return (format!("Ended: {}.", ending(end.how)), None),
@@ -340,6 +341,7 @@ fn standing(records: &NightRecords, glance: &Glance) -> Vec<Fact> {
         (Some(start), Some(level)) if champion > 0 => {
             format!("{start:.4} → {level:.4} ({})", difference(level - start))
         }
+        (Some(start), None) if champion > 0 => format!("{start:.4} → not known"),
         (Some(start), _) => format!("{start:.4}"),
         (None, _) => "the night's start is not measured yet".to_owned(),
     };
@@ -412,11 +414,15 @@ fn words(text: &str) -> String {
     fit(&text.split_whitespace().collect::<Vec<_>>().join(" "), MOST_WORDS)
 }
 
-fn spend(seen: &Seen, night: &NightRecord) -> Vec<Fact> {
+/// What a night may spend, as its campaign said when it began; `None` where that cannot be read.
+pub(super) fn limits(night: &NightRecord) -> Option<Spending> {
+    let name = night.campaign.parse::<CampaignName>().ok()?;
+    Campaign::parse_recorded(name, &night.campaign_text, "", "campaign.toml").ok().map(|campaign| campaign.spending)
+}
+
+fn spend(seen: &Seen) -> Vec<Fact> {
     let spent = seen.spent;
-    let name = night.campaign.parse::<CampaignName>().ok();
-    let campaign = name.map(|name| Campaign::parse_recorded(name, &night.campaign_text, "", "campaign.toml"));
-    let limits = campaign.and_then(Result::ok).map(|campaign| campaign.spending);
+    let limits = seen.limits.flatten();
     let limit = |limit: Option<String>| limit.map_or_else(String::new, |limit| format!(" of {limit}"));
     let Spending { dollars, tokens, calls } = limits.unwrap_or_default();
     if spent.calls == 0 && dollars.or(tokens.map(|n| n as f64)).or(calls.map(|n| n as f64)).is_none() {

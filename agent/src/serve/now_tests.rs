@@ -4,7 +4,9 @@ use serde_json::json;
 
 use super::*;
 use crate::llm::spend::Spent;
-use crate::records::{EffectRecord, Level, NightEnd, NightEnding, ReviewChoice, ReviewRecord, TrialRecord};
+use crate::records::{
+    EffectRecord, Level, NightEnd, NightEnding, ReviewChoice, ReviewRecord, TrialRecord, WithdrawalRecord,
+};
 use crate::report::fixture;
 use crate::serve::live::{self, Making};
 use crate::store::ExperimentLine;
@@ -29,7 +31,8 @@ fn seen(running: bool) -> Seen {
         claim: None,
         withdrawal: None,
         experiments: Vec::new(),
-        trials: records.trials.clone(),
+        // As they are read: of the start, the champion and what has no verdict.
+        trials: records.trials.iter().filter(|it| [0, 1, 4].contains(&it.experiment.number)).cloned().collect(),
         effects: Vec::new(),
         calls: Vec::new(),
         events: Vec::new(),
@@ -38,7 +41,13 @@ fn seen(running: bool) -> Seen {
         night: records.night,
     };
     let kept = experiments.into_iter().filter(|it| [0, 1, 4].contains(&it.id.number));
-    Seen { running, glance: Some(glance), experiments: kept.map(|it| (it.id.number, it)).collect(), ..Seen::default() }
+    Seen {
+        running,
+        at_work: running,
+        glance: Some(glance),
+        experiments: kept.map(|it| (it.id.number, it)).collect(),
+        ..Seen::default()
+    }
 }
 
 fn testing(number: u32, purpose: Purpose, step: Step) -> Option<Testing> {
@@ -89,7 +98,7 @@ fn a_night_is_running_ended_cut_off_or_being_prepared() {
         (false, None, "cut-off", "Cut off; `nocturne night experiments/quickstart` goes on with it."),
         (false, end(NightEnding::Deadline, ""), "ended", "Ended: its time was up."),
         (false, end(NightEnding::Failed, "no disk"), "ended", "Ended: it could not go on: no disk"),
-        (true, end(NightEnding::Deadline, ""), "preparing", "Another night is being prepared"),
+        (true, end(NightEnding::Deadline, ""), "preparing", "A night is being prepared"),
     ] {
         let mut seen = seen(running);
         if let Some(glance) = &mut seen.glance {
@@ -99,6 +108,11 @@ fn a_night_is_running_ended_cut_off_or_being_prepared() {
         assert_eq!(view.state, state);
         assert!(view.stage.starts_with(stage), "{}", view.stage);
         assert_eq!(view.began_at.is_some(), state == "running");
+        // Somebody holds the lock, and nothing of this night has moved since: another one is being prepared.
+        if state == "running" {
+            seen.at_work = false;
+            assert_eq!(still(&seen, &UTC).state, "preparing");
+        }
     }
     assert_eq!(still(&Seen::default(), &UTC).state, "none");
     assert_eq!(still(&Seen { running: true, ..Seen::default() }, &UTC).state, "preparing");
@@ -119,6 +133,25 @@ fn how_the_night_stands_is_what_the_report_says() {
     assert_eq!(view.waiting[0].note, "−0.0040 (95 % −0.0060 to −0.0020)");
     assert_eq!(view.waiting[0].href.as_deref(), Some("/nights/n/1"));
     let mut seen = seen(true);
+    // A champion that a withdrawal took back is none: the start is what stands, whatever trials were read.
+    let withdrawn = WithdrawalRecord { experiment: 1, words: "it read ahead".to_owned(), at: Timestamp::UNIX_EPOCH };
+    if let Some(glance) = &mut seen.glance {
+        glance.withdrawal = Some(withdrawn);
+    }
+    let view = still(&seen, &UTC);
+    assert_eq!((fact(&view.standing, "champion"), fact(&view.standing, "val_bpb")), ("the night's start", "1.8400"));
+    assert_eq!((fact(&view.standing, "kept"), fact(&view.standing, "taken back")), ("0 of 3 tried", "it read ahead"));
+    assert_eq!(view.waiting_count, 0);
+    // A figure that is not there is not made up, nor left out.
+    if let Some(glance) = &mut seen.glance {
+        glance.withdrawal = None;
+        glance.trials.retain(|trial| trial.experiment.number != 1);
+    }
+    for experiment in seen.experiments.values_mut().filter(|it| it.id.number == 1) {
+        experiment.decision.as_mut().unwrap().difference = None;
+    }
+    assert_eq!(fact(&still(&seen, &UTC).standing, "val_bpb"), "1.8400 → not known");
+    let mut seen = self::seen(true);
     if let Some(glance) = &mut seen.glance {
         let id = crate::flow::ExperimentId { night: "n".parse().unwrap(), number: 1 };
         let (choice, at) = (ReviewChoice::Accepted, Timestamp::UNIX_EPOCH);
@@ -170,6 +203,7 @@ fn what_models_cost_is_told_beside_its_limit() {
     if let Some(glance) = &mut seen.glance {
         glance.night.campaign_text =
             include_str!("../../../experiments/quickstart/campaign.toml").to_owned() + "\n[spending]\ndollars = 5\n";
+        seen.limits = Some(limits(&glance.night));
     }
     let view = still(&seen, &UTC);
     assert_eq!((fact(&view.spend, "dollars"), fact(&view.spend, "calls")), ("0.0412 of 5.00", "7"));

@@ -2,17 +2,17 @@
 
 use std::error::Error;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use dashboards::site::{ProblemView, Tab, frame, problem};
+use dashboards::site::{Frame, ProblemView, Tab, frame, problem};
 use futures_util::FutureExt as _;
 use serde_json::json;
 
-use super::{Served, guard};
+use super::guard;
+use super::records::RecordsError;
 use crate::causes::chain;
 use crate::report::ReportError;
 use crate::store::StoreError;
@@ -83,6 +83,15 @@ impl From<StoreError> for Problem {
     }
 }
 
+impl From<RecordsError> for Problem {
+    fn from(error: RecordsError) -> Self {
+        match error {
+            RecordsError::None => Self::no_records(),
+            other => Self::internal(&other),
+        }
+    }
+}
+
 impl From<ReportError> for Problem {
     fn from(error: ReportError) -> Self {
         match error {
@@ -103,7 +112,7 @@ impl IntoResponse for Problem {
 }
 
 /// The outermost layer: applies the guard's headers to every answer, makes pages of problems, and keeps a panic from cutting the connection.
-pub(super) async fn finish(State(served): State<Arc<Served>>, request: Request, next: Next) -> Response {
+pub(super) async fn finish(request: Request, next: Next) -> Response {
     let for_program = wants_json(request.uri().path(), request.headers());
     let answer = AssertUnwindSafe(next.run(request)).catch_unwind().await.unwrap_or_else(|_| {
         // The panic's own words went to standard error.
@@ -112,7 +121,7 @@ pub(super) async fn finish(State(served): State<Arc<Served>>, request: Request, 
         Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "That did not work", "The page could not be made.", help)
             .into_response()
     });
-    guard::harden(explained(&served, answer, for_program).await)
+    guard::harden(explained(answer, for_program).await)
 }
 
 fn wants_json(path: &str, headers: &HeaderMap) -> bool {
@@ -120,7 +129,7 @@ fn wants_json(path: &str, headers: &HeaderMap) -> bool {
     path.starts_with("/api/") || accepts.contains("application/json") && !accepts.contains("text/html")
 }
 
-async fn explained(served: &Served, mut answer: Response, for_program: bool) -> Response {
+async fn explained(mut answer: Response, for_program: bool) -> Response {
     let status = answer.status();
     if !status.is_client_error() && !status.is_server_error() {
         return answer;
@@ -135,7 +144,8 @@ async fn explained(served: &Served, mut answer: Response, for_program: bool) -> 
         let document = json!({ "error": found.words, "help": found.help });
         (status, axum::Json(document)).into_response()
     } else {
-        let about = served.frame(&found.title, Tab::None);
+        // Whoever was refused learns no secret from the refusal, and there is nothing to send here.
+        let about = Frame::new(&found.title, Tab::None, "");
         let view = ProblemView { title: found.title, words: found.words, help: found.help };
         (status, axum::response::Html(frame(&about, problem(&view)))).into_response()
     };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::middleware::{Next, from_fn_with_state};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 
@@ -23,7 +23,7 @@ pub fn router(served: Arc<Served>) -> Router {
         .merge(experiment::routes())
         .merge(review::routes())
         .layer(from_fn_with_state(Arc::clone(&served), admit))
-        .layer(from_fn_with_state(Arc::clone(&served), finish))
+        .layer(from_fn(finish))
         .with_state(served)
 }
 

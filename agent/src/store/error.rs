@@ -111,6 +111,16 @@ pub enum StoreError {
         /// The newest this program knows.
         known: i64,
     },
+    /// An earlier version of the program wrote it, and may be writing it.
+    #[error(
+        "the database {} was made by an older Nocturne, and a night runs that may be of that version; it is brought up to date \
+         when no night runs",
+        path.display()
+    )]
+    Older {
+        /// The database.
+        path: PathBuf,
+    },
     /// The schema was made from a migration that has since been edited.
     #[error(
         "the database {} was made with another text of migration {version}: migrations must not be edited; undo that, \

@@ -56,6 +56,8 @@ pub struct NightLine {
 pub struct Mark {
     /// The first effect that is read again: the oldest that had no end; 0 before anything was read.
     pub effect: u32,
+    /// The newest event that was read.
+    pub event: u32,
     /// The newest call of a model that was read.
     pub call: i64,
     /// Experiments that were read after their decision, and are not read again.
@@ -105,7 +107,7 @@ pub struct Glance {
     pub effects: Vec<EffectRecord>,
     /// Calls of models from [`Mark::call`] on, that one included: it may have ended.
     pub calls: Vec<CallCost>,
-    /// The newest events, in order.
+    /// Events after [`Mark::event`], in order; the newest of them, where there are many.
     pub events: Vec<EventRecord>,
     /// The campaign's ideas that wait or are being tested.
     pub queue: Vec<QueueEntry>,
@@ -178,10 +180,8 @@ impl Reader {
         for number in measured.collect::<BTreeSet<u32>>() {
             trials.extend(select::trials(&mut snapshot, context, id, Some(number), None).await?);
         }
-        let mut queue = queue::all(&mut snapshot, context).await?;
-        queue.retain(|entry| entry.campaign == night.campaign && entry.settled_at.is_none());
-        let mut reviews = reviews::all(&mut snapshot, context).await?;
-        reviews.retain(|review| review.experiment.night == *id);
+        let queue = queue::open_of(&mut snapshot, context, &night.campaign).await?;
+        let reviews = reviews::of(&mut snapshot, context, Some(id)).await?;
         Ok(Some(Glance {
             champions,
             claim,
@@ -191,7 +191,7 @@ impl Reader {
             trials,
             effects: effects(&mut snapshot, context, id, mark.effect).await?,
             calls: calls(&mut snapshot, context, id, mark.call).await?,
-            events: newest_events(&mut snapshot, context, id, events).await?,
+            events: newest_events(&mut snapshot, context, id, mark.event, events).await?,
             queue,
             reviews,
             night,
@@ -264,14 +264,20 @@ async fn newest_events(
     connection: &mut SqliteConnection,
     context: &Context,
     night: &NightId,
+    after: u32,
     most: u32,
 ) -> Result<Vec<EventRecord>> {
     let night = night.as_str();
-    let rows =
-        sqlx::query_as!(EventRow, "SELECT * FROM events WHERE night = ?1 ORDER BY ordinal DESC LIMIT ?2", night, most)
-            .fetch_all(connection)
-            .await
-            .map_err(context.sql("read events"))?;
+    let rows = sqlx::query_as!(
+        EventRow,
+        "SELECT * FROM events WHERE night = ?1 AND ordinal > ?2 ORDER BY ordinal DESC LIMIT ?3",
+        night,
+        after,
+        most
+    )
+    .fetch_all(connection)
+    .await
+    .map_err(context.sql("read events"))?;
     rows.into_iter().rev().map(|row| row.decode(context)).collect()
 }
 

@@ -79,8 +79,9 @@ async fn opening_lock(path: &Path) -> Result<File, StoreError> {
     Ok(locked.map_err(|stopped| failed(io::Error::other(stopped)))?.map_err(failed)?)
 }
 
-/// Connections that cannot write.
-pub(super) async fn open_readers(path: &Path) -> Result<SqlitePool, StoreError> {
+/// Connections that cannot write. A database that an older version made is brought up to date first, or, where nothing is to be written at
+/// all (`as_it_is`), is an error.
+pub(super) async fn open_readers(path: &Path, as_it_is: bool) -> Result<SqlitePool, StoreError> {
     let context = Context::new(path);
     if !path.exists() {
         return Err(StoreError::NoDatabase { path: path.to_owned() });
@@ -89,6 +90,9 @@ pub(super) async fn open_readers(path: &Path) -> Result<SqlitePool, StoreError> 
     let mut connection = SqliteConnection::connect_with(&options).await.map_err(context.sql("open a connection"))?;
     let behind = !pending(&mut connection, &context).await?.is_empty();
     connection.close().await.map_err(context.sql("close a connection"))?;
+    if behind && as_it_is {
+        return Err(StoreError::Older { path: path.to_owned() });
+    }
     if behind {
         open_writer(path).await?.close().await;
     }

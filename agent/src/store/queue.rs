@@ -313,10 +313,28 @@ async fn waiting(connection: &mut SqliteConnection, context: &Context, campaign:
 }
 
 pub(super) async fn all(connection: &mut SqliteConnection, context: &Context) -> Result<Vec<QueueEntry>> {
-    let rows = sqlx::query!("SELECT * FROM queue ORDER BY id")
-        .fetch_all(connection)
-        .await
-        .map_err(context.sql("read the queue"))?;
+    entries(connection, context, None).await
+}
+
+/// Those of a campaign that wait or are being tested.
+pub(super) async fn open_of(
+    connection: &mut SqliteConnection,
+    context: &Context,
+    campaign: &str,
+) -> Result<Vec<QueueEntry>> {
+    entries(connection, context, Some(campaign)).await
+}
+
+async fn entries(
+    connection: &mut SqliteConnection,
+    context: &Context,
+    open_of: Option<&str>,
+) -> Result<Vec<QueueEntry>> {
+    let statement = sqlx::query!(
+        "SELECT * FROM queue WHERE ?1 IS NULL OR campaign = ?1 AND settled_at IS NULL ORDER BY id",
+        open_of
+    );
+    let rows = statement.fetch_all(connection).await.map_err(context.sql("read the queue"))?;
     let mut entries = Vec::with_capacity(rows.len());
     for row in rows {
         let decoder = Decoder::new(context, format!("idea {} of the queue", row.id));

@@ -28,7 +28,15 @@ pub struct Reader {
 impl Reader {
     /// Opens an existing database. One that an older version wrote is brought up to date first.
     pub async fn open(path: &Path) -> Result<Self> {
-        Ok(Self { pool: open::open_readers(path).await?, context: Context::new(path) })
+        Ok(Self { pool: open::open_readers(path, false).await?, context: Context::new(path) })
+    }
+
+    /// Opens an existing database and changes nothing, whatever version wrote it: another process may be at it.
+    ///
+    /// # Errors
+    /// [`StoreError::Older`] where it would have to be brought up to date first.
+    pub async fn open_as_it_is(path: &Path) -> Result<Self> {
+        Ok(Self { pool: open::open_readers(path, true).await?, context: Context::new(path) })
     }
 
     /// The database.

@@ -16,9 +16,7 @@ type Result<T> = std::result::Result<T, StoreError>;
 impl Reader {
     /// What was made of experiments, of all nights or one, in the order in which it was said: of an experiment the last one counts.
     pub async fn reviews(&self, night: Option<&NightId>) -> Result<Vec<ReviewRecord>> {
-        let mut reviews = all(&mut *self.snapshot().await?, &self.context).await?;
-        reviews.retain(|review| night.is_none_or(|night| review.experiment.night == *night));
-        Ok(reviews)
+        of(&mut *self.snapshot().await?, &self.context, night).await
     }
 }
 
@@ -61,8 +59,18 @@ impl Store {
     }
 }
 
-pub(super) async fn all(connection: &mut SqliteConnection, context: &Context) -> Result<Vec<ReviewRecord>> {
-    let rows = sqlx::query!("SELECT * FROM reviews ORDER BY ordinal")
+async fn all(connection: &mut SqliteConnection, context: &Context) -> Result<Vec<ReviewRecord>> {
+    of(connection, context, None).await
+}
+
+/// Of all nights or one.
+pub(super) async fn of(
+    connection: &mut SqliteConnection,
+    context: &Context,
+    night: Option<&NightId>,
+) -> Result<Vec<ReviewRecord>> {
+    let night = night.map(NightId::as_str);
+    let rows = sqlx::query!("SELECT * FROM reviews WHERE ?1 IS NULL OR night = ?1 ORDER BY ordinal", night)
         .fetch_all(connection)
         .await
         .map_err(context.sql("read the reviews"))?;

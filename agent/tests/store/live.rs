@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use nocturne::llm::spend::Spent;
 use nocturne::records::{ExchangeFailure, ExchangeRecord, Level, Reply};
-use nocturne::store::{Mark, Reader, Store};
+use nocturne::store::{Mark, Reader, Store, StoreError};
 use serde_json::json;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{Connection, Row, SqliteConnection};
@@ -80,7 +80,7 @@ async fn a_glance_has_what_the_records_have_and_reads_what_is_settled_once() {
     assert_eq!(glance.effects, begun.cloned().collect::<Vec<_>>());
 
     let settled = experiments.iter().filter(|it| it.decision.is_some()).map(|it| it.id.number).collect();
-    let mark = Mark { effect: newest.ordinal + 1, call: i64::MAX, settled };
+    let mark = Mark { effect: newest.ordinal + 1, event: 0, call: i64::MAX, settled };
     store.begin_effect(&night, "0.99/build/9/abc", "build", &json!({})).await.unwrap();
     let later = store.glance(&night, &mark, 5).await.unwrap().unwrap();
     assert!(later.experiments.iter().all(|it| it.decision.is_none()) && later.calls.is_empty());
@@ -118,34 +118,59 @@ async fn what_models_cost_is_summed_up_whenever_a_call_ends() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn readers_never_keep_a_night_from_writing() {
     let (folder, store) = filled().await;
     let path = folder.path().join("nocturne.db");
     let night = night_id(NIGHT);
-    let before = store.events(&night).await.unwrap().len() as i64;
-    // Readers in the midst of reading, as a page that takes long is, with a snapshot that they do not let go.
-    let count = "SELECT count(*) FROM events";
+    let before = store.events(&night).await.unwrap().len();
+    let (stop, stopped) = tokio::sync::watch::channel(false);
     let mut readers = Vec::new();
     for _ in 0..20 {
-        // A writer that had to wait would be told so at once.
-        let options =
-            SqliteConnectOptions::new().filename(&path).read_only(true).busy_timeout(std::time::Duration::ZERO);
-        let mut reader = SqliteConnection::connect_with(&options).await.unwrap();
-        sqlx::raw_sql("BEGIN").execute(&mut reader).await.unwrap();
-        let seen: i64 = sqlx::query(count).fetch_one(&mut reader).await.unwrap().get(0);
-        assert_eq!(seen, before);
-        readers.push(reader);
+        let (reader, night, stopped) = (Reader::open(&path).await.unwrap(), night.clone(), stopped.clone());
+        readers.push(tokio::spawn(async move {
+            let (mut changes, mut seen) = (reader.changes().await.unwrap(), 0);
+            loop {
+                let last = *stopped.borrow();
+                changes.any().await.unwrap();
+                let glance = reader.glance(&night, &Mark::default(), 1_000).await.unwrap().unwrap();
+                assert!(glance.events.iter().map(|event| event.ordinal).eq(1..=glance.events.len() as u32));
+                assert!(glance.events.len() >= seen, "what was seen is gone");
+                seen = glance.events.len();
+                if last {
+                    return (reader, changes, seen);
+                }
+            }
+        }));
     }
-    for line in 0..50 {
+    // A writer that had to wait too long would be told that the database is busy.
+    for line in 0..100 {
         store.event(&night, Level::Info, "night", &line.to_string()).await.unwrap();
     }
-    for mut reader in readers {
-        // It still sees what it saw, and the writer's lines once it lets go.
-        let seen: i64 = sqlx::query(count).fetch_one(&mut reader).await.unwrap().get(0);
-        assert_eq!(seen, before);
-        sqlx::raw_sql("COMMIT").execute(&mut reader).await.unwrap();
-        let seen: i64 = sqlx::query(count).fetch_one(&mut reader).await.unwrap().get(0);
-        assert_eq!(seen, before + 50);
+    stop.send(true).unwrap();
+    let mut idle = Vec::new();
+    for reader in readers {
+        let (reader, changes, seen) = reader.await.unwrap();
+        assert_eq!(seen, before + 100);
+        idle.push((reader, changes));
     }
+    // Whoever only watches holds no old state: the log can be folded into the database while they are there.
+    let options = SqliteConnectOptions::new().filename(&path).busy_timeout(std::time::Duration::ZERO);
+    let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
+    let folded = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&mut connection).await.unwrap();
+    assert_eq!(folded.get::<i64, _>(0), 0, "a reader holds the log");
+    assert_eq!(folder.path().join("nocturne.db-wal").metadata().unwrap().len(), 0);
+    drop(idle);
+}
+
+#[tokio::test]
+async fn a_database_of_an_older_version_is_not_touched_where_it_must_not_be() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("nocturne.db");
+    std::fs::write(&path, b"").unwrap();
+    let error = Reader::open_as_it_is(&path).await.unwrap_err();
+    assert!(matches!(error, StoreError::Older { .. }), "{error}");
+    assert_eq!(path.metadata().unwrap().len(), 0);
+    Reader::open(&path).await.unwrap().close().await;
+    Reader::open_as_it_is(&path).await.unwrap().close().await;
 }

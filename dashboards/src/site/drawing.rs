@@ -81,10 +81,12 @@ pub fn drawing(loss: &LossNow) -> Option<Drawing> {
     if own.is_empty() && champion.is_empty() {
         return None;
     }
-    let warm = own.iter().chain(&champion).filter(|(part, _)| *part >= WARMED_UP).map(|(_, loss)| *loss);
-    let warm: Vec<f64> = warm.collect();
-    // A run that has only just begun is all there is to see.
-    let shown = if warm.is_empty() { own.iter().chain(&champion).map(|(_, loss)| *loss).collect() } else { warm };
+    let warm_of = |points: &[(f64, f64)]| -> Vec<f64> {
+        let warm: Vec<f64> = points.iter().filter(|(part, _)| *part >= WARMED_UP).map(|(_, loss)| *loss).collect();
+        // What has only just begun is shown as it is.
+        if warm.is_empty() { points.iter().map(|(_, loss)| *loss).collect() } else { warm }
+    };
+    let shown = [warm_of(&own), warm_of(&champion)].concat();
     let (low, high) = shown.iter().fold((f64::MAX, f64::MIN), |(low, high), loss| (low.min(*loss), high.max(*loss)));
     let room = ((high - low) * 0.05).max(1e-3);
     let (left, right, top, bottom) = (LEFT, WIDTH - RIGHT, TOP, HEIGHT - BOTTOM);
@@ -234,6 +236,13 @@ mod tests {
         let drawn = drawing(&loss).unwrap();
         assert!(drawn.own.is_empty() && !drawn.champion.is_empty());
         assert_eq!(drawn.words, "The run has told of no loss yet; beside it will be the champion.");
+    }
+
+    #[test]
+    fn a_run_that_has_just_begun_is_drawn_whole_beside_its_champion() {
+        let loss =
+            LossNow { own: run(50, 0.04, 3.0), champion: run(1_000, 1.0, 3.0), budget: 20.0, ..LossNow::default() };
+        assert_eq!(places(&drawing(&loss).unwrap().own).len(), 50);
     }
 
     #[test]

@@ -111,6 +111,41 @@ pub struct EventLine {
     pub text: String,
 }
 
+impl NowView {
+    /// With every text fit for a page: what the script shows is what the page would.
+    #[must_use]
+    pub fn cleaned(mut self) -> Self {
+        let texts = [&mut self.heading, &mut self.stage, &mut self.campaign, &mut self.began, &mut self.done];
+        texts.into_iter().for_each(|text| *text = clean(text));
+        for text in [&mut self.until, &mut self.problem].into_iter().flatten() {
+            *text = clean(text);
+        }
+        if let Some(trial) = &mut self.trial {
+            let texts = [&mut trial.title, &mut trial.hypothesis, &mut trial.progress_words];
+            texts.into_iter().for_each(|text| *text = clean(text));
+        }
+        if let Some(curve) = &mut self.curve {
+            (curve.champion_name, curve.words) = (clean(&curve.champion_name), clean(&curve.words));
+        }
+        let facts = self.trial.iter_mut().flat_map(|trial| &mut trial.facts);
+        for fact in facts.chain(&mut self.standing).chain(&mut self.spend) {
+            (fact.name, fact.value) = (clean(&fact.name), clean(&fact.value));
+        }
+        for line in self.next.iter_mut().chain(&mut self.waiting) {
+            (line.text, line.note) = (clean(&line.text), clean(&line.note));
+        }
+        self
+    }
+}
+
+impl EventLine {
+    /// As [`NowView::cleaned`].
+    #[must_use]
+    pub fn cleaned(self) -> Self {
+        Self { stage: clean(&self.stage), text: clean(&self.text), ..self }
+    }
+}
+
 impl Fact {
     /// Both of them.
     pub fn new(name: &str, value: impl Into<String>) -> Self {
@@ -128,6 +163,7 @@ pub fn now(view: &NowView, events: &[EventLine]) -> Markup {
             p.stage #stage role="status" aria-live="polite" { (clean(&view.stage)) }
             p.quiet { (stage_time(view)) span #connection {} }
             noscript { p.quiet { "Without scripts this page does not move: load it again to see how things stand." } }
+            p.warning #another hidden { "Another night has begun. " a href="/" { "Show it" } }
             p.warning #problem hidden[view.problem.is_none()] { (clean(view.problem.as_deref().unwrap_or_default())) }
             @if view.state == "none" { (beginning()) } @else { (night(view, events)) }
         }
@@ -363,6 +399,28 @@ mod tests {
         let page = now(&view, &[event]).into_string();
         assert!(!page.contains("<script") && !page.contains("<img") && !page.contains("style="), "{page}");
         assert!(page.matches("&lt;script&gt;").count() >= 20, "{}", page.matches("&lt;script&gt;").count());
+    }
+
+    #[test]
+    fn what_the_script_gets_is_what_the_page_shows() {
+        let hidden = "one\u{202e}two\n\u{7}  three";
+        let line = Line { text: hidden.to_owned(), note: hidden.to_owned(), ..Line::default() };
+        let fact = Fact::new(hidden, hidden);
+        let view = NowView {
+            heading: hidden.to_owned(),
+            stage: hidden.to_owned(),
+            trial: Some(TrialNow { hypothesis: hidden.to_owned(), facts: vec![fact.clone()], ..TrialNow::default() }),
+            curve: Some(Drawing { champion_name: hidden.to_owned(), ..Drawing::default() }),
+            standing: vec![fact],
+            next: vec![line.clone()],
+            waiting: vec![line],
+            problem: Some(hidden.to_owned()),
+            ..NowView::default()
+        };
+        let told = format!("{:?}", view.cleaned());
+        assert_eq!(told.matches("onetwo three").count(), 13, "{told}");
+        let event = EventLine { stage: hidden.to_owned(), text: hidden.to_owned(), ..EventLine::default() };
+        assert_eq!(format!("{:?}", event.cleaned()).matches("onetwo three").count(), 2);
     }
 
     #[test]

@@ -1,12 +1,12 @@
 //! What a night is doing, by its journal of effects: one that has begun and not ended is under way. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use jiff::Timestamp;
 
 use super::curve::Run;
 use crate::flow::Purpose;
-use crate::records::{EffectRecord, TrialRecord};
+use crate::records::{EffectRecord, EventRecord, TrialRecord};
 use crate::store::Glance;
 
 /// What is under way.
@@ -16,8 +16,6 @@ pub struct Doing {
     pub testing: Option<Testing>,
     /// What is made meanwhile.
     pub making: Option<Making>,
-    /// Whether the search has ended.
-    pub morning: bool,
 }
 
 /// How far a test is.
@@ -84,7 +82,7 @@ fn part(key: &str) -> Option<&str> {
 }
 
 /// What is under way by the effects without an end.
-pub(super) fn of(open: &BTreeMap<u32, EffectRecord>, newest: Option<&EffectRecord>, glance: &Glance) -> Doing {
+pub(super) fn of(open: &BTreeMap<u32, EffectRecord>, glance: &Glance, events: &VecDeque<EventRecord>) -> Doing {
     let mut doing = Doing::default();
     for effect in open.values() {
         let mut names = effect.key.rsplit('/');
@@ -92,7 +90,7 @@ pub(super) fn of(open: &BTreeMap<u32, EffectRecord>, newest: Option<&EffectRecor
         let what = match effect.kind.as_str() {
             "train" | "evaluate" => {
                 if let (Some(number), Ok(trial)) = (number, last.parse()) {
-                    doing.testing = Some(testing(effect, number, trial, glance));
+                    doing.testing = Some(testing(effect, (number, trial), glance, events));
                 }
                 continue;
             }
@@ -107,13 +105,15 @@ pub(super) fn of(open: &BTreeMap<u32, EffectRecord>, newest: Option<&EffectRecor
             doing.making = Some(Making { number, what, key, since: effect.begun_at });
         }
     }
-    // The search ends once; what comes after it are the morning's runs.
-    let of_the_morning = |testing: &Testing| testing.purpose == Purpose::Morning;
-    doing.morning = doing.testing.as_ref().is_some_and(of_the_morning) || newest.is_some_and(|it| it.kind == "morning");
     doing
 }
 
-fn testing(effect: &EffectRecord, number: u32, trial: u32, glance: &Glance) -> Testing {
+fn testing(
+    effect: &EffectRecord,
+    (number, trial): (u32, u32),
+    glance: &Glance,
+    events: &VecDeque<EventRecord>,
+) -> Testing {
     let purpose = effect.payload["purpose"].as_str().and_then(|word| word.parse().ok()).unwrap_or(Purpose::Search);
     let begun = |since, step| Testing { number, trial, purpose, step, since };
     if effect.kind == "evaluate" {
@@ -124,7 +124,7 @@ fn testing(effect: &EffectRecord, number: u32, trial: u32, glance: &Glance) -> T
     if let Some(run) = glance.trials.iter().find(on_record) {
         return begun(run.started_at, Step::Training);
     }
-    let unfit = glance.events.iter().rfind(|event| event.stage == "conditions" && event.at >= effect.begun_at);
+    let unfit = events.iter().rfind(|event| event.stage == "conditions" && event.at >= effect.begun_at);
     match unfit {
         Some(event) => begun(event.at, Step::Waiting(event.text.clone())),
         None => begun(effect.begun_at, Step::Starting),

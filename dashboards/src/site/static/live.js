@@ -67,18 +67,38 @@ function moment(id, name, at) {
   else element.dataset[name] = at;
 }
 
-/** Replaces the children of a list only where they differ, so that a focus in it stays. */
-function list(id, key, rows) {
+/** Whether a row says what a fresh one says; that the keyboard has chosen it does not count. */
+function same(row, fresh) {
+  const bare = row.cloneNode(true);
+  bare.removeAttribute("aria-current");
+  return bare.isEqualNode(fresh);
+}
+
+/** Changes of a list's children those that differ, so that a focus stays, whoever made the list. */
+function list(id, rows) {
   const element = byId(id);
-  if (!element || element.dataset.key === key) return;
-  element.dataset.key = key;
-  element.replaceChildren(...rows);
+  if (!element) return;
+  const chosen = element.querySelector("[aria-current]")?.dataset.experiment;
+  const focused = element.contains(document.activeElement);
+  for (const old of [...element.children]) if (!rows.some((fresh) => same(old, fresh))) old.remove();
+  rows.forEach((fresh, at) => {
+    const old = element.children[at];
+    if (!old) element.append(fresh);
+    else if (!same(old, fresh)) old.before(fresh);
+  });
+  while (element.children.length > rows.length) element.lastElementChild.remove();
+  // The row that was chosen says something else now, and is chosen still.
+  const again = chosen && !element.querySelector("[aria-current]") && rows.find((row) => row.dataset.experiment === chosen);
+  if (again) {
+    again.setAttribute("aria-current", "true");
+    if (focused) again.focus({ preventScroll: true });
+  }
 }
 
 function facts(id, all) {
   const row = ({ name, value }) =>
     made("div", {}, [made("dt", { textContent: name }), made("dd", { textContent: value })]);
-  list(id, JSON.stringify(all), all.map(row));
+  list(id, all.map(row));
 }
 
 function lines(id, all) {
@@ -91,7 +111,7 @@ function lines(id, all) {
     if (note) item.append(" ", made("span", { className: "quiet", textContent: note }));
     return item;
   };
-  list(id, JSON.stringify(all), all.map(row));
+  list(id, all.map(row));
   show(id, all.length > 0);
   show(`${id}-none`, all.length === 0);
 }
@@ -152,7 +172,9 @@ function state(told) {
   if (!root()) return;
   // Another night, or the first: the page is made anew, with that night's links and journal.
   if (told.night !== (root().dataset.live ?? null) || (told.state === "none") !== (root().dataset.state === "none")) {
-    location.reload();
+    // What somebody is typing is not thrown away.
+    if (document.querySelector("dialog[open]") || document.activeElement?.matches("input, textarea, select")) show("another", true);
+    else location.reload();
     return;
   }
   ahead = told.at - Date.now();
@@ -207,9 +229,27 @@ function journal(told) {
 let source = null;
 let waiting = null;
 
-function listen() {
+/** The stream was refused: the night may be gone, or the server full. */
+async function refused() {
+  waiting = setTimeout(listen, AGAIN);
+  try {
+    const answer = await fetch("/api/now");
+    if (answer.ok) state((await answer.json()).now);
+    const why = answer.ok ? "" : ` (${answer.status})`;
+    say("connection", ` The server does not keep this page up to date${why}; it is asked again.`);
+  } catch {
+    say("connection", " The server does not answer; what is shown is as it was.");
+  }
+}
+
+function rest() {
   clearTimeout(waiting);
   source?.close();
+}
+
+function listen() {
+  rest();
+  if (document.hidden) return;
   const night = root()?.dataset.live;
   const journalOf = night === undefined ? "" : `?night=${encodeURIComponent(night)}&after=${after}`;
   source = new EventSource(`/events${journalOf}`);
@@ -217,22 +257,19 @@ function listen() {
   source.addEventListener("now", (event) => state(JSON.parse(event.data)));
   source.addEventListener("journal", (event) => journal(JSON.parse(event.data)));
   source.addEventListener("error", () => {
-    say("connection", " The server does not answer; what is shown is as it was.");
     // A browser comes again by itself after a broken connection, and not after a refusal.
-    if (source.readyState === EventSource.CLOSED) waiting = setTimeout(listen, AGAIN);
+    if (source.readyState === EventSource.CLOSED) refused();
+    else say("connection", " The server does not answer; what is shown is as it was.");
   });
 }
 
 if (root()) {
   // A page that nobody sees needs no connection, of which a browser has few; seen again, it goes on where it was.
-  document.addEventListener("visibilitychange", () => {
-    if (document.hidden) source?.close();
-    else listen();
-  });
+  document.addEventListener("visibilitychange", listen);
   // A page that comes back out of the browser's memory has lost its connection.
   addEventListener("pageshow", (event) => event.persisted && listen());
-  addEventListener("pagehide", () => source?.close());
+  addEventListener("pagehide", rest);
   setInterval(tick, 1000);
   tick();
-  if (!document.hidden) listen();
+  listen();
 }
