@@ -23,15 +23,19 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use self::article::{Article, article};
 use self::effect::Range;
+use crate::axis::usable;
 use crate::diff::DIFF_CSS;
 use crate::picture::Picture;
-use crate::text::clean;
+use crate::text::{clean, counted};
 use crate::verification::verification;
 use crate::view::{ExperimentView, NightView, Verdict};
 
 /// Nothing is fetched or run, whatever the page contains.
 const POLICY: &str =
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'";
+
+/// Curves of what was not kept that the page shows.
+const MOST_CURVES: usize = 40;
 
 const PAGE_CSS: &str = include_str!("page.css");
 
@@ -254,14 +258,32 @@ fn others(night: &NightView, experiments: &[&ExperimentView], pictures: &NightPi
                 }
             }
         }
-        @if others.iter().any(|e| pictures.experiments.contains_key(&e.number)) {
+        (curves_of(&others, pictures))
+    }
+}
+
+/// Curves of what was not kept, the best of them: each adds some 40 kB to the page, and all lie beside it anyway.
+fn curves_of(others: &[&ExperimentView], pictures: &NightPictures) -> Markup {
+    let mut shown: Vec<&&ExperimentView> =
+        others.iter().filter(|e| pictures.experiments.contains_key(&e.number)).collect();
+    let effect = |e: &ExperimentView| e.difference.filter(|value| usable(*value)).unwrap_or(f64::INFINITY);
+    shown.sort_by(|one, other| effect(one).total_cmp(&effect(other)).then(one.number.cmp(&other.number)));
+    let more = shown.len().saturating_sub(MOST_CURVES);
+    shown.truncate(MOST_CURVES);
+    shown.sort_by_key(|experiment| experiment.number);
+    html! {
+        @if !shown.is_empty() {
             h3 { "Curves of the others" }
-            @for experiment in others {
-                @if let Some(picture) = pictures.experiments.get(&experiment.number) {
-                    details {
-                        summary { "#" (experiment.number) " " (clean(&experiment.title)) }
-                        (figure(Some(picture), "Training loss against its champion"))
-                    }
+            @for experiment in shown {
+                details {
+                    summary { "#" (experiment.number) " " (clean(&experiment.title)) }
+                    (figure(pictures.experiments.get(&experiment.number), "Training loss against its champion"))
+                }
+            }
+            @if more > 0 {
+                p {
+                    "These are the best of them. The curves of " (counted(more, "other experiment")) " lie beside this page, in "
+                    code { "experiment-NUMBER.svg" } "."
                 }
             }
         }
@@ -352,6 +374,23 @@ mod tests {
         assert!(page.contains("it kept 1 of 3 experiments, and 1 waits for you."), "{page}");
         let progress = crate::progress(&night).unwrap().svg;
         assert!(progress.contains("1 of 3 experiments kept"), "{progress}");
+    }
+
+    #[test]
+    fn a_long_night_shows_the_curves_of_the_best_alone() {
+        let experiment = |number| ExperimentView {
+            number,
+            verdict: Some(Verdict::Discarded),
+            difference: Some(0.5 - 0.001 * f64::from(number)),
+            ..ExperimentView::default()
+        };
+        let night = NightView { experiments: (1..=60).map(experiment).collect(), ..NightView::default() };
+        let picture = crate::progress(&NightView::default()).unwrap();
+        let experiments = (1..=60).map(|number| (number, picture.clone())).collect();
+        let page = page(&night, &NightPictures { experiments, ..NightPictures::default() });
+        assert_eq!(page.matches("<summary>").count(), MOST_CURVES);
+        assert!(page.contains("<summary>#60 ") && !page.contains("<summary>#20 "));
+        assert!(page.contains("The curves of 20 other experiments lie beside"));
     }
 
     #[test]
