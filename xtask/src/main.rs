@@ -1,13 +1,19 @@
 //! Chores of this repository: `cargo xtask help` lists them.
 
+mod browser;
 mod ci;
 mod fuzz;
+mod http;
 mod model_night;
 mod model_server;
 mod night;
+mod pretend;
 mod quickstart;
+mod readers;
 mod recorded_night;
 mod recorded_server;
+mod scale;
+mod serve;
 mod simulate;
 mod sqlx;
 mod steps;
@@ -34,6 +40,11 @@ Usage: cargo xtask <chore>
   model-server           a real model server with a small model from PyPI, asked by the client that nights use
   model-night            a short real night whose ideas come from that server
   recorded-night         a quickstart night on a record of a language model's answers, and its replay: both must improve it
+  browser [--short] [pages|review|live]
+                         every page in a real headless Chromium: paint, accessibility, a review by keys to its branches, live updates;
+                         pictures go to target/browser. --short: small nights, unoptimised, as continuous integration does it
+  scale [pages|readers]  a server's answers over 10,000 experiments and 5 million points, its memory, and the report; then 50 readers of
+                         the live page while nights run: lost updates, and what they cost the night
   simulate-nights [N]    what the rule comes to in worlds whose truth is known: the tables of docs/decisions.md, N nights a row
   prepare-sql [--check]  write .sqlx after a change of SQL or schema; with --check only say whether it is up to date
   help                   this text
@@ -60,6 +71,13 @@ fn main() -> ExitCode {
         ["model-night"] => model_night::night(),
         ["model-server"] => model_night::server(),
         ["recorded-night"] => recorded_night::night(),
+        ["browser"] => browser::parts(false, None),
+        ["browser", "--short"] => browser::parts(true, None),
+        ["browser", part @ ("pages" | "review" | "live")] => browser::parts(false, Some(part)),
+        ["browser", "--short", part @ ("pages" | "review" | "live")] => browser::parts(true, Some(part)),
+        ["scale"] => scale::pages().and_then(|()| readers::all()),
+        ["scale", "pages"] => scale::pages(),
+        ["scale", "readers"] => readers::all(),
         ["simulate-nights", more @ ..] => simulate::nights(more),
         ["prepare-sql"] => sqlx::prepare(false),
         ["prepare-sql", "--check"] => sqlx::prepare(true),

@@ -55,11 +55,29 @@ pub fn agent() -> Result<PathBuf, String> {
     // `--workspace` chooses the features of the dependencies, the same ones as the tests have, so that hardly any of them is
     // compiled twice; `--bin` chooses what is built, which needs no libtorch.
     run("Build the agent", cargo()?.args(["build", "--quiet", "--locked", "--workspace", "--bin", "nocturne"]))?;
-    let target = match std::env::var_os("CARGO_TARGET_DIR") {
+    Ok(target()?.join("debug").join("nocturne"))
+}
+
+/// Builds an example of the agent's, with the features that [`agent`] has, and returns the program. `cargo test` builds it too.
+pub fn example(name: &str) -> Result<PathBuf, String> {
+    let arguments = ["build", "--quiet", "--locked", "--workspace", "--example", name];
+    run(&format!("Build the example {name}"), cargo()?.args(arguments))?;
+    Ok(target()?.join("debug/examples").join(name))
+}
+
+/// Builds the agent as people have it, optimised, and returns the program.
+pub fn optimised_agent() -> Result<PathBuf, String> {
+    let arguments = ["build", "--quiet", "--locked", "--release", "--package", "nocturne", "--bin", "nocturne"];
+    run("Build the agent, optimised", cargo()?.args(arguments))?;
+    Ok(target()?.join("release").join("nocturne"))
+}
+
+/// Where cargo builds.
+fn target() -> Result<PathBuf, String> {
+    Ok(match std::env::var_os("CARGO_TARGET_DIR") {
         Some(folder) => root()?.join(folder),
         None => root()?.join("target"),
-    };
-    Ok(target.join("debug").join("nocturne"))
+    })
 }
 
 /// Has the agent find or install libtorch and returns what `LIBTORCH` must be.
