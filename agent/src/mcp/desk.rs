@@ -186,7 +186,7 @@ impl Desk {
         let enqueued = enqueued.map_err(|error| error.to_string())?;
         closed.map_err(|error| error.to_string())?;
         match enqueued {
-            Enqueued::Added(entry) => Ok(entry),
+            Enqueued::Added(entry) => Ok(*entry),
             Enqueued::Waits(id) => Err(format!("the same waits in the queue already, as entry {id}")),
             Enqueued::Full(waiting) => Err(format!(
                 "{waiting} entries wait in the queue already, which is as many as are taken from here; the person can remove some with \

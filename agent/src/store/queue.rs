@@ -22,7 +22,7 @@ pub(super) fn result_of(decision: &Decision) -> String {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Enqueued {
     /// It waits now.
-    Added(QueueEntry),
+    Added(Box<QueueEntry>),
     /// The same waits already, as the entry of this number.
     Waits(u32),
     /// So many wait already, which is as many as there may be.
@@ -77,7 +77,9 @@ impl Store {
         if waiting >= most {
             return Ok(Enqueued::Full(waiting));
         }
-        self.append(transaction, &entries, Some(by), campaign, words, patch).await.map(Enqueued::Added)
+        self.append(transaction, &entries, Some(by), campaign, words, patch)
+            .await
+            .map(|entry| Enqueued::Added(Box::new(entry)))
     }
 
     /// Adds an entry after all `entries` that there are.
