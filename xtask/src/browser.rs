@@ -156,7 +156,7 @@ impl Browser {
             let line = line.map_err(|error| format!("the browser's output broke off: {error}"))?;
             println!("{line}");
             if line == "ready" {
-                night = Some(Ended(repository.night(agent)?));
+                night = Some(Ended(repository.night(agent, 3)?));
             }
         }
         let status = browser.0.wait().map_err(|error| error.to_string())?;

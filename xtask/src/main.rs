@@ -78,6 +78,7 @@ fn main() -> ExitCode {
         ["scale"] => scale::pages().and_then(|()| readers::all()),
         ["scale", "pages"] => scale::pages(),
         ["scale", "readers"] => readers::all(),
+        ["scale", "updates"] => readers::updates(),
         ["simulate-nights", more @ ..] => simulate::nights(more),
         ["prepare-sql"] => sqlx::prepare(false),
         ["prepare-sql", "--check"] => sqlx::prepare(true),

@@ -80,10 +80,11 @@ impl Pretended {
         Ok(repository)
     }
 
-    /// Starts a night. What it prints is its own.
-    pub fn night(&self, agent: &Path) -> Result<Child, String> {
+    /// Starts a night of so many experiments. What it prints is its own.
+    pub fn night(&self, agent: &Path, experiments: u32) -> Result<Child, String> {
         let mut command = Command::new(agent);
-        command.args(["night", "experiments/pretend", "--json"]).current_dir(&self.folder);
+        let count = experiments.to_string();
+        command.args(["night", "experiments/pretend", "--json", "--experiments", &count]).current_dir(&self.folder);
         command.env("NOCTURNE_CACHE", &self.cache).env_remove("LIBTORCH").stdin(Stdio::null()).stdout(Stdio::null());
         command.spawn().map_err(|error| format!("cannot start {}: {error}", agent.display()))
     }

@@ -42,11 +42,16 @@ pub fn all() -> Result<(), String> {
     effect(&agent)
 }
 
+/// No reader loses an update, alone.
+pub fn updates() -> Result<(), String> {
+    all_updates(&steps::optimised_agent()?)
+}
+
 /// No reader loses an update.
 fn all_updates(agent: &Path) -> Result<(), String> {
     let repository = Pretended::new("readers")?;
     let server = Server::start(agent, &repository.folder)?;
-    let mut night = Night(repository.night(agent)?);
+    let mut night = Night(repository.night(agent, 12)?);
     let nights = repository.folder.join(".nocturne/nights");
     let name = night.name(&nights)?;
     let readers = Readers::come(&server.address, &name)?;
