@@ -8,11 +8,10 @@ use crate::edit::CANDIDATE_FILES;
 use crate::flow::{CommitId, SourceFile};
 
 /// Folders (with a slash at the end) and files. Neither the cheats that the evaluator is tried on nor anything of the agent is among them.
-const READABLE: [&str; 6] = [
+const READABLE: [&str; 5] = [
     "trainer/Cargo.toml",
     "trainer/harness/src/",
     "trainer/kernels/src/",
-    "trainer/kernels/cpp/",
     "trainer/src/candidate/",
     "trainer/src/main.rs",
 ];

@@ -1,11 +1,14 @@
 //! The network: a pre-norm GPT with rotary positions, QK-norm, alternating attention windows, value embeddings, squared
 //! ReLU, residual and skip scalars, and soft-capped logits.
 //!
-//! Every line of arithmetic is here, tensor by tensor; shapes are in the comments. `dim` is the width of the residual
-//! stream, `heads * head_dim == dim`. Master weights are fp32; with bf16 precision they are cast where they are used, so
-//! activations and matrix products are bf16 and gradients arrive in fp32.
+//! Shapes are in the comments. `dim` is the width of the residual stream, `heads * head_dim == dim`. Master weights are fp32; with
+//! bf16 precision they are cast where they are used, so activations and matrix products are bf16 and gradients arrive in fp32.
+//!
+//! What crate `kernels` offers (`norm`, `mix_norm`, `attention` and so on) does in one pass what tensor code does in several;
+//! `kernels::plain` says in tensor code what each computes. Anything here may be written with tch's own operators instead.
 
 use harness::{CandidateError, Precision, Setting};
+use kernels::{add_norm, attention, gated_value, mix_norm, norm, rotary_norm, softcap_cross_entropy, squared_relu};
 use tch::{Device, Kind, Tensor};
 
 use super::recipe::Recipe;
@@ -94,12 +97,12 @@ pub struct Model {
     pub parameters: Vec<Parameter>,
     embedding: Tensor, // [vocabulary, dim]
     blocks: Vec<Block>,
-    head: Tensor,         // [vocabulary, dim]
-    residual: Tensor,     // [depth]
-    skip: Tensor,         // [depth]
-    cos: Tensor,          // [context, 1, head_dim / 2]
-    sin: Tensor,          // [context, 1, head_dim / 2]
-    short_window: Tensor, // [context, context], true where query i (row) may see key j (column)
+    head: Tensor,      // [vocabulary, dim]
+    residual: Tensor,  // [depth]
+    skip: Tensor,      // [depth]
+    cos: Tensor,       // [context, head_dim / 2]
+    sin: Tensor,       // [context, head_dim / 2]
+    short_window: i64, // positions before its own that a query of a short layer sees
     head_dim: i64,
     gate_channels: i64,
     softcap: f64,
@@ -163,10 +166,7 @@ impl Model {
         let skip = draw.constant("skip", Role::Skip, &[depth], recipe.skip_scalar);
 
         let (cos, sin) = rotary(context, head_dim, recipe.rotary_base, device);
-        let position = Tensor::arange(context, (Kind::Int64, device));
-        let distance = position.unsqueeze(1) - position.unsqueeze(0); // [context, context]: query - key
-        let reach = (recipe.short_window * context as f64).floor() as i64;
-        let short_window = distance.ge(0).logical_and(&distance.le(reach));
+        let short_window = (recipe.short_window * context as f64).floor() as i64;
         let kind = match setting.precision {
             Precision::Fp32 => Kind::Float,
             Precision::Bf16 => Kind::BFloat16,
@@ -178,8 +178,8 @@ impl Model {
             head,
             residual,
             skip,
-            cos: cos.to_kind(kind),
-            sin: sin.to_kind(kind),
+            cos,
+            sin,
             short_window,
             head_dim,
             gate_channels: recipe.gate_channels,
@@ -195,16 +195,30 @@ impl Model {
 
     /// Logits of the next token: [batch, time] token ids to [batch, time, vocabulary] in fp32. Position t sees tokens 0..=t.
     pub fn forward(&self, tokens: &Tensor) -> Tensor {
+        let logits = self.uncapped_logits(tokens).to_kind(Kind::Float);
+        (logits / self.softcap).tanh() * self.softcap
+    }
+
+    /// Mean cross-entropy of those logits, in nats: [batch, time] token ids and the tokens that follow to a scalar.
+    pub fn loss(&self, tokens: &Tensor, targets: &Tensor) -> Tensor {
+        softcap_cross_entropy(self.uncapped_logits(tokens), targets, self.softcap)
+    }
+
+    /// Logits before the soft cap, in the precision of the activations.
+    fn uncapped_logits(&self, tokens: &Tensor) -> Tensor {
+        self.linear(&self.hidden(tokens), &self.head)
+    }
+
+    /// What the head reads: [batch, time] token ids to [batch, time, dim].
+    fn hidden(&self, tokens: &Tensor) -> Tensor {
         let embedded = norm(&self.lookup(&self.embedding, tokens)); // [batch, time, dim]
-        let (residual, skip) = (self.cast(&self.residual), self.cast(&self.skip));
         let mut x = embedded.shallow_clone();
         for (layer, block) in (0..).zip(&self.blocks) {
-            x = x * residual.get(layer) + &embedded * skip.get(layer);
-            x = &x + self.attention(block, &norm(&x), tokens);
-            x = &x + self.mlp(block, &norm(&x));
+            let (mixed, normed) = mix_norm(&x, &self.residual.get(layer), &embedded, &self.skip.get(layer));
+            let (attended, normed) = add_norm(&mixed, &self.attention(block, &normed, tokens));
+            x = attended + self.mlp(block, &normed);
         }
-        let logits = self.linear(&norm(&x), &self.head).to_kind(Kind::Float);
-        (logits / self.softcap).tanh() * self.softcap
+        norm(&x)
     }
 
     /// Causal attention over the block's window: [batch, time, dim] to the same.
@@ -215,36 +229,18 @@ impl Model {
         let key = heads(&self.linear(x, &block.key));
         let mut value = heads(&self.linear(x, &block.value));
         if let Some(ValueEmbedding { table, gate }) = &block.value_embedding {
-            let gate = self.linear(&x.narrow(-1, 0, self.gate_channels), gate).sigmoid() * 2.0; // [batch, time, heads]
-            value = &value + gate.unsqueeze(-1) * heads(&self.lookup(table, tokens));
+            let gate = self.linear(&x.narrow(-1, 0, self.gate_channels), gate); // [batch, time, heads]
+            value = gated_value(&value, &gate, &heads(&self.lookup(table, tokens)));
         }
-        let (query, key) = (norm(&self.rotate(&query)), norm(&self.rotate(&key)));
-        let mask = (!block.long).then(|| self.short_window.narrow(0, 0, time).narrow(1, 0, time));
-        let mixed = Tensor::scaled_dot_product_attention(
-            &query.transpose(1, 2), // [batch, heads, time, head_dim]
-            &key.transpose(1, 2),
-            &value.transpose(1, 2),
-            mask.as_ref(),
-            0.0,
-            block.long,
-            None,
-            false,
-        );
-        self.linear(&mixed.transpose(1, 2).reshape([batch, time, -1]), &block.output)
+        let (query, key) = (rotary_norm(&query, &self.cos, &self.sin), rotary_norm(&key, &self.cos, &self.sin));
+        let window = if block.long { time } else { self.short_window };
+        let mixed = attention(&query, &key, &value, window); // [batch, time, heads, head_dim]
+        self.linear(&mixed.reshape([batch, time, -1]), &block.output)
     }
 
     /// Squared-ReLU MLP: [batch, time, dim] to the same.
     fn mlp(&self, block: &Block, x: &Tensor) -> Tensor {
-        self.linear(&self.linear(x, &block.up).relu().square(), &block.down)
-    }
-
-    /// Turns each pair of channels (c, c + head_dim / 2) by its position's angle: [batch, time, heads, head_dim].
-    fn rotate(&self, x: &Tensor) -> Tensor {
-        let time = x.size()[1];
-        let (cos, sin) = (self.cos.narrow(0, 0, time), self.sin.narrow(0, 0, time));
-        let halves = x.chunk(2, -1);
-        let (a, b) = (&halves[0], &halves[1]);
-        Tensor::cat(&[a * &cos + b * &sin, b * &cos - a * &sin], -1)
+        self.linear(&squared_relu(&self.linear(x, &block.up)), &block.down)
     }
 
     /// x W^T: [.., inputs] and [outputs, inputs] to [.., outputs].
@@ -262,16 +258,10 @@ impl Model {
     }
 }
 
-/// RMSNorm over the last dimension, without weights.
-fn norm(x: &Tensor) -> Tensor {
-    let width = x.size().last().copied().unwrap_or(1);
-    x.rms_norm([width], None::<&Tensor>, None)
-}
-
-/// Cosines and sines of the rotary angles, each [context, 1, head_dim / 2].
+/// Cosines and sines of the rotary angles, each [context, head_dim / 2].
 fn rotary(context: i64, head_dim: i64, base: f64, device: Device) -> (Tensor, Tensor) {
     let channel = Tensor::arange_start_step(0, head_dim, 2, (Kind::Float, device)) / head_dim as f64;
     let frequency = Tensor::pow_scalar(base, &channel).reciprocal(); // [head_dim / 2]
-    let angle = Tensor::arange(context, (Kind::Float, device)).outer(&frequency).unsqueeze(1);
+    let angle = Tensor::arange(context, (Kind::Float, device)).outer(&frequency);
     (angle.cos(), angle.sin())
 }

@@ -3,8 +3,9 @@
 //! Muon (Jordan et al. 2024) replaces a matrix's momentum by the nearest semi-orthogonal matrix, here by five Polar
 //! Express iterations (Amsel et al. 2025), then evens out the size of rows or columns (NorMuon, Li et al. 2025) and
 //! decays only weights that the update shrinks as well (cautious weight decay, Chen et al. 2025). Matrices of one shape
-//! are updated together as a stack.
+//! are updated together as a stack. `kernels::plain` says in tensor code what `muon_look_ahead`, `normuon`, `cautious_update` and `adamw` compute.
 
+use kernels::{AdamStep, adamw, cautious_update, muon_look_ahead, normuon};
 use tch::{Kind, Tensor};
 
 use super::model::{Parameter, Role};
@@ -158,60 +159,35 @@ impl Muon {
     fn step(&mut self, gradients: &[Tensor], schedule: Schedule) {
         let gradients: Vec<&Tensor> = self.members.iter().map(|&member| &gradients[member]).collect();
         let gradient = Tensor::stack(&gradients, 0); // [members, rows, columns]
-        let parameters = Tensor::stack(&self.parameters, 0);
-        // Nesterov: look ahead along the momentum that already holds this gradient.
-        let _ = self.momentum.lerp_(&gradient, 1.0 - schedule.momentum);
-        let direction = orthogonalize(&gradient.lerp(&self.momentum, schedule.momentum), self.iterations, self.kind);
-        let update = self.normalize(direction);
-        let rate = self.rate * schedule.rate;
-        let cautious = (&update * &parameters).ge(0.0);
-        let change = &update * rate + &parameters * (rate * schedule.weight_decay) * cautious;
-        for (parameter, change) in self.parameters.iter_mut().zip(change.unbind(0)) {
-            *parameter -= change;
-        }
-    }
-
-    /// NorMuon: divides every row (or column, along the longer side) by its running root mean square, then restores the
-    /// norm of the whole matrix.
-    fn normalize(&mut self, x: Tensor) -> Tensor {
-        let (rows, columns) = (x.size()[1], x.size()[2]);
-        let (dim, length) = if rows >= columns { (-1, columns) } else { (-2, rows) };
-        let square = x.to_kind(Kind::Float).square().mean_dim(dim, true, None); // as self.second
-        let norm = (square.sum_dim_intlist([-2i64, -1].as_slice(), true, None) * length as f64).sqrt();
-        let _ = self.second.lerp_(&square, 1.0 - self.beta2);
-        let scale = self.second.clamp_min(1e-10).rsqrt();
-        let scaled = (square * length as f64 * scale.square()).sum_dim_intlist([-2i64, -1].as_slice(), true, None);
-        let scale = scale * (norm / scaled.sqrt().clamp_min(1e-10));
-        &x * scale.to_kind(x.kind())
+        let look = muon_look_ahead(&gradient, &mut self.momentum, schedule.momentum, self.kind);
+        let direction = orthogonalize(look, self.iterations);
+        let update = normuon(direction, &mut self.second, self.beta2);
+        cautious_update(&mut self.parameters, &update, self.rate * schedule.rate, schedule.weight_decay);
     }
 }
 
-/// The nearest semi-orthogonal matrix of each matrix in a stack, computed in `kind`: [members, rows, columns] to the same.
-fn orthogonalize(x: &Tensor, iterations: usize, kind: Kind) -> Tensor {
+/// The nearest semi-orthogonal matrix of each matrix in a stack, whose norms are below 1: [members, rows, columns] to the same.
+fn orthogonalize(mut x: Tensor, iterations: usize) -> Tensor {
     let tall = x.size()[1] > x.size()[2];
-    let x = x.to_kind(kind);
-    let norm = x.norm_scalaropt_dim(2.0, [-2i64, -1].as_slice(), true);
-    let mut x = &x / (norm * 1.02 + 1e-6);
     for (a, b, c) in POLAR_EXPRESS.into_iter().take(iterations) {
         // The smaller of the two Gram matrices.
         let s = if tall { x.transpose(1, 2).matmul(&x) } else { x.matmul(&x.transpose(1, 2)) };
-        let s = &s * b + s.matmul(&s) * c;
-        x = &x * a + if tall { x.matmul(&s) } else { s.matmul(&x) };
+        let s = s.baddbmm(&s, &s, b, c); // b s + c s^2
+        x = if tall { x.baddbmm(&x, &s, a, 1.0) } else { x.baddbmm(&s, &x, a, 1.0) };
     }
     x
 }
 
 impl Adam {
     fn step(&mut self, gradient: &Tensor, schedule: Schedule) {
-        let rate = self.rate * schedule.rate;
-        let _ = self.mean.lerp_(gradient, 1.0 - self.beta1);
-        let _ = self.square.g_mul_scalar_(self.beta2).addcmul_(&(gradient * (1.0 - self.beta2)), gradient);
-        let step = schedule.step as f64;
-        let (bias1, bias2) = (1.0 - self.beta1.powf(step), 1.0 - self.beta2.powf(step));
-        let size = self.square.sqrt() / bias2.sqrt() + self.epsilon;
-        if self.weight_decay != 0.0 {
-            self.parameter *= 1.0 - rate * self.weight_decay;
-        }
-        let _ = self.parameter.addcdiv_(&(&self.mean * (-rate / bias1)), &size);
+        let step = AdamStep {
+            rate: self.rate * schedule.rate,
+            beta1: self.beta1,
+            beta2: self.beta2,
+            epsilon: self.epsilon,
+            weight_decay: self.weight_decay,
+            step: schedule.step,
+        };
+        adamw(&mut self.parameter, gradient, &mut self.mean, &mut self.square, step);
     }
 }

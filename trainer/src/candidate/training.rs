@@ -1,7 +1,7 @@
 //! A training step: schedules, micro-batches, loss, and how the harness drives the candidate.
 
 use harness::{Batch, Candidate, CandidateError, Part, Progress, Setting, saw_gradients, spent_on};
-use tch::{Kind, Reduction, Tensor};
+use tch::{Kind, Tensor};
 
 use super::model::Model;
 use super::optimizer::{Optimizer, Schedule};
@@ -64,7 +64,7 @@ impl Trainer {
         let mut mean_loss = Tensor::zeros([], (Kind::Float, batch.inputs.device()));
         let mut sum: Vec<Tensor> = Vec::new();
         for (inputs, targets) in inputs.iter().zip(&targets) {
-            let loss = cross_entropy(&self.model.forward(inputs), targets) / parts;
+            let loss = self.model.loss(inputs, targets) / parts;
             mean_loss += loss.detach();
             spent_on(Part::Forward);
             let gradients = Tensor::run_backward(&[&loss], &parameters, false, false);
@@ -80,18 +80,6 @@ impl Trainer {
         saw_gradients(self.model.parameters.iter().map(|parameter| parameter.name.as_str()).zip(&sum));
         (mean_loss, sum)
     }
-}
-
-/// Mean negative log-likelihood of the targets: [batch, time, vocabulary] and [batch, time] to a scalar.
-fn cross_entropy(logits: &Tensor, targets: &Tensor) -> Tensor {
-    let vocabulary = logits.size()[2];
-    logits.view([-1, vocabulary]).cross_entropy_loss::<&Tensor>(
-        &targets.reshape([-1]),
-        None,
-        Reduction::Mean,
-        -100,
-        0.0,
-    )
 }
 
 impl Candidate for Trainer {

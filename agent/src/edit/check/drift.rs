@@ -33,6 +33,21 @@ fn what_is_allowed_of_the_harness_is_there() {
     }
 }
 
+#[test]
+fn what_is_allowed_of_the_fused_operations_is_there() {
+    let text = std::fs::read_to_string(root().join("trainer/kernels/src/lib.rs")).unwrap();
+    for item in paths::KERNELS_ITEMS {
+        let declared = ["pub fn ", "pub struct ", "pub mod "]
+            .iter()
+            .any(|word| text.lines().any(|line| line.strip_prefix(word).is_some_and(|rest| names_it(rest, item))));
+        assert!(declared, "{item} is not exported any more");
+    }
+}
+
+fn names_it(declaration: &str, item: &str) -> bool {
+    declaration.strip_prefix(item).is_some_and(|rest| rest.starts_with(['(', ' ', ';', '<']))
+}
+
 /// Modules of tch that are refused whole.
 const REFUSED_FILES: [&str; 6] =
     ["vision/", "data.rs", "wrappers/jit.rs", "wrappers/image.rs", "wrappers/python.rs", "wrappers/stream.rs"];

@@ -270,6 +270,8 @@ pub(super) const HOSTILE: &[(&str, &str)] = &[
     ("other-crate", "use serde::Deserialize;"),
     ("other-crate", "use ::hex;"),
     ("other-crate", "use data;"),
+    ("other-crate", "use kernels::fused::norm;"),
+    ("other-crate", "fn f() { kernels::instruction_set(); }"),
     ("other-crate", "use alloc::vec::Vec;"),
     ("other-crate", "fn f(x: memmap2::Mmap) {}"),
     ("other-crate", "fn f() { <u8 as bytemuck::Pod>::zeroed() }"),

@@ -124,6 +124,25 @@ pub(super) const HARNESS_ITEMS: &[&str] = &[
     "spent_on",
 ];
 
+/// What a candidate may name of the fused operations: all that they offer to be computed with.
+pub(super) const KERNELS_ITEMS: &[&str] = &[
+    "AdamStep",
+    "adamw",
+    "add_norm",
+    "attention",
+    "cautious_update",
+    "gated_value",
+    "mix_norm",
+    "muon_look_ahead",
+    "norm",
+    "normuon",
+    "plain",
+    "rotary_norm",
+    "rotate",
+    "softcap_cross_entropy",
+    "squared_relu",
+];
+
 /// What stands in the candidate's folder, above its files.
 const SIBLINGS: [&str; 5] = ["model", "optimizer", "recipe", "training", "Trainer"];
 
@@ -158,7 +177,7 @@ const OTHER_CRATES: &[&str] = &[
 ];
 
 /// Crates of which a part is allowed.
-const KNOWN_CRATES: [&str; 4] = ["std", "core", "tch", "harness"];
+const KNOWN_CRATES: [&str; 5] = ["std", "core", "tch", "harness", "kernels"];
 
 /// Types, traits and primitives that are in scope everywhere.
 const PRELUDE: &[&str] = &[
@@ -306,6 +325,8 @@ impl Scope {
             "tch" => Err(Rule::TorchModule),
             "harness" if HARNESS_ITEMS.contains(&name(1)) => Ok(Beginning::Known),
             "harness" => Err(Rule::HarnessInternals),
+            "kernels" if KERNELS_ITEMS.contains(&name(1)) => Ok(Beginning::Known),
+            "kernels" => Err(Rule::OtherCrate),
             "crate" if name(1) == "candidate" && SIBLINGS.contains(&name(2)) => Ok(Beginning::Known),
             "crate" => Err(Rule::CrateInternals),
             "self" | "super" => {

@@ -202,7 +202,7 @@ const TABLE: &[Facts] = facts![
     OtherCrate "other-crate":
         "Other crates: `protocol`, `data`, `torch_sys`, `libc`, `safetensors`, `serde`, ...",
         "They read files and data, speak to the agent or call C.",
-        "use `tch`, the allowed part of `std`, and the allowed items of `harness`";
+        "use `tch`, the allowed part of `std`, and the allowed items of `harness` and `kernels`";
     UnknownPath "unknown-path":
         "A path of several parts that begins with a name which the file neither defines nor imports by name.",
         "It could be any crate.",
@@ -302,6 +302,7 @@ pub fn page() -> String {
         ("Items of `std` and `core` beside them", &items),
         ("Items of `tch`", paths::TCH_ITEMS),
         ("Items of `harness`", paths::HARNESS_ITEMS),
+        ("Items of `kernels`", paths::KERNELS_ITEMS),
         ("Macros", macros::ALLOWED),
         ("Attributes", attributes::ALLOWED),
         ("Derives", attributes::DERIVES),

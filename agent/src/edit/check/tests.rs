@@ -46,6 +46,7 @@ fn every_rule_has_an_attempt() {
 const HONEST: &[&str] = &[
     "use tch::{self, nn, Device, IndexOp, Kind, NewAxis, Reduction, Scalar, Tensor, TensorIndexer};",
     "use harness::{Batch, Candidate, CandidateError, Precision, Progress, Scale, Setting};",
+    "use kernels::{AdamStep, adamw, norm};\nfn f(x: &tch::Tensor) -> tch::Tensor { norm(&kernels::plain::squared_relu(&kernels::attention(x, x, x, 8))) }",
     "use std::collections::{BTreeMap, HashMap, VecDeque, hash_map::{self, Entry}};\nfn f() -> HashMap<String, f64> { HashMap::new() }",
     "use std::fmt::{self, Display};\nstruct A; impl fmt::Display for A { fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result { write!(f, \"{}\", 1) } }",
     "use std::cell::{Cell, RefCell};\nuse std::rc::Rc;\nuse std::sync::Arc;\nstruct A { cache: Rc<RefCell<Vec<f64>>>, count: Cell<u64>, shared: Arc<str> }",

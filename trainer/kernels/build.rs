@@ -1,0 +1,86 @@
+//! Compiles `src/native` against the headers of the libtorch that torch-sys links.
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::{env, fs};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    println!("cargo:rerun-if-changed=src/native");
+    println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rerun-if-env-changed=DEP_TCH_LIBTORCH_LIB");
+    let libraries = PathBuf::from(
+        env::var_os("DEP_TCH_LIBTORCH_LIB")
+            .ok_or("torch-sys does not say where libtorch lies (DEP_TCH_LIBTORCH_LIB); set LIBTORCH to its folder and build again")?,
+    );
+    let include = libraries.with_file_name("include");
+    let x86 = env::var("CARGO_CFG_TARGET_ARCH")? == "x86_64";
+
+    // Loops over rows: once for each instruction set.
+    let mut sets = vec![("portable", None)];
+    if x86 {
+        sets.extend([("avx2", Some("-march=x86-64-v3")), ("avx512", Some("-march=x86-64-v4"))]);
+    }
+    for (name, architecture) in sets {
+        let mut rows = native();
+        rows.file("src/native/cpu/rows.cpp").define("NOCTURNE_ROWS", name).flag("-fopenmp-simd");
+        if let Some(architecture) = architecture {
+            rows.flag(architecture).flag("-mprefer-vector-width=512");
+        }
+        rows.try_compile(&format!("nocturne_rows_{name}"))?;
+    }
+
+    let mut attention = native();
+    // GCC 12 takes its own vector intrinsics for uses of uninitialised variables (its bug 105593).
+    attention.file("src/native/cpu/attention.cpp").flag_if_supported("-Wno-maybe-uninitialized");
+    if x86 {
+        let flags = ["-march=x86-64-v4", "-mavx512bf16"];
+        if flags.iter().all(|flag| attention.is_flag_supported(flag).unwrap_or(false)) {
+            attention.define("NOCTURNE_AVX512_BF16", None);
+            flags.iter().for_each(|flag| {
+                attention.flag(flag);
+            });
+        }
+    }
+    attention.try_compile("nocturne_attention")?;
+
+    let mut shim = native();
+    shim.file("src/native/operations.cpp").file("src/native/cpu/cpu.cpp").file("src/native/cpu/instruction_set.cpp").file("src/native/cuda/none.cpp");
+    if x86 {
+        shim.define("NOCTURNE_ROWS_X86", None);
+    }
+    // libtorch's headers warn where ours do not.
+    for folder in [include.clone(), include.join("torch/csrc/api/include")] {
+        shim.flag("-isystem").flag(folder.to_str().ok_or("the path of libtorch is not UTF-8; move it")?);
+    }
+    shim.flag("-fopenmp");
+    shim.try_compile("nocturne_kernels")?;
+    link_openmp(&libraries)?;
+    Ok(())
+}
+
+/// Flags for all files.
+fn native() -> cc::Build {
+    let mut build = cc::Build::new();
+    build.cpp(true).std("c++20").opt_level(3).warnings(true).extra_warnings(true);
+    // Errors of mathematics are told by values, never by errno or traps: without these, loops over square roots are no vector code.
+    build.flag("-fno-math-errno").flag("-fno-trapping-math").flag("-ffp-contract=fast");
+    build
+}
+
+/// libtorch's threads are those of the OpenMP library that it brings with it. Ours must be the same, not a second pool beside them.
+fn link_openmp(libraries: &std::path::Path) -> Result<(), Box<dyn Error>> {
+    let mut found = None;
+    for entry in fs::read_dir(libraries)? {
+        let name = entry?.file_name();
+        let name = name.to_string_lossy().into_owned();
+        if name.starts_with("libgomp") && name.contains(".so") {
+            found = Some(name);
+        }
+    }
+    let name = found.ok_or_else(|| {
+        format!("no libgomp*.so* beside libtorch in {}: its threads cannot be shared; use the libtorch that nocturne fetches", libraries.display())
+    })?;
+    println!("cargo:rustc-link-search=native={}", libraries.display());
+    println!("cargo:rustc-link-lib=dylib:+verbatim={name}");
+    Ok(())
+}

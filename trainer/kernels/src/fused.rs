@@ -1,0 +1,218 @@
+//! The C++ half (`native/`), called. All of this crate's unsafe code is here.
+//!
+//! Whether an operation applies is decided here and in the public functions, from kinds, shapes and devices; the other side trusts that.
+#![allow(unsafe_code, reason = "tensors are handed to C++ and taken back")]
+
+use std::ffi::{CStr, c_char};
+
+use tch::{Device, Kind, TchError, Tensor};
+use torch_sys::C_tensor;
+
+use crate::plain::EPSILON;
+use crate::AdamStep;
+
+// `*mut C_tensor` is an `at::Tensor*`. What the functions return is new and ours to free; what they are given stays the caller's.
+unsafe extern "C" {
+    fn nocturne_kernels_error() -> *const c_char;
+    fn nocturne_kernels_instruction_set() -> *const c_char;
+    fn nocturne_kernels_attention_available() -> bool;
+    fn nocturne_kernels_cuda_available(x: *mut C_tensor) -> bool;
+    fn nocturne_norm(x: *mut C_tensor, epsilon: f64) -> *mut C_tensor;
+    fn nocturne_add_norm(out: *mut *mut C_tensor, x: *mut C_tensor, branch: *mut C_tensor, epsilon: f64) -> bool;
+    fn nocturne_mix_norm(
+        out: *mut *mut C_tensor,
+        x: *mut C_tensor,
+        a: *mut C_tensor,
+        other: *mut C_tensor,
+        b: *mut C_tensor,
+        epsilon: f64,
+    ) -> bool;
+    fn nocturne_rotary_norm(x: *mut C_tensor, cos: *mut C_tensor, sin: *mut C_tensor, epsilon: f64) -> *mut C_tensor;
+    fn nocturne_squared_relu(x: *mut C_tensor) -> *mut C_tensor;
+    fn nocturne_gated_value(value: *mut C_tensor, gate: *mut C_tensor, embedding: *mut C_tensor) -> *mut C_tensor;
+    fn nocturne_softcap_loss(logits: *mut C_tensor, targets: *mut C_tensor, cap: f64) -> *mut C_tensor;
+    fn nocturne_attention(
+        query: *mut C_tensor,
+        key: *mut C_tensor,
+        value: *mut C_tensor,
+        window: i64,
+        scale: f64,
+    ) -> *mut C_tensor;
+    fn nocturne_muon_look(
+        gradient: *mut C_tensor,
+        momentum: *mut C_tensor,
+        mu: f64,
+        look: *mut C_tensor,
+        squares: *mut C_tensor,
+    ) -> bool;
+    fn nocturne_normuon(direction: *mut C_tensor, second: *mut C_tensor, beta2: f64) -> bool;
+    fn nocturne_cautious_update(update: *mut C_tensor, rate: f64, decay: f64, parameter: *mut C_tensor) -> bool;
+    fn nocturne_adamw(
+        parameter: *mut C_tensor,
+        gradient: *mut C_tensor,
+        mean: *mut C_tensor,
+        square: *mut C_tensor,
+        rate: f64,
+        beta1: f64,
+        beta2: f64,
+        epsilon: f64,
+        decay: f64,
+        bias1: f64,
+        bias2: f64,
+    ) -> bool;
+}
+
+/// Whether activations of these kinds, on these devices, have fused operations: float or bfloat16, all alike, not empty, with as much
+/// as one dimension.
+pub fn applies(tensors: &[&Tensor]) -> bool {
+    let first = tensors[0];
+    let kind = first.kind();
+    matches!(kind, Kind::Float | Kind::BFloat16)
+        && tensors.iter().all(|x| x.kind() == kind && x.device() == first.device() && x.numel() > 0 && x.dim() > 0)
+        && device_applies(first)
+}
+
+/// Whether state (float, contiguous, on one device) has fused operations whose other operand is of `kind`.
+pub fn applies_to_state(tensors: &[&Tensor], kind: Kind) -> bool {
+    let first = tensors[0];
+    matches!(kind, Kind::Float | Kind::BFloat16)
+        && tensors.iter().all(|x| {
+            x.kind() == Kind::Float && x.device() == first.device() && x.numel() > 0 && x.is_contiguous()
+        })
+        && device_applies(first)
+}
+
+fn device_applies(x: &Tensor) -> bool {
+    match x.device() {
+        Device::Cpu => true,
+        // SAFETY: the tensor lives through the call, which does not keep it.
+        Device::Cuda(_) => unsafe { nocturne_kernels_cuda_available(x.as_ptr().cast_mut()) },
+        _ => false,
+    }
+}
+
+/// Whether the CPU's attention takes these: bfloat16, one shape, a width that its blocks divide.
+pub fn attention_applies(query: &Tensor, key: &Tensor, value: &Tensor) -> bool {
+    let size = query.size();
+    size.len() == 4
+        && [query, key, value].iter().all(|x| {
+            x.device() == Device::Cpu && x.kind() == Kind::BFloat16 && x.size() == size && x.numel() > 0
+        })
+        && size[3] % 32 == 0
+        && size[3] <= 256
+        && has_attention()
+}
+
+pub fn has_attention() -> bool {
+    // SAFETY: it reads what the processor is.
+    unsafe { nocturne_kernels_attention_available() }
+}
+
+pub fn instruction_set() -> String {
+    // SAFETY: a text that lives as long as the program.
+    unsafe { CStr::from_ptr(nocturne_kernels_instruction_set()) }.to_string_lossy().into_owned()
+}
+
+pub fn norm(x: &Tensor) -> Tensor {
+    // SAFETY: as for all calls below: tensors live through the call, and what comes back is a tensor of our own or null.
+    one(unsafe { nocturne_norm(ptr(x), EPSILON) })
+}
+
+pub fn add_norm(x: &Tensor, branch: &Tensor) -> (Tensor, Tensor) {
+    // SAFETY: `out` has room for two.
+    two(|out| unsafe { nocturne_add_norm(out, ptr(x), ptr(branch), EPSILON) })
+}
+
+pub fn mix_norm(x: &Tensor, a: &Tensor, other: &Tensor, b: &Tensor) -> (Tensor, Tensor) {
+    // SAFETY: `out` has room for two.
+    two(|out| unsafe { nocturne_mix_norm(out, ptr(x), ptr(a), ptr(other), ptr(b), EPSILON) })
+}
+
+pub fn rotary_norm(x: &Tensor, cos: &Tensor, sin: &Tensor) -> Tensor {
+    // SAFETY: see norm.
+    one(unsafe { nocturne_rotary_norm(ptr(x), ptr(cos), ptr(sin), EPSILON) })
+}
+
+pub fn squared_relu(x: &Tensor) -> Tensor {
+    // SAFETY: see norm.
+    one(unsafe { nocturne_squared_relu(ptr(x)) })
+}
+
+pub fn gated_value(value: &Tensor, gate: &Tensor, embedding: &Tensor) -> Tensor {
+    // SAFETY: see norm.
+    one(unsafe { nocturne_gated_value(ptr(value), ptr(gate), ptr(embedding)) })
+}
+
+pub fn attention(query: &Tensor, key: &Tensor, value: &Tensor, window: i64) -> Tensor {
+    let width = query.size().last().copied().unwrap_or(1);
+    // SAFETY: see norm.
+    one(unsafe { nocturne_attention(ptr(query), ptr(key), ptr(value), window, (width as f64).powf(-0.5)) })
+}
+
+pub fn softcap_cross_entropy(logits: &Tensor, targets: &Tensor, cap: f64) -> Tensor {
+    let vocabulary = logits.size().last().copied().unwrap_or(1);
+    let (logits, targets) = (logits.contiguous().view([-1, vocabulary]), targets.reshape([-1]).contiguous());
+    // SAFETY: see norm.
+    one(unsafe { nocturne_softcap_loss(ptr(&logits), ptr(&targets), cap) })
+}
+
+pub fn muon_look_ahead(gradient: &Tensor, momentum: &mut Tensor, mu: f64, kind: Kind) -> Tensor {
+    let mut look = Tensor::empty(gradient.size(), (kind, gradient.device()));
+    let squares = Tensor::empty([gradient.size()[0]], (Kind::Float, gradient.device()));
+    // SAFETY: see norm; momentum, look and squares are written, and are not seen by others meanwhile.
+    done(unsafe { nocturne_muon_look(ptr(gradient), ptr(momentum), mu, ptr(&look), ptr(&squares)) });
+    let shrink = (squares.sqrt() * 1.02 + 1e-6).reciprocal().view([-1, 1, 1]).to_kind(kind);
+    look *= shrink;
+    look
+}
+
+pub fn normuon(direction: &mut Tensor, second: &mut Tensor, beta2: f64) {
+    // SAFETY: see muon_look_ahead.
+    done(unsafe { nocturne_normuon(ptr(direction), ptr(second), beta2) });
+}
+
+pub fn cautious_update(parameter: &mut Tensor, update: &Tensor, rate: f64, weight_decay: f64) {
+    // SAFETY: see muon_look_ahead.
+    done(unsafe { nocturne_cautious_update(ptr(update), rate, weight_decay, ptr(parameter)) });
+}
+
+pub fn adamw(parameter: &mut Tensor, gradient: &Tensor, mean: &mut Tensor, square: &mut Tensor, step: AdamStep) {
+    let (bias1, bias2) = step.biases();
+    let AdamStep { rate, beta1, beta2, epsilon, weight_decay, .. } = step;
+    let (p, g, m, s) = (ptr(parameter), ptr(gradient), ptr(mean), ptr(square));
+    // SAFETY: see muon_look_ahead.
+    done(unsafe { nocturne_adamw(p, g, m, s, rate, beta1, beta2, epsilon, weight_decay, bias1, bias2) });
+}
+
+/// The C++ side takes pointers to tensors that it may write into; that it does so only where it says is its side of the bargain.
+fn ptr(x: &Tensor) -> *mut C_tensor {
+    x.as_ptr().cast_mut()
+}
+
+fn one(made: *mut C_tensor) -> Tensor {
+    if made.is_null() {
+        refused();
+    }
+    // SAFETY: a tensor that was made for us, and that nobody else frees.
+    unsafe { Tensor::from_ptr(made) }
+}
+
+fn two(make: impl FnOnce(*mut *mut C_tensor) -> bool) -> (Tensor, Tensor) {
+    let mut out = [std::ptr::null_mut(); 2];
+    done(make(out.as_mut_ptr()));
+    (one(out[0]), one(out[1]))
+}
+
+fn done(success: bool) {
+    if !success {
+        refused();
+    }
+}
+
+/// Ends as tch's operators do where libtorch refuses: whoever calls them expects that, and the trainer's harness catches it.
+#[allow(clippy::panic, reason = "tch's own operators panic on a torch error")]
+fn refused() -> ! {
+    // SAFETY: the text lives until this thread's next error.
+    let text = unsafe { CStr::from_ptr(nocturne_kernels_error()) }.to_string_lossy().into_owned();
+    panic!("{}", TchError::Torch(text));
+}
