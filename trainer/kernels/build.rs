@@ -8,10 +8,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=src/native");
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-env-changed=DEP_TCH_LIBTORCH_LIB");
-    let libraries = PathBuf::from(
-        env::var_os("DEP_TCH_LIBTORCH_LIB")
-            .ok_or("torch-sys does not say where libtorch lies (DEP_TCH_LIBTORCH_LIB); set LIBTORCH to its folder and build again")?,
-    );
+    let libraries = PathBuf::from(env::var_os("DEP_TCH_LIBTORCH_LIB").ok_or(
+        "torch-sys does not say where libtorch lies (DEP_TCH_LIBTORCH_LIB); set LIBTORCH to its folder and build again",
+    )?);
     let include = libraries.with_file_name("include");
     let x86 = env::var("CARGO_CFG_TARGET_ARCH")? == "x86_64";
 
@@ -29,22 +28,28 @@ fn main() -> Result<(), Box<dyn Error>> {
         rows.try_compile(&format!("nocturne_rows_{name}"))?;
     }
 
-    let mut attention = native();
+    let mut products = native();
     // GCC 12 takes its own vector intrinsics for uses of uninitialised variables (its bug 105593).
-    attention.file("src/native/cpu/attention.cpp").flag_if_supported("-Wno-maybe-uninitialized");
+    products
+        .file("src/native/cpu/attention.cpp")
+        .file("src/native/cpu/polar.cpp")
+        .flag_if_supported("-Wno-maybe-uninitialized");
     if x86 {
         let flags = ["-march=x86-64-v4", "-mavx512bf16"];
-        if flags.iter().all(|flag| attention.is_flag_supported(flag).unwrap_or(false)) {
-            attention.define("NOCTURNE_AVX512_BF16", None);
+        if flags.iter().all(|flag| products.is_flag_supported(flag).unwrap_or(false)) {
+            products.define("NOCTURNE_AVX512_BF16", None);
             flags.iter().for_each(|flag| {
-                attention.flag(flag);
+                products.flag(flag);
             });
         }
     }
-    attention.try_compile("nocturne_attention")?;
+    products.try_compile("nocturne_bf16_products")?;
 
     let mut shim = native();
-    shim.file("src/native/operations.cpp").file("src/native/cpu/cpu.cpp").file("src/native/cpu/instruction_set.cpp").file("src/native/cuda/none.cpp");
+    shim.file("src/native/operations.cpp")
+        .file("src/native/cpu/cpu.cpp")
+        .file("src/native/cpu/instruction_set.cpp")
+        .file("src/native/cuda/none.cpp");
     if x86 {
         shim.define("NOCTURNE_ROWS_X86", None);
     }

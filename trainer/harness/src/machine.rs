@@ -12,18 +12,39 @@ use crate::candidate;
 use crate::stop::{Stop, guarded};
 use crate::wire::Wire;
 
-/// Tells glibc to keep freed memory instead of giving each big tensor back to the system: page faults otherwise cost a
-/// third of a step on the CPU. Rust's global allocator does not reach libtorch's allocations, so this must be glibc's own.
+/// Tells glibc to keep freed memory instead of giving each big tensor back to the system (page faults otherwise cost a third of a step on
+/// the CPU), to take it all from one heap, and asks the system for huge pages there. Rust's global allocator does not reach libtorch's
+/// allocations, so this must be glibc's own.
 pub fn tune_allocator() {
-    const GIB: libc::c_int = 1 << 30;
-    // SAFETY: mallopt only sets fields of the allocator; no other thread runs yet.
     #[cfg(target_env = "gnu")]
-    unsafe {
-        libc::mallopt(libc::M_MMAP_MAX, 0);
-        libc::mallopt(libc::M_TRIM_THRESHOLD, GIB);
-        libc::mallopt(libc::M_TOP_PAD, GIB / 16);
+    {
+        const GIB: libc::c_int = 1 << 30;
+        /// Of address space; memory is taken as it is touched.
+        const HEAP: libc::c_int = GIB;
+        // SAFETY: mallopt only sets fields of the allocator, and no other thread runs yet. What malloc gives is freed at once. madvise
+        // changes nothing but the size of the pages of what lies below the heap's end, which is the allocator's.
+        unsafe {
+            libc::mallopt(libc::M_MMAP_MAX, 0);
+            libc::mallopt(libc::M_ARENA_MAX, 1);
+            libc::mallopt(libc::M_TRIM_THRESHOLD, libc::c_int::MAX);
+            libc::mallopt(libc::M_TOP_PAD, HEAP);
+            // The heap is empty but for what started the process: this makes it as large as it will mostly be.
+            let first = libc::malloc(1 << 20);
+            libc::free(first);
+            libc::mallopt(libc::M_TOP_PAD, GIB / 16);
+            let end = libc::sbrk(0) as usize;
+            let start = (end.saturating_sub(HEAP as usize)).next_multiple_of(HUGE_PAGE);
+            // Refused where the system has none: then pages are small, and that is all.
+            if !first.is_null() && start < end {
+                libc::madvise(start as *mut libc::c_void, end - start, libc::MADV_HUGEPAGE);
+            }
+        }
     }
 }
+
+/// Bytes of a huge page on x86-64 and on most arm64.
+#[cfg(target_env = "gnu")]
+const HUGE_PAGE: usize = 2 << 20;
 
 /// Ends the process at once, whatever its other threads are doing.
 pub fn end_now() -> ! {

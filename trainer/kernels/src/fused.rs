@@ -8,8 +8,8 @@ use std::ffi::{CStr, c_char};
 use tch::{Device, Kind, TchError, Tensor};
 use torch_sys::C_tensor;
 
-use crate::plain::EPSILON;
 use crate::AdamStep;
+use crate::plain::EPSILON;
 
 // `*mut C_tensor` is an `at::Tensor*`. What the functions return is new and ours to free; what they are given stays the caller's.
 unsafe extern "C" {
@@ -45,6 +45,8 @@ unsafe extern "C" {
         look: *mut C_tensor,
         squares: *mut C_tensor,
     ) -> bool;
+    fn nocturne_kernels_polar_available() -> bool;
+    fn nocturne_polar_express(x: *mut C_tensor, coefficients: *const f32, count: i64) -> bool;
     fn nocturne_normuon(direction: *mut C_tensor, second: *mut C_tensor, beta2: f64) -> bool;
     fn nocturne_cautious_update(update: *mut C_tensor, rate: f64, decay: f64, parameter: *mut C_tensor) -> bool;
     fn nocturne_adamw(
@@ -76,9 +78,9 @@ pub fn applies(tensors: &[&Tensor]) -> bool {
 pub fn applies_to_state(tensors: &[&Tensor], kind: Kind) -> bool {
     let first = tensors[0];
     matches!(kind, Kind::Float | Kind::BFloat16)
-        && tensors.iter().all(|x| {
-            x.kind() == Kind::Float && x.device() == first.device() && x.numel() > 0 && x.is_contiguous()
-        })
+        && tensors
+            .iter()
+            .all(|x| x.kind() == Kind::Float && x.device() == first.device() && x.numel() > 0 && x.is_contiguous())
         && device_applies(first)
 }
 
@@ -95,9 +97,9 @@ fn device_applies(x: &Tensor) -> bool {
 pub fn attention_applies(query: &Tensor, key: &Tensor, value: &Tensor) -> bool {
     let size = query.size();
     size.len() == 4
-        && [query, key, value].iter().all(|x| {
-            x.device() == Device::Cpu && x.kind() == Kind::BFloat16 && x.size() == size && x.numel() > 0
-        })
+        && [query, key, value]
+            .iter()
+            .all(|x| x.device() == Device::Cpu && x.kind() == Kind::BFloat16 && x.size() == size && x.numel() > 0)
         && size[3] % 32 == 0
         && size[3] <= 256
         && has_attention()
@@ -164,6 +166,25 @@ pub fn muon_look_ahead(gradient: &Tensor, momentum: &mut Tensor, mu: f64, kind: 
     let shrink = (squares.sqrt() * 1.02 + 1e-6).reciprocal().view([-1, 1, 1]).to_kind(kind);
     look *= shrink;
     look
+}
+
+/// Whether the CPU's Polar Express takes a stack: bfloat16, sides that its blocks divide, and a matrix for every thread.
+pub fn polar_applies(x: &Tensor) -> bool {
+    let size = x.size();
+    x.device() == Device::Cpu
+        && x.kind() == Kind::BFloat16
+        && size.len() == 3
+        && size[1..].iter().all(|side| *side > 0 && side % 64 == 0)
+        && size[0] >= i64::from(tch::get_num_threads())
+        && x.is_contiguous()
+        // SAFETY: it reads what the processor is.
+        && unsafe { nocturne_kernels_polar_available() }
+}
+
+pub fn polar_express(x: &mut Tensor, coefficients: &[(f64, f64, f64)]) {
+    let numbers: Vec<f32> = coefficients.iter().flat_map(|&(a, b, c)| [a as f32, b as f32, c as f32]).collect();
+    // SAFETY: there are three numbers for each; see muon_look_ahead for the tensor.
+    done(unsafe { nocturne_polar_express(ptr(x), numbers.as_ptr(), coefficients.len() as i64) });
 }
 
 pub fn normuon(direction: &mut Tensor, second: &mut Tensor, beta2: f64) {

@@ -10,7 +10,7 @@
 //! | [`attention`] | causal attention over a window |
 //! | [`squared_relu`] | squared ReLU that keeps its output only |
 //! | [`softcap_cross_entropy`] | soft-capped logits and their loss |
-//! | [`muon_look_ahead`], [`normuon`], [`cautious_update`], [`adamw`] | the optimizer's passes over a stack of matrices, or over a tensor |
+//! | [`muon_look_ahead`], [`polar_express`], [`normuon`], [`cautious_update`], [`adamw`] | the optimizer's passes over a stack of matrices, or over a tensor |
 //!
 //! The fused form is taken for float and bfloat16 tensors on the CPU (vector code for the processor at hand, on libtorch's threads) and on
 //! CUDA devices (source compiled when the program runs). Wherever it does not apply (another kind, shapes that broadcast, a device without
@@ -56,7 +56,8 @@ pub fn mix_norm(x: &Tensor, a: &Tensor, other: &Tensor, b: &Tensor) -> (Tensor, 
 pub fn rotary_norm(x: &Tensor, cos: &Tensor, sin: &Tensor) -> Tensor {
     let size = x.size();
     let table = |t: &Tensor| {
-        let long_enough = size.len() == 4 && t.size().len() == 2 && t.size()[0] >= size[1] && t.size()[1] * 2 == size[3];
+        let long_enough =
+            size.len() == 4 && t.size().len() == 2 && t.size()[0] >= size[1] && t.size()[1] * 2 == size[3];
         long_enough && t.kind() == Kind::Float && t.device() == x.device() && t.is_contiguous() && !t.requires_grad()
     };
     if fused::applies(&[x]) && table(cos) && table(sin) {
@@ -123,10 +124,25 @@ pub fn softcap_cross_entropy(logits: Tensor, targets: &Tensor, cap: f64) -> Tens
 /// `lerp(gradient, momentum, mu)` divided by 1.02 times its Frobenius norm (the margin that Polar Express asks for), in `kind`: each
 /// matrix of the stack by its own.
 pub fn muon_look_ahead(gradient: &Tensor, momentum: &mut Tensor, mu: f64, kind: Kind) -> Tensor {
-    if fused::applies_to_state(&[gradient, momentum], kind) && gradient.dim() == 3 && gradient.size() == momentum.size() {
+    if fused::applies_to_state(&[gradient, momentum], kind) && gradient.dim() == 3 && gradient.size() == momentum.size()
+    {
         fused::muon_look_ahead(gradient, momentum, mu, kind)
     } else {
         plain::muon_look_ahead(gradient, momentum, mu, kind)
+    }
+}
+
+/// The nearest semi-orthogonal matrix of each matrix in a stack (Polar Express, Amsel et al. 2025): for each of the coefficients (a, b, c)
+/// in turn `x <- a x + (b s + c s^2) x` with `s = x x^T`.
+///
+/// `x`: [members, rows, columns], given away, each matrix of a norm below 1. Returns the same, in its kind. The fused form is the CPU's, for
+/// bfloat16, sides that are multiples of 64 and a matrix for every thread, on processors with AVX512-BF16; elsewhere these are batched products.
+pub fn polar_express(mut x: Tensor, coefficients: &[(f64, f64, f64)]) -> Tensor {
+    if fused::polar_applies(&x) {
+        fused::polar_express(&mut x, coefficients);
+        x
+    } else {
+        plain::polar_express(&x, coefficients)
     }
 }
 

@@ -79,7 +79,13 @@ pub fn softcap_cross_entropy(logits: &Tensor, targets: &Tensor, cap: f64) -> Ten
     // Narrow kinds are widened first: a bfloat16 logit of 10 is known to 0.06 only, and a loss of 3 would be worse.
     let kind = if logits.kind() == Kind::Double { Kind::Double } else { Kind::Float };
     let capped = (logits.to_kind(kind) / cap).tanh() * cap;
-    capped.reshape([-1, vocabulary]).cross_entropy_loss::<&Tensor>(&targets.reshape([-1]), None, Reduction::Mean, -100, 0.0)
+    capped.reshape([-1, vocabulary]).cross_entropy_loss::<&Tensor>(
+        &targets.reshape([-1]),
+        None,
+        Reduction::Mean,
+        -100,
+        0.0,
+    )
 }
 
 /// See [`crate::muon_look_ahead`].
@@ -88,6 +94,19 @@ pub fn muon_look_ahead(gradient: &Tensor, momentum: &mut Tensor, mu: f64, kind: 
     let look = gradient.lerp(momentum, mu).to_kind(kind);
     let norm = look.norm_scalaropt_dim(2.0, [-2i64, -1].as_slice(), true);
     &look / (norm * 1.02 + 1e-6)
+}
+
+/// See [`crate::polar_express`].
+pub fn polar_express(x: &Tensor, coefficients: &[(f64, f64, f64)]) -> Tensor {
+    let tall = x.size()[1] > x.size()[2];
+    let mut x = x.shallow_clone();
+    for &(a, b, c) in coefficients {
+        // The smaller of the two Gram matrices.
+        let s = if tall { x.transpose(1, 2).matmul(&x) } else { x.matmul(&x.transpose(1, 2)) };
+        let s = s.baddbmm(&s, &s, b, c); // b s + c s^2
+        x = if tall { x.baddbmm(&x, &s, a, 1.0) } else { x.baddbmm(&s, &x, a, 1.0) };
+    }
+    x
 }
 
 /// See [`crate::normuon`].

@@ -3,9 +3,9 @@
 //! Muon (Jordan et al. 2024) replaces a matrix's momentum by the nearest semi-orthogonal matrix, here by five Polar
 //! Express iterations (Amsel et al. 2025), then evens out the size of rows or columns (NorMuon, Li et al. 2025) and
 //! decays only weights that the update shrinks as well (cautious weight decay, Chen et al. 2025). Matrices of one shape
-//! are updated together as a stack. `kernels::plain` says in tensor code what `muon_look_ahead`, `normuon`, `cautious_update` and `adamw` compute.
+//! are updated together as a stack. `kernels::plain` says in tensor code what the functions of `kernels` compute.
 
-use kernels::{AdamStep, adamw, cautious_update, muon_look_ahead, normuon};
+use kernels::{AdamStep, adamw, cautious_update, muon_look_ahead, normuon, polar_express};
 use tch::{Kind, Tensor};
 
 use super::model::{Parameter, Role};
@@ -160,22 +160,10 @@ impl Muon {
         let gradients: Vec<&Tensor> = self.members.iter().map(|&member| &gradients[member]).collect();
         let gradient = Tensor::stack(&gradients, 0); // [members, rows, columns]
         let look = muon_look_ahead(&gradient, &mut self.momentum, schedule.momentum, self.kind);
-        let direction = orthogonalize(look, self.iterations);
+        let direction = polar_express(look, &POLAR_EXPRESS[..self.iterations.min(POLAR_EXPRESS.len())]);
         let update = normuon(direction, &mut self.second, self.beta2);
         cautious_update(&mut self.parameters, &update, self.rate * schedule.rate, schedule.weight_decay);
     }
-}
-
-/// The nearest semi-orthogonal matrix of each matrix in a stack, whose norms are below 1: [members, rows, columns] to the same.
-fn orthogonalize(mut x: Tensor, iterations: usize) -> Tensor {
-    let tall = x.size()[1] > x.size()[2];
-    for (a, b, c) in POLAR_EXPRESS.into_iter().take(iterations) {
-        // The smaller of the two Gram matrices.
-        let s = if tall { x.transpose(1, 2).matmul(&x) } else { x.matmul(&x.transpose(1, 2)) };
-        let s = s.baddbmm(&s, &s, b, c); // b s + c s^2
-        x = if tall { x.baddbmm(&x, &s, a, 1.0) } else { x.baddbmm(&s, &x, a, 1.0) };
-    }
-    x
 }
 
 impl Adam {

@@ -137,6 +137,7 @@ pub(super) const KERNELS_ITEMS: &[&str] = &[
     "norm",
     "normuon",
     "plain",
+    "polar_express",
     "rotary_norm",
     "rotate",
     "softcap_cross_entropy",

@@ -8,8 +8,10 @@
 
 #include <exception>
 #include <string>
+#include <vector>
 
 #include "cpu/attention.h"
+#include "cpu/polar.h"
 #include "cpu/rows.h"
 #include "device.h"
 
@@ -263,6 +265,7 @@ using at::Tensor;
 
 const char* nocturne_kernels_error() { return nocturne::last_error.c_str(); }
 const char* nocturne_kernels_instruction_set() { return nocturne::rows().name; }
+bool nocturne_kernels_polar_available() { return nocturne::polar_available(); }
 bool nocturne_kernels_attention_available() { return nocturne::attention_available(); }
 
 Tensor* nocturne_norm(Tensor* x, double epsilon) {
@@ -291,6 +294,20 @@ Tensor* nocturne_attention(Tensor* query, Tensor* key, Tensor* value, int64_t wi
 }
 bool nocturne_muon_look(Tensor* gradient, Tensor* momentum, double mu, Tensor* look, Tensor* squares) {
   return guarded([&] { NOCTURNE_CALL(muon_look, *gradient, *gradient, *momentum, mu, *look, *squares); });
+}
+// coefficients: 3 * count numbers.
+bool nocturne_polar_express(Tensor* x, const float* coefficients, int64_t count) {
+  return guarded([&] {
+    std::vector<nocturne::PolarStep> steps;
+    for (int64_t i = 0; i < count; ++i) steps.push_back({coefficients[3 * i], coefficients[3 * i + 1], coefficients[3 * i + 2]});
+    const int64_t rows = x->size(1), columns = x->size(2);
+    auto* data = static_cast<nocturne::Bf16*>(x->data_ptr());
+    at::parallel_for(0, x->size(0), 1, [&](int64_t begin, int64_t end) {
+      for (int64_t member = begin; member < end; ++member) {
+        nocturne::polar_express(data + member * rows * columns, rows, columns, steps.data(), count);
+      }
+    });
+  });
 }
 bool nocturne_normuon(Tensor* direction, Tensor* second, double beta2) {
   return guarded([&] { NOCTURNE_CALL(normuon, *direction, *direction, *second, beta2); });

@@ -1,131 +1,16 @@
 // See attention.h. Compiled for AVX512-BF16 where the compiler knows it (NOCTURNE_AVX512_BF16), to a word of refusal elsewhere.
-//
-// Every product is C += A B with B packed in pairs, as the instruction wants it: element [p][n] of B holds rows 2p and 2p + 1 of column n
-// in one 32-bit word, and A is read as 32-bit words of two neighbours along the sum.
 
 #include "attention.h"
 
 #if defined(NOCTURNE_AVX512_BF16)
 
-#include <immintrin.h>
-
 #include <algorithm>
 #include <cmath>
-#include <cstring>
-#include <vector>
+
+#include "products.h"
 
 namespace nocturne {
 namespace {
-
-using Index = std::int64_t;
-using Word = std::uint32_t;
-
-constexpr Index BLOCK = 64;   // queries at once: four vectors of 16 floats
-constexpr Index LANES = 16;
-constexpr int VECTORS = 4;
-
-// Memory that vector loads like, of one thread.
-template <typename T>
-class Buffer {
- public:
-  explicit Buffer(Index count) : words_(static_cast<std::size_t>(count) * sizeof(T) / sizeof(Line) + 1) {}
-  T* data() { return reinterpret_cast<T*>(words_.data()); }
-
- private:
-  struct alignas(64) Line {
-    unsigned char bytes[64];
-  };
-  std::vector<Line> words_;
-};
-
-inline __m512bh pairs(__m512i words) { return (__m512bh)words; }
-
-// C[m][n] (+)= sum over p of A[m][p] B[p][n], for ROWS rows and COLUMNS vectors of n. A: words at m * a_row + p * a_pair.
-template <int ROWS, int COLUMNS, bool ADD>
-inline void product_block(const Word* a, Index a_row, Index a_pair, const Word* b, Index b_row, Index count, float* c, Index c_row) {
-  __m512 sum[ROWS][COLUMNS];
-#pragma GCC unroll 8
-  for (int m = 0; m < ROWS; ++m) {
-#pragma GCC unroll 4
-    for (int n = 0; n < COLUMNS; ++n) sum[m][n] = ADD ? _mm512_loadu_ps(c + m * c_row + n * LANES) : _mm512_setzero_ps();
-  }
-  for (Index p = 0; p < count; ++p) {
-    __m512bh right[COLUMNS];
-#pragma GCC unroll 4
-    for (int n = 0; n < COLUMNS; ++n) right[n] = pairs(_mm512_loadu_si512(b + p * b_row + n * LANES));
-#pragma GCC unroll 8
-    for (int m = 0; m < ROWS; ++m) {
-      const __m512bh left = pairs(_mm512_set1_epi32(static_cast<int>(a[m * a_row + p * a_pair])));
-#pragma GCC unroll 4
-      for (int n = 0; n < COLUMNS; ++n) sum[m][n] = _mm512_dpbf16_ps(sum[m][n], left, right[n]);
-    }
-  }
-#pragma GCC unroll 8
-  for (int m = 0; m < ROWS; ++m) {
-#pragma GCC unroll 4
-    for (int n = 0; n < COLUMNS; ++n) _mm512_storeu_ps(c + m * c_row + n * LANES, sum[m][n]);
-  }
-}
-
-template <int COLUMNS, bool ADD>
-inline void product_columns(Index rows, const Word* a, Index a_row, Index a_pair, const Word* b, Index b_row, Index count, float* c,
-                            Index c_row) {
-  Index m = 0;
-  for (; m + 6 <= rows; m += 6) product_block<6, COLUMNS, ADD>(a + m * a_row, a_row, a_pair, b, b_row, count, c + m * c_row, c_row);
-  for (; m + 2 <= rows; m += 2) product_block<2, COLUMNS, ADD>(a + m * a_row, a_row, a_pair, b, b_row, count, c + m * c_row, c_row);
-  for (; m < rows; ++m) product_block<1, COLUMNS, ADD>(a + m * a_row, a_row, a_pair, b, b_row, count, c + m * c_row, c_row);
-}
-
-// C[rows][columns] (+)= A B; columns a multiple of 16.
-template <bool ADD>
-void product(Index rows, Index columns, const Word* a, Index a_row, Index a_pair, const Word* b, Index b_row, Index count, float* c,
-             Index c_row) {
-  Index n = 0;
-  for (; n + 4 * LANES <= columns; n += 4 * LANES) {
-    product_columns<4, ADD>(rows, a, a_row, a_pair, b + n, b_row, count, c + n, c_row);
-  }
-  for (; n < columns; n += LANES) product_columns<1, ADD>(rows, a, a_row, a_pair, b + n, b_row, count, c + n, c_row);
-}
-
-inline Word word_at(const Bf16* p) {
-  Word word;
-  std::memcpy(&word, p, sizeof word);
-  return word;
-}
-
-// [times][width] to words [width / 2][padded]: pairs along the width, a column for each time; zero beyond the times.
-void pack_transposed(const Bf16* from, Index stride, Index times, Index padded, Index width, Word* to) {
-  for (Index t = 0; t < padded; t += LANES) {
-    Word tile[LANES][LANES];
-    for (Index p = 0; p < width / 2; p += LANES) {
-      for (Index row = 0; row < LANES; ++row) {
-        if (t + row < times) {
-          std::memcpy(tile[row], from + (t + row) * stride + 2 * p, sizeof tile[row]);
-        } else {
-          std::memset(tile[row], 0, sizeof tile[row]);
-        }
-      }
-      for (Index column = 0; column < LANES; ++column) {
-        for (Index row = 0; row < LANES; ++row) to[(p + column) * padded + t + row] = tile[row][column];
-      }
-    }
-  }
-}
-
-// [times][width] to words [padded / 2][width]: pairs along time; zero beyond the times.
-void pack_pairs(const Bf16* from, Index stride, Index times, Index padded, Index width, Word* to) {
-  for (Index t = 0; t < padded; t += 2) {
-    const Bf16 *even = from + t * stride, *odd = even + stride;
-    Word* row = to + t / 2 * width;
-    if (t + 1 < times) {
-      for (Index i = 0; i < width; ++i) row[i] = static_cast<Word>(even[i]) | static_cast<Word>(odd[i]) << 16;
-    } else if (t < times) {
-      for (Index i = 0; i < width; ++i) row[i] = even[i];
-    } else {
-      std::memset(row, 0, static_cast<std::size_t>(width) * sizeof(Word));
-    }
-  }
-}
 
 // e^x for x at most 0 (or a little above), to 2 units in the last place.
 inline __m512 exponential(__m512 x) {
@@ -141,10 +26,6 @@ inline __m512 exponential(__m512 x) {
   p = _mm512_add_ps(_mm512_fmadd_ps(p, _mm512_mul_ps(r, r), r), _mm512_set1_ps(1.0f));
   return _mm512_scalef_ps(p, n);
 }
-
-inline __m512i words_of(__m512 values) { return _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(values)); }
-inline __m512i pair_up(__m512i low, __m512i high) { return _mm512_or_si512(low, _mm512_slli_epi32(high, 16)); }
-inline void store_bf16(Bf16* to, __m512 values) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), (__m256i)_mm512_cvtneps_pbh(values)); }
 
 // A block of queries and the keys that any of them sees.
 struct Block {
@@ -207,7 +88,7 @@ void softmax(const AttentionShape& shape, const Block& block, const float* score
 
 }  // namespace
 
-bool attention_available() { return __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl"); }
+bool attention_available() { return bf16_products_available(); }
 
 void attention_forward(const AttentionShape& shape, Activations query, Activations key, Activations value, Activations out,
                        float* logsumexp, Index begin, Index end) {
