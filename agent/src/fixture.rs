@@ -81,5 +81,6 @@ pub fn certificate() -> Certificate {
             claimed_bpb: 1.842_310_39,
         }),
         seconds: 3.25,
+        claim_seconds: Some(2.0),
     }
 }

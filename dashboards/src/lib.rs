@@ -34,7 +34,7 @@ pub use plots::parallel::parallel;
 pub use plots::progress::progress;
 pub use plots::timeline::timeline;
 pub use view::{
-    CalibrationView, CertificateView, Choice, ClaimView, CurveAxis, CurvePoint, CurveView, EarlyView, EvidenceView,
-    ExperimentView, GapView, LeftOutView, LooksView, MachineView, ModelView, NightView, NoiseView, RecipeView,
-    ReviewView, RunView, SpanView, Stage, TrialView, Verdict, VerificationView,
+    BookedView, CalibrationView, CertificateView, Choice, ClaimView, CurveAxis, CurvePoint, CurveView, EarlyView,
+    EvidenceView, ExperimentView, GapView, LeftOutView, LooksView, MachineView, ModelView, NightView, NoiseView,
+    RecipeView, ReviewView, RunView, SpanView, Stage, TrialView, Verdict, VerificationView,
 };

@@ -72,5 +72,6 @@ pub fn certificate(chance: &mut Chance, val_bpb: f64, checkpoint: &str, trainer:
             claimed_bpb: val_bpb,
         }),
         seconds: chance.between(7.0, 9.0),
+        claim_seconds: Some(chance.between(3.0, 4.0)),
     }
 }

@@ -117,8 +117,10 @@ pub(super) struct ListArgs {
 /// Options of `nocturne show`.
 #[derive(Debug, Clone, Args)]
 pub(super) struct ShowArgs {
-    /// A night (2026-03-08-k4) or an experiment (2026-03-08-k4/3, or just 3 for the last night's)
+    /// A night (2026-03-08-k4) or an experiment (2026-03-08-k4/3, or just 3 for the last night's); or `night`: where a night's time went
     pub(super) what: String,
+    /// With `night`: which; the last one if left out
+    pub(super) night: Option<String>,
     /// Print JSON
     #[arg(long)]
     pub(super) json: bool,

@@ -21,6 +21,7 @@ mod sample;
 mod serve;
 mod show;
 mod story;
+mod time;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -70,7 +71,7 @@ enum Command {
     Status(ReadArgs),
     /// Nights, or the experiments of one
     List(ListArgs),
-    /// One night or one experiment (NIGHT/NUMBER) whole: proposal, trials and their certificates, decision, diff
+    /// One night or one experiment (NIGHT/NUMBER) whole: proposal, trials and their certificates, decision, diff; or where a night's time went (night)
     Show(ShowArgs),
     /// Your own ideas for the night, also while one runs
     #[command(subcommand)]

@@ -1,6 +1,8 @@
 //! `nocturne night`.
 
+use std::error::Error;
 use std::io::{BufRead, IsTerminal, Write};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -14,7 +16,7 @@ use crate::layout::Layout;
 use crate::night::{self, CutOff, Ending, OpenError, Opened, Wishes};
 use crate::records::NightRecord;
 use crate::report::{self, NightRecords};
-use crate::store::Reader;
+use crate::store::{Reader, Store};
 use crate::terminal::{Display, Notice, Place, Row, Summary, clean, render_summary};
 
 pub(super) async fn night(args: NightArgs) -> Result<(), Fault> {
@@ -49,7 +51,7 @@ pub(super) async fn night(args: NightArgs) -> Result<(), Fault> {
     let outcome = outcome.map_err(Fault::failed)?;
 
     let layout = context.layout.clone();
-    let reported = report::write(&layout, &context.store, &night).await;
+    let reported = write_report(&layout, &context.store, &night).await;
     let records = NightRecords::read(&context.store, &night).await.map_err(Fault::failed)?;
     let files = reported.map_err(|error| {
         Fault::failed(format!("the night is recorded, but its report could not be written: {error}"))
@@ -73,6 +75,15 @@ pub(super) async fn night(args: NightArgs) -> Result<(), Fault> {
             .with_help("begin the next night from a commit before that experiment, and look at its edits and its log")),
         Ending::ExperimentsDone | Ending::Deadline | Ending::NothingLeft | Ending::Stopped => printed,
     }
+}
+
+/// Writes the night's report, and into its journal what that took.
+async fn write_report(layout: &Layout, store: &Store, night: &NightId) -> Result<Vec<PathBuf>, Box<dyn Error>> {
+    let key = format!("report/{}", store.effect_times(night).await?.len());
+    store.begin_effect(night, &key, "report", &json!({})).await?;
+    let files = report::write(layout, store, night).await?;
+    store.end_effect(night, &key, &json!({ "event": "written" })).await?;
+    Ok(files)
 }
 
 /// Opens the night; a Ctrl-C meanwhile ends the program, for nothing has begun.

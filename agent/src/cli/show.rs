@@ -6,6 +6,7 @@ use super::night::{last_night, night_json, summary};
 use super::output::{out, outln};
 use super::read::{COLUMNS, no_such_night, read_night, records_fault};
 use super::story::{experiment_text, night_text};
+use super::time::{WHERE_TIME_WENT, show_time};
 use super::{Fault, ShowArgs, here, open_records, print_json};
 use crate::flow::ExperimentId;
 use crate::layout::Layout;
@@ -17,6 +18,16 @@ use crate::terminal::{clean, clean_lines, render_summary};
 
 pub(super) async fn show(args: ShowArgs) -> Result<(), Fault> {
     let (layout, reader) = open_records(&here()?).await?;
+    if args.what == WHERE_TIME_WENT {
+        return show_time(&reader, args.night.as_deref(), args.json).await;
+    }
+    if let Some(night) = &args.night {
+        let help = format!(
+            "`nocturne show {WHERE_TIME_WENT} {0}` shows where its time went, `nocturne show {0}` what it found",
+            clean(night)
+        );
+        return Err(Fault::usage(format!("a night is named beside `{}`", clean(&args.what))).with_help(help));
+    }
     let latest = last_night(&reader).await?;
     let Some(id) = named(&args.what, latest.as_ref()) else {
         let records = read_night(&reader, &args.what).await?;

@@ -48,6 +48,9 @@ pub struct Certificate {
     pub audit: Option<Audit>,
     /// Seconds of the whole verification, by the agent's clock.
     pub seconds: f64,
+    /// Seconds of it until the audit began; `None` where it never did, and in older certificates.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claim_seconds: Option<f64>,
 }
 
 /// One check of a [`Certificate`].

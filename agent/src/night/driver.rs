@@ -201,6 +201,12 @@ impl Driver<'_> {
             if let Event::TrialFault(why) = &done.event {
                 outcome["why"] = json!(why);
             }
+            // What it took without the wait for its turn.
+            if let Event::Built { result, .. } = &done.event {
+                let (Ok(seconds) | Err(seconds)) =
+                    result.as_ref().map(|built| built.build_seconds).map_err(|failed| failed.build_seconds);
+                outcome["seconds"] = json!(seconds);
+            }
             self.context.store.end_effect(&self.context.night.id, &done.key, &outcome).await?;
         }
         self.take(done.event).await

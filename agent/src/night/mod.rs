@@ -23,6 +23,7 @@ mod making;
 pub mod messages;
 pub mod open;
 mod open_error;
+mod opening;
 mod perform;
 mod queue;
 pub mod ready;

@@ -9,6 +9,7 @@ use super::begin::{self, deadline, limits, machine_facts, new_night};
 use super::context::Context;
 use super::lock::{Lock, is_running};
 use super::machine::Machine;
+use super::opening::Opening;
 use super::ready::{self, Ready};
 use super::redteam;
 use super::{replaying, resume, retreat};
@@ -17,7 +18,7 @@ use crate::flow::NightId;
 use crate::layout::Layout;
 use crate::prepare;
 use crate::propose::{Combine, Identical, Mix, Playbook, Proposer, Tuner};
-use crate::records::{NightEnding, NightRecord};
+use crate::records::{NightEnding, NightRecord, OpeningStage};
 use crate::replay;
 use crate::repo::Repo;
 use crate::store::Store;
@@ -87,6 +88,7 @@ pub async fn open(
 ) -> Result<Opened, OpenError> {
     // Times of day are meant as seen from here, however long set-up takes.
     let asked_at = jiff::Zoned::now();
+    let mut opening = Opening::begins();
     let repo = Repo::discover(here)?;
     let start = repo.start()?;
     let root = repo.root().to_owned();
@@ -144,9 +146,11 @@ pub async fn open(
         watcher.notice(&Notice::Warning { text });
     }
     launcher.self_check(&layout.state()).await?;
+    opening.ends(OpeningStage::SettingUp);
     let Ready { workbench, builder, .. } = ready::ready(&layout, &campaign, &environment, launcher, watcher).await?;
+    opening.ends(OpeningStage::Data);
     let first = interrupted.as_ref().map_or(&start.commit, |night| &night.start_commit);
-    redteam::before_the_night(&layout, &workbench, &builder, first, resumed, watcher).await?;
+    redteam::before_the_night(&layout, &workbench, &builder, first, resumed, &mut opening, watcher).await?;
     let facts = machine_facts(&environment, &workbench);
     let night = match interrupted {
         Some(night) => {
@@ -229,6 +233,8 @@ pub async fn open(
     let machine = Machine::new(limits, rules, start);
     let view =
         LiveView { done, limit: limits.experiments, baseline, best: machine.champion().val_bpb, ..LiveView::default() };
+    opening.ends(OpeningStage::SettingUp);
+    opening.record(&context.store, &context.night.id).await?;
     let began = context.night.started_at;
     let offset = if resumed { jiff::Timestamp::now().duration_since(began).as_secs_f64().max(0.0) } else { 0.0 };
     Ok(Opened { context, machine, view, offset, resumed, _lock: lock })

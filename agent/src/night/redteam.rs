@@ -14,12 +14,14 @@ use tokio::task::JoinSet;
 use super::device::NotUsableInside;
 use super::live::Watcher;
 use super::making::MOST_START_SECONDS;
+use super::opening::Opening;
 use super::workbench::{Subject, Workbench};
 use crate::build::{Builder, Order};
 use crate::edit::Policy;
 use crate::flow::{CommitId, SourceFile, TrialEnd};
 use crate::hash::sha256_file;
 use crate::layout::Layout;
+use crate::records::OpeningStage;
 use crate::repo::Repo;
 use crate::run::StopSignal;
 use crate::seeds;
@@ -119,12 +121,13 @@ pub enum RedTeamError {
 ///
 /// # Errors
 /// See [`RedTeamError`].
-pub async fn before_the_night(
+pub(super) async fn before_the_night(
     layout: &Layout,
     workbench: &Workbench,
     builder: &Builder,
     start: &CommitId,
     resumed: bool,
+    opening: &mut Opening,
     watcher: &mut dyn Watcher,
 ) -> Result<(), RedTeamError> {
     let folder = layout.state().join("redteam");
@@ -152,6 +155,7 @@ pub async fn before_the_night(
         }
         Err(error) => return Err(machine("the trainer cannot be built", &error)),
     }
+    opening.ends(OpeningStage::Building);
     super::device::try_inside(workbench, &folder.join("trainer"), &folder).await?;
     let tried = what_is_tried(workbench, &builder.red_team())
         .map_err(|error| machine("cannot tell what the red team is tried on", &error))?;
@@ -160,6 +164,7 @@ pub async fn before_the_night(
         std::fs::write(&file, &tried).map_err(|error| machine(&format!("cannot write {}", file.display()), &error))
     };
     if resumed && passed.as_ref() == Some(&tried) {
+        opening.ends(OpeningStage::RedTeam);
         return record();
     }
     let what = "Trying known cheats on the evaluator";
@@ -169,6 +174,7 @@ pub async fn before_the_night(
         watcher.notice(&Notice::Progress { what: what.to_owned(), done, total, unit: Unit::Things("models") });
     })
     .await?;
+    opening.ends(OpeningStage::RedTeam);
     let text = format!(
         "Red team: {} cheating models and {} forbidden edits were stopped, each by the check meant for it, in {:.0} s",
         MODELS.len() - 1,

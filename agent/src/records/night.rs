@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::words::{HeldOut, Level, NightEnding};
+use super::words::{HeldOut, Level, NightEnding, OpeningStage};
 use crate::flow::{CommitId, ExperimentId, NightId};
 use crate::stats::claim::Claim;
 use crate::stats::noise::Observation;
@@ -103,6 +103,51 @@ pub struct EffectRecord {
     pub ended_at: Option<Timestamp>,
     /// What came of it.
     pub outcome: Option<serde_json::Value>,
+}
+
+/// When an effect of the journal was performed, and what is told of its time.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EffectTimes {
+    /// As [`EffectRecord::key`].
+    pub key: String,
+    /// As [`EffectRecord::kind`].
+    pub kind: String,
+    /// As [`EffectRecord::begun_at`].
+    pub begun_at: Timestamp,
+    /// As [`EffectRecord::ended_at`].
+    pub ended_at: Option<Timestamp>,
+    /// Seconds of work in it, where it may have waited for its turn first.
+    pub seconds: Option<f64>,
+    /// What the opening of the night took, of the effect that says so.
+    pub opening: Vec<OpeningPart>,
+}
+
+impl EffectTimes {
+    /// Experiment and trial of an effect on a trial, whose key is like `2.13/evaluate/4/1`.
+    pub fn trial(&self) -> Option<(u32, u32)> {
+        let mut parts = self.key.rsplit('/');
+        let (ordinal, number) = (parts.next()?, parts.next()?);
+        Some((number.parse().ok()?, ordinal.parse().ok()?))
+    }
+
+    /// The experiment of an effect that builds, whose key is like `2.1/build/3/47d0282`; 0 is the night's start.
+    pub fn built(&self) -> Option<u32> {
+        self.key.rsplit('/').nth(1)?.parse().ok()
+    }
+}
+
+/// The kind of the effect that says what the opening of a night, or of its going on, took.
+pub const OPENING: &str = "open";
+
+/// A stretch of a night's opening.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct OpeningPart {
+    /// What was done.
+    pub stage: OpeningStage,
+    /// When it began.
+    pub from: Timestamp,
+    /// How long it took.
+    pub seconds: f64,
 }
 
 /// Something worth telling.

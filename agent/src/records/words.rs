@@ -46,6 +46,20 @@ macro_rules! words {
 }
 
 words! {
+    /// What the opening of a night was at, before its first effect.
+    OpeningStage, "a stage of a night's opening" {
+        /// Looking at the machine, installing what is missing, opening the records.
+        SettingUp = "setting-up",
+        /// Preparing the data, or finding them prepared.
+        Data = "data",
+        /// Building what the night starts from, and with it the red team.
+        Building = "building",
+        /// Trying known cheats on the evaluator.
+        RedTeam = "red-team",
+    }
+}
+
+words! {
     /// Why a night ended.
     NightEnding, "a reason for which a night ends" {
         /// The number of experiments asked for was reached.

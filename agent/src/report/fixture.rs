@@ -8,8 +8,8 @@ use super::NightRecords;
 use crate::flow::{CommitId, Decision, Evidence, ExperimentId, NightId, Purpose, TrialEnd, Verdict};
 use crate::propose::LEAVE_ONE_OUT;
 use crate::records::{
-    CandidateRecord, ChampionMove, ClaimRecord, ExperimentRecord, ExperimentState, HeldOut, LookRecord, NightRecord,
-    TrialRecord, baseline_proposal,
+    CandidateRecord, ChampionMove, ClaimRecord, EffectTimes, ExperimentRecord, ExperimentState, HeldOut, LookRecord,
+    NightRecord, TrialRecord, baseline_proposal,
 };
 
 /// Seeds of the night; their indices are what may be shown.
@@ -50,9 +50,16 @@ pub fn empty() -> NightRecords {
         waits: Vec::new(),
         faults: Vec::new(),
         skips: Vec::new(),
+        journal: Vec::new(),
         cuts: Vec::new(),
         reviews: Vec::new(),
     }
+}
+
+/// An effect of the journal; its key is like `0.3/train/1/2`.
+pub fn effect(key: &str, begun_at: Timestamp, ended_at: Option<Timestamp>) -> EffectTimes {
+    let kind = key.split('/').find(|part| !part.contains('.')).unwrap_or(key).to_owned();
+    EffectTimes { key: key.to_owned(), kind, begun_at, ended_at, seconds: None, opening: Vec::new() }
 }
 
 fn experiment(number: u32, title: &str, champion: u32, decision: Option<Decision>) -> ExperimentRecord {

@@ -1,11 +1,11 @@
 //! What a night's machine did when, and how its champions' runs varied, as view models. Pure.
 
-use dashboards::{GapView, MachineView, RunView, SpanView, Stage};
+use dashboards::{BookedView, GapView, MachineView, RunView, SpanView, Stage};
 use jiff::Timestamp;
 
-use super::{NightRecords, seconds_between};
+use super::{Booked, NightRecords, seconds_between};
 use crate::flow::{Purpose, TrialEnd};
-use crate::records::AttemptKind;
+use crate::records::EffectTimes;
 
 /// Stretches without training that are told.
 const MOST_GAPS: usize = 6;
@@ -33,15 +33,13 @@ impl NightRecords {
             let end = self.minutes(call.at);
             add(Stage::Proposing, end - call.seconds / 60.0, end, &format!("{} for #{}", call.model, call.number));
         }
-        for experiment in &self.experiments {
-            for attempt in &experiment.attempts {
-                let stage = match attempt.kind {
-                    AttemptKind::Edit => Stage::Proposing,
-                    AttemptKind::Build => Stage::Building,
-                };
-                let end = self.minutes(attempt.at);
-                add(stage, end - attempt.seconds / 60.0, end, &self.label(experiment.id.number));
-            }
+        // Of the journal, not of the experiments' attempts: those are written down when a trial begins, which may be much later.
+        for effect in self.journal.iter().filter(|effect| effect.kind == "build") {
+            let (Some(ended_at), Some(number)) = (effect.ended_at, effect.built()) else { continue };
+            let (begun, end) = (self.minutes(effect.begun_at), self.minutes(ended_at));
+            // Without the wait for its turn.
+            let begin = effect.seconds.map_or(begun, |seconds| begun.max(end - seconds / 60.0));
+            add(Stage::Building, begin, end, &self.label(number));
         }
         for trial in &self.trials {
             let Some(ended_at) = trial.ended_at else { continue };
@@ -76,6 +74,7 @@ impl NightRecords {
             cut_offs: count(self.cuts.len()),
             changes: self.trials.iter().map(|trial| trial.era).max().unwrap_or(0),
             lost_trials: count(self.trials.iter().filter(is_lost).count()),
+            booked: self.time_account().stages.into_iter().map(booked).collect(),
             gaps: gaps(&self.spans(), &self.cut_minutes(), self.seconds_of_clock() / 60.0),
         }
     }
@@ -114,17 +113,22 @@ impl NightRecords {
     }
 }
 
+fn booked(of: Booked) -> BookedView {
+    let Booked { stage, seconds, share, beside_training } = of;
+    BookedView { what: stage.words().to_owned(), seconds, share, beside_training }
+}
+
 /// When a night was cut off, and when it went on: from the last thing on record before, to the first effect of the process that went on.
-/// `journal` has each effect's key, beginning and end in order; its key begins with a number that every process has its own of. `others` are
+/// `journal` has the effects in order; each's key begins with a number that every process has its own of. `others` are
 /// instants of other records.
 pub(super) fn cuts(
-    journal: &[(String, Timestamp, Option<Timestamp>)],
+    journal: &[EffectTimes],
     others: impl Iterator<Item = Timestamp> + Clone,
 ) -> Vec<(Timestamp, Timestamp)> {
     let part = |key: &str| key.split_once('.').and_then(|(part, _)| part.parse::<u64>().ok());
     let mut cuts = Vec::new();
     let mut last: Option<(u64, Timestamp)> = None;
-    for (key, begun, ended) in journal {
+    for EffectTimes { key, begun_at: begun, ended_at: ended, .. } in journal {
         // What belongs to the night as a whole, as the night that it replays, has a key without a process.
         let Some(own) = part(key) else { continue };
         if let Some((before, at)) = &last
@@ -229,19 +233,23 @@ mod tests {
         }
         records.trials[2].ended_at = None;
         records.waits = vec![(at(7), "somebody uses the machine".to_owned()), (at(50), "again".to_owned())];
+        let build = fixture::effect("0.2/build/1/abc", at(1), Some(at(4)));
+        records.journal = vec![EffectTimes { seconds: Some(120.0), ..build }];
         let spans = records.spans();
         let found: Vec<(Stage, f64, f64)> =
             spans.iter().map(|span| (span.stage, span.begin_minutes, span.end_minutes)).collect();
         assert_eq!(
             found,
             [
+                (Stage::Building, 2.0, 4.0),
                 (Stage::Training, 0.0, 5.0),
                 (Stage::Evaluating, 5.0, 6.0),
                 (Stage::Fault, 10.0, 15.0),
                 (Stage::Waiting, 7.0, 10.0),
             ]
         );
-        assert_eq!(spans[2].label, "start of the night: the device is lost");
+        assert_eq!(spans[0].label, "#1 Halve the batch");
+        assert_eq!(spans[3].label, "start of the night: the device is lost");
     }
 
     #[test]
@@ -253,7 +261,7 @@ mod tests {
 
     #[test]
     fn a_night_that_was_cut_off_counts_no_time_in_between() {
-        let effect = |key: &str, begun, ended: Option<i64>| (key.to_owned(), at(begun), ended.map(at));
+        let effect = |key: &str, begun, ended: Option<i64>| fixture::effect(key, at(begun), ended.map(at));
         let journal = [
             effect("0.1/train/0/1", 0, Some(5)),
             effect("0.2/evaluate/0/1", 5, None),
@@ -265,7 +273,7 @@ mod tests {
         let found = cuts(&journal, others.into_iter());
         assert_eq!(found, [(at(7), at(60)), (at(61), at(90))]);
         assert_eq!(cuts(&journal[..2], others.into_iter()), []);
-        let replayed = [vec![("replay".to_owned(), journal[0].1, Some(journal[0].1))], journal[..2].to_vec()].concat();
+        let replayed = [vec![effect("replay", 0, Some(0))], journal[..2].to_vec()].concat();
         assert_eq!(cuts(&replayed, others.into_iter()), []);
 
         let mut records = fixture::night();

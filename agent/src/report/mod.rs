@@ -19,6 +19,7 @@ mod measures;
 mod models;
 mod part;
 mod recipes;
+mod time_account;
 mod view;
 
 use jiff::Timestamp;
@@ -26,8 +27,8 @@ use jiff::Timestamp;
 use crate::files::FileError;
 use crate::flow::{CommitId, ExperimentId, NightId, Purpose, TrialEnd};
 use crate::records::{
-    ChampionMove, ClaimRecord, EventRecord, ExchangeFacts, ExperimentRecord, Level, NightRecord, ReviewRecord,
-    SkipRecord, TrialRecord, WithdrawalRecord,
+    ChampionMove, ClaimRecord, EffectTimes, EventRecord, ExchangeFacts, ExperimentRecord, Level, NightRecord,
+    ReviewRecord, SkipRecord, TrialRecord, WithdrawalRecord,
 };
 use crate::repo::RepoError;
 use crate::store::{Reader, StoreError};
@@ -41,6 +42,7 @@ pub use files::write;
 pub use ledger::PartLooks;
 pub use models::ModelAccount;
 pub use recipes::recipe_numbers;
+pub use time_account::{Booked, Cycle, TimeAccount, TimeStage, ToFirstStep};
 pub(crate) use view::{date, shown};
 
 /// Why a report could not be written.
@@ -94,6 +96,8 @@ pub struct NightRecords {
     pub faults: Vec<String>,
     /// Proposals that were not tried, in order.
     pub skips: Vec<SkipRecord>,
+    /// When each effect of its journal was performed, in the order of beginning.
+    pub journal: Vec<EffectTimes>,
     /// When the night was cut off, each with when it went on.
     pub cuts: Vec<(Timestamp, Timestamp)>,
     /// What the person made of its experiments, in the order in which it was said: of an experiment the last one counts.
@@ -108,7 +112,8 @@ impl NightRecords {
     pub async fn read(reader: &Reader, id: &NightId) -> Result<Self, ReportError> {
         let night = reader.night(id).await?.ok_or_else(|| ReportError::NoSuchNight(id.clone()))?;
         let events = reader.events(id).await?;
-        let cuts = machine::cuts(&reader.effect_times(id).await?, events.iter().map(|event| event.at));
+        let journal = reader.effect_times(id).await?;
+        let cuts = machine::cuts(&journal, events.iter().map(|event| event.at));
         Ok(Self {
             night,
             experiments: reader.experiments(id).await?,
@@ -129,6 +134,7 @@ impl NightRecords {
                 .map(|event| format!("{}: {}", event.stage, event.text))
                 .collect(),
             skips: reader.skips(id).await?,
+            journal,
             cuts,
             reviews: reader.reviews(Some(id)).await?,
         })

@@ -38,6 +38,7 @@ impl NightRecords {
             waits: Vec::new(),
             faults: Vec::new(),
             skips: Vec::new(),
+            journal: Vec::new(),
             cuts: Vec::new(),
             reviews: reader.reviews(Some(id)).await?,
         })

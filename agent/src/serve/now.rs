@@ -329,6 +329,7 @@ fn records(seen: &Seen, glance: &Glance) -> NightRecords {
         waits: Vec::new(),
         faults: Vec::new(),
         skips: Vec::new(),
+        journal: Vec::new(),
         cuts: Vec::new(),
         reviews: Vec::new(),
     }

@@ -3,7 +3,6 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use jiff::Timestamp;
 use protocol::Budget;
 use sqlx::pool::PoolConnection;
 use sqlx::{Sqlite, SqlitePool, Transaction};
@@ -12,8 +11,8 @@ use super::error::{Context, StoreError};
 use super::{earlier, open, select};
 use crate::flow::{ExperimentId, NightId};
 use crate::records::{
-    ChampionMove, ClaimRecord, EarlierEstimate, EarlierRun, EffectRecord, EventRecord, ExperimentRecord, HistoryEntry,
-    LookRecord, NightRecord, SkipRecord, TrialRecord, WithdrawalRecord,
+    ChampionMove, ClaimRecord, EarlierEstimate, EarlierRun, EffectRecord, EffectTimes, EventRecord, ExperimentRecord,
+    HistoryEntry, LookRecord, NightRecord, SkipRecord, TrialRecord, WithdrawalRecord,
 };
 
 type Result<T> = std::result::Result<T, StoreError>;
@@ -122,8 +121,8 @@ impl Reader {
         select::effects(&mut *self.snapshot().await?, &self.context, night, None).await
     }
 
-    /// Of each effect of a night's journal its key, and when it began and ended; in the order of beginning.
-    pub async fn effect_times(&self, night: &NightId) -> Result<Vec<(String, Timestamp, Option<Timestamp>)>> {
+    /// When each effect of a night's journal was performed, in the order of beginning.
+    pub async fn effect_times(&self, night: &NightId) -> Result<Vec<EffectTimes>> {
         select::effect_times(&mut *self.snapshot().await?, &self.context, night).await
     }
 

@@ -3,7 +3,6 @@
 
 use std::collections::{HashMap, HashSet};
 
-use jiff::Timestamp;
 use sqlx::SqliteConnection;
 
 use super::error::{Context, StoreError};
@@ -12,8 +11,8 @@ use super::rows::{AttemptRow, Decoder, ExperimentRow};
 use super::trial_rows::TrialRow;
 use crate::flow::{ExperimentId, NightId};
 use crate::records::{
-    ChampionMove, ClaimRecord, EffectRecord, EventRecord, ExperimentRecord, HistoryEntry, LookRecord, NightRecord,
-    SkipRecord, TrialRecord, WithdrawalRecord,
+    ChampionMove, ClaimRecord, EffectRecord, EffectTimes, EventRecord, ExperimentRecord, HistoryEntry, LookRecord,
+    NightRecord, SkipRecord, TrialRecord, WithdrawalRecord,
 };
 
 type Result<T> = std::result::Result<T, StoreError>;
@@ -211,22 +210,32 @@ pub(super) async fn effects(
     rows.into_iter().map(|row| row.decode(context)).collect()
 }
 
-/// Keys and times of the journal in the order of beginning.
+/// Times of the journal in the order of beginning.
 pub(super) async fn effect_times(
     connection: &mut SqliteConnection,
     context: &Context,
     night: &NightId,
-) -> Result<Vec<(String, Timestamp, Option<Timestamp>)>> {
+) -> Result<Vec<EffectTimes>> {
     let id = night.as_str();
-    let rows = sqlx::query!("SELECT key, begun_at, ended_at FROM effects WHERE night = ?1 ORDER BY ordinal", id)
-        .fetch_all(connection)
-        .await
-        .map_err(context.sql("read the journal"))?;
+    let rows = sqlx::query!(
+        r#"SELECT key, kind, begun_at, ended_at, CAST(json_extract(outcome_json, '$.seconds') AS REAL) AS "seconds?: f64",
+           json_extract(payload_json, '$.opening') AS "opening?: String" FROM effects WHERE night = ?1 ORDER BY ordinal"#,
+        id
+    )
+    .fetch_all(connection)
+    .await
+    .map_err(context.sql("read the journal"))?;
     rows.into_iter()
         .map(|row| {
             let decoder = Decoder::new(context, format!("effect {} of night {night}", row.key));
-            let begun = decoder.word("begun_at", &row.begun_at)?;
-            Ok((row.key, begun, decoder.optional_word("ended_at", row.ended_at.as_ref())?))
+            Ok(EffectTimes {
+                begun_at: decoder.word("begun_at", &row.begun_at)?,
+                ended_at: decoder.optional_word("ended_at", row.ended_at.as_ref())?,
+                seconds: row.seconds,
+                opening: row.opening.map(|text| decoder.json("payload_json", &text)).transpose()?.unwrap_or_default(),
+                key: row.key,
+                kind: row.kind,
+            })
         })
         .collect()
 }

@@ -160,7 +160,14 @@ pub async fn evaluate(
     check_spec(spec)?;
     let mut findings = Findings::default();
     let mut audit = None;
-    let verified = verify(launcher, spec, &mut stop, &mut progress, &mut findings, &mut audit).await;
+    let mut claim_seconds = None;
+    let mut heard = |part, fraction| {
+        if part == Part::Audit {
+            claim_seconds.get_or_insert_with(|| began.elapsed().as_secs_f64());
+        }
+        progress(part, fraction);
+    };
+    let verified = verify(launcher, spec, &mut stop, &mut heard, &mut findings, &mut audit).await;
     let seconds = began.elapsed().as_secs_f64();
     let outcome = match verified {
         Ok(verified) => Ok(Verified { seconds, ..verified }),
@@ -177,6 +184,7 @@ pub async fn evaluate(
         checks: findings.into_checks(),
         audit,
         seconds,
+        claim_seconds,
     };
     Ok(Evaluated { outcome, certificate })
 }

@@ -144,6 +144,7 @@ pub fn certificate(failed: Option<&str>) -> Certificate {
             claimed_bpb: figure(2.101_010_101_010_2, f64::NEG_INFINITY),
         }),
         seconds: 3.25,
+        claim_seconds: Some(2.0),
     }
 }
 

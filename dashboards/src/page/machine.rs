@@ -7,7 +7,7 @@ use maud::{Markup, html};
 use super::percent;
 use crate::axis::usable;
 use crate::text::{clean, counted, duration};
-use crate::view::{GapView, NightView};
+use crate::view::{BookedView, GapView, NightView};
 
 /// Lines of a list; the rest is counted.
 const MOST_LINES: usize = 12;
@@ -23,6 +23,7 @@ pub(super) fn machine(night: &NightView) -> Markup {
             h3 { "The longest stretches without training" }
             ul.short { @for gap in gaps { li { (told(gap)) } } }
         }
+        (booked(&night.machine.booked))
         h3 { "Faults and warnings" }
         @if faults.is_empty() {
             p { "None is on record." }
@@ -32,6 +33,46 @@ pub(super) fn machine(night: &NightView) -> Markup {
                     li { (line) @if *count > 1 { " (" (count) " times)" } }
                 }
                 @if more > 0 { li { "… and " (counted(more, "other line")) "; " code { "nocturne show " (clean(&night.night)) } " has all." } }
+            }
+        }
+    }
+}
+
+/// Where the time went; nothing where it is not on record.
+fn booked(booked: &[BookedView]) -> Markup {
+    let some = |seconds: f64| if seconds > 0.0 { duration(seconds) } else { "–".to_owned() };
+    let share = |booked: &BookedView| match booked.seconds > 0.0 {
+        true => format!("{:.1} %", 100.0 * booked.share),
+        false => "–".to_owned(),
+    };
+    html! {
+        @if !booked.is_empty() {
+            h3 { "Where the time went" }
+            div.table tabindex="0" role="region" aria-label="Where the time went" {
+                table {
+                    caption {
+                        "Each second of the night is one line's, from the command to the report. What was done while a trial trained is \
+                         that trial's time and costs nothing."
+                    }
+                    thead {
+                        tr {
+                            th scope="col" { "on" }
+                            th.number scope="col" { "time" }
+                            th.number scope="col" { "share" }
+                            th.number scope="col" { "beside training" }
+                        }
+                    }
+                    tbody {
+                        @for line in booked {
+                            tr {
+                                td { (clean(&line.what)) }
+                                td.number { (some(line.seconds)) }
+                                td.number { (share(line)) }
+                                td.number { (some(line.beside_training)) }
+                            }
+                        }
+                    }
+                }
             }
         }
     }
@@ -105,6 +146,12 @@ mod tests {
     #[test]
     fn a_night_is_told_by_what_stood_between_trainings() {
         let gap = |begin_minutes, end_minutes, what: &str| GapView { begin_minutes, end_minutes, what: what.into() };
+        let line = |what: &str, seconds, share, beside_training| BookedView {
+            what: what.into(),
+            seconds,
+            share,
+            beside_training,
+        };
         let night = NightView {
             seconds_total: 25_500.0,
             seconds_training: 19_890.0,
@@ -113,6 +160,7 @@ mod tests {
                 cut_offs: 1,
                 lost_trials: 2,
                 gaps: vec![gap(130.0, 151.0, "waiting: somebody"), gap(0.0, 4.0, ""), gap(f64::NAN, 3.0, "x")],
+                booked: vec![line("training", 19_890.0, 0.78, 0.0), line("<b>building", 0.0, 0.0, 912.0)],
                 ..MachineView::default()
             },
             ..NightView::default()

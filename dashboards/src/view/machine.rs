@@ -77,6 +77,19 @@ pub struct GapView {
     pub what: String,
 }
 
+/// What of a night's time was spent on one thing.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct BookedView {
+    /// On what, in words.
+    pub what: String,
+    /// Seconds that are booked to it and to nothing else.
+    pub seconds: f64,
+    /// Their share of the night, 0 to 1.
+    pub share: f64,
+    /// Seconds of it while a trial trained, which are that trial's.
+    pub beside_training: f64,
+}
+
 /// What the machine's night comes to.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct MachineView {
@@ -88,4 +101,7 @@ pub struct MachineView {
     pub lost_trials: u32,
     /// The longest stretches without training, the longest first.
     pub gaps: Vec<GapView>,
+    /// Where the night's time went, opening and report included; the seconds of all add up to it.
+    #[serde(default)]
+    pub booked: Vec<BookedView>,
 }

@@ -18,7 +18,7 @@ pub use evidence::{
     CalibrationView, CertificateView, ClaimView, EarlyView, EvidenceView, LeftOutView, LooksView, ModelView, NoiseView,
     TrialView,
 };
-pub use machine::{GapView, MachineView, RunView, SpanView, Stage};
+pub use machine::{BookedView, GapView, MachineView, RunView, SpanView, Stage};
 pub use recipe::RecipeView;
 pub use review::{Choice, ReviewView};
 
