@@ -14,7 +14,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     for count in [0, 1, 8, 40, 200] {
         let (night, curves) = fixture::night(count, 300);
         let pictures = fixture::draw(&night, &curves, &fixture::Rest::of(&night), 8)?;
-        for (name, picture) in pictures.all() {
+        for (which, picture) in pictures.iter() {
+            let name = which.name();
             fs::write(out.join(format!("{count}-{name}.svg")), &picture.svg)?;
             fs::write(out.join(format!("{count}-{name}.png")), picture.png()?)?;
         }

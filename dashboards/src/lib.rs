@@ -22,7 +22,7 @@ mod verification;
 mod view;
 
 pub use diff::{DIFF_CSS, diff, diff_up_to};
-pub use page::{ARTICLE_CSS, NightPictures, page};
+pub use page::{ARTICLE_CSS, NightPicture, NightPictures, page};
 pub use picture::{Picture, PictureError};
 pub use plots::calibration::calibration;
 pub use plots::drift::{drift, drift_warning};

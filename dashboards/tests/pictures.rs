@@ -23,7 +23,7 @@ fn pictures(experiments: u32, points: usize) -> Vec<(String, Picture)> {
 
 fn named(night: &NightView, curves: &[CurveView], rest: &Rest, of: &str) -> Vec<(String, Picture)> {
     let pictures = fixture::draw(night, curves, rest, 3).unwrap();
-    pictures.all().into_iter().map(|(name, picture)| (format!("{name} {of}"), picture.clone())).collect()
+    pictures.iter().map(|(which, picture)| (format!("{} {of}", which.name()), picture.clone())).collect()
 }
 
 #[derive(Debug, Clone)]

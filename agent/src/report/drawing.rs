@@ -4,74 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use dashboards::{CurveAxis, CurveView, NightPictures, NightView, Picture, RecipeView};
+use dashboards::{CurveAxis, CurveView, NightPicture, NightView, Picture, RecipeView};
 
 use super::{Curves, NightRecords, ReportError};
 use crate::files;
-
-/// Which picture.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum What {
-    Progress,
-    Effects,
-    Loss(CurveAxis),
-    Importance,
-    Parallel,
-    Calibration,
-    Timeline,
-    Drift,
-    /// An experiment's curve against its champion's, by its number.
-    Experiment(u32, CurveAxis),
-}
-
-impl What {
-    /// Puts the picture into its place.
-    pub(super) fn put(self, pictures: &mut NightPictures, picture: Picture) {
-        let place = match self {
-            What::Progress => &mut pictures.progress,
-            What::Effects => &mut pictures.effects,
-            What::Loss(CurveAxis::Tokens) => &mut pictures.loss_tokens,
-            What::Loss(CurveAxis::Time) => &mut pictures.loss_time,
-            What::Loss(CurveAxis::Compute) => &mut pictures.loss_compute,
-            What::Importance => &mut pictures.importance,
-            What::Parallel => &mut pictures.parallel,
-            What::Calibration => &mut pictures.calibration,
-            What::Timeline => &mut pictures.timeline,
-            What::Drift => &mut pictures.drift,
-            What::Experiment(number, axis) => {
-                let of = match axis {
-                    CurveAxis::Tokens => &mut pictures.experiments,
-                    CurveAxis::Time => &mut pictures.experiments_time,
-                    CurveAxis::Compute => &mut pictures.experiments_compute,
-                };
-                of.insert(number, picture);
-                return;
-            }
-        };
-        *place = Some(picture);
-    }
-
-    /// A name fit for a file: `progress`, `experiment-003`.
-    fn name(self) -> String {
-        let axis = |axis| match axis {
-            CurveAxis::Tokens => "tokens",
-            CurveAxis::Time => "time",
-            CurveAxis::Compute => "compute",
-        };
-        match self {
-            What::Progress => "progress".to_owned(),
-            What::Effects => "effects".to_owned(),
-            What::Loss(of) => format!("loss-{}", axis(of)),
-            What::Importance => "importance".to_owned(),
-            What::Parallel => "parallel".to_owned(),
-            What::Calibration => "calibration".to_owned(),
-            What::Timeline => "timeline".to_owned(),
-            What::Drift => "drift".to_owned(),
-            What::Experiment(number, CurveAxis::Tokens) => format!("experiment-{number:03}"),
-            What::Experiment(number, of) => format!("experiment-{number:03}-{}", axis(of)),
-        }
-    }
-}
 
 /// What a night's pictures are drawn from.
 pub(super) struct Drawing<'a> {
@@ -82,7 +18,7 @@ pub(super) struct Drawing<'a> {
 }
 
 /// A picture, and the files that it was written to.
-type Drawn = (What, Picture, Vec<PathBuf>);
+type Drawn = (NightPicture, Picture, Vec<PathBuf>);
 
 impl Drawing<'_> {
     /// Draws all and writes each as SVG into a folder, and most as PNG.
@@ -92,15 +28,15 @@ impl Drawing<'_> {
         let runs = self.records.champion_runs();
         each_on_all_cores(&self.wanted(&all), |what| {
             let picture = match what {
-                What::Progress => dashboards::progress(self.view),
-                What::Effects => dashboards::effects(self.view),
-                What::Loss(axis) => dashboards::losses(self.view, &all, *axis),
-                What::Importance => dashboards::importance(self.view, &self.recipes),
-                What::Parallel => dashboards::parallel(self.view, &self.recipes),
-                What::Calibration => dashboards::calibration(self.view),
-                What::Timeline => dashboards::timeline(self.view, &spans),
-                What::Drift => dashboards::drift(self.view, &runs),
-                What::Experiment(number, axis) => self.experiment(*number, *axis),
+                NightPicture::Progress => dashboards::progress(self.view),
+                NightPicture::Effects => dashboards::effects(self.view),
+                NightPicture::Loss(axis) => dashboards::losses(self.view, &all, *axis),
+                NightPicture::Importance => dashboards::importance(self.view, &self.recipes),
+                NightPicture::Parallel => dashboards::parallel(self.view, &self.recipes),
+                NightPicture::Calibration => dashboards::calibration(self.view),
+                NightPicture::Timeline => dashboards::timeline(self.view, &spans),
+                NightPicture::Drift => dashboards::drift(self.view, &runs),
+                NightPicture::Experiment(number, axis) => self.experiment(*number, *axis),
             }?;
             let mut written = vec![folder.join(format!("{}.svg", what.name()))];
             files::write_atomically(&written[0], picture.svg.as_bytes())?;
@@ -113,9 +49,9 @@ impl Drawing<'_> {
     }
 
     /// A PNG takes ten times as long as the SVG that it is made from, so of experiments only the kept ones have any.
-    fn has_png(&self, what: What) -> bool {
+    fn has_png(&self, what: NightPicture) -> bool {
         match what {
-            What::Experiment(number, _) => {
+            NightPicture::Experiment(number, _) => {
                 self.view.experiment(number).is_some_and(dashboards::ExperimentView::is_kept)
             }
             _ => true,
@@ -123,24 +59,30 @@ impl Drawing<'_> {
     }
 
     /// The slowest first, so that no thread waits for the last of them.
-    fn wanted(&self, all: &[CurveView]) -> Vec<What> {
+    fn wanted(&self, all: &[CurveView]) -> Vec<NightPicture> {
         let is_counted = |curve: &CurveView| curve.parameters.is_some_and(|parameters| parameters > 0);
-        let mut wanted = vec![What::Loss(CurveAxis::Tokens), What::Loss(CurveAxis::Time)];
+        let mut wanted = vec![NightPicture::Loss(CurveAxis::Tokens), NightPicture::Loss(CurveAxis::Time)];
         if all.iter().any(is_counted) {
-            wanted.push(What::Loss(CurveAxis::Compute));
+            wanted.push(NightPicture::Loss(CurveAxis::Compute));
         }
-        wanted.extend([What::Progress, What::Effects, What::Calibration, What::Timeline, What::Drift]);
+        wanted.extend([
+            NightPicture::Progress,
+            NightPicture::Effects,
+            NightPicture::Calibration,
+            NightPicture::Timeline,
+            NightPicture::Drift,
+        ]);
         if !self.recipes.is_empty() {
-            wanted.extend([What::Importance, What::Parallel]);
+            wanted.extend([NightPicture::Importance, NightPicture::Parallel]);
         }
         for experiment in &self.view.experiments {
             let Some(curve) = all.iter().find(|curve| curve.experiment == experiment.number) else { continue };
-            wanted.push(What::Experiment(experiment.number, CurveAxis::Tokens));
+            wanted.push(NightPicture::Experiment(experiment.number, CurveAxis::Tokens));
             // What a person decides on is shown against everything.
             if experiment.is_kept() {
-                wanted.push(What::Experiment(experiment.number, CurveAxis::Time));
+                wanted.push(NightPicture::Experiment(experiment.number, CurveAxis::Time));
                 if is_counted(curve) {
-                    wanted.push(What::Experiment(experiment.number, CurveAxis::Compute));
+                    wanted.push(NightPicture::Experiment(experiment.number, CurveAxis::Compute));
                 }
             }
         }
@@ -203,15 +145,5 @@ mod tests {
         let failed =
             each_on_all_cores(&things, |thing| if *thing == 5 { Err(ReportError::ThreadLost) } else { Ok(()) });
         assert!(failed.is_err());
-    }
-
-    #[test]
-    fn files_are_named_as_ever() {
-        let names = [
-            What::Loss(CurveAxis::Time),
-            What::Experiment(3, CurveAxis::Tokens),
-            What::Experiment(12, CurveAxis::Compute),
-        ];
-        assert_eq!(names.map(What::name), ["loss-time", "experiment-003", "experiment-012-compute"]);
     }
 }

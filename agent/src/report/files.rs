@@ -11,7 +11,7 @@ use crate::files;
 use crate::flow::{NightId, Verdict};
 use crate::layout::Layout;
 use crate::records::ExperimentRecord;
-use crate::repo::Repo;
+use crate::repo::{Repo, RepoError};
 use crate::results;
 use crate::store::Reader;
 
@@ -32,17 +32,18 @@ fn write_files(layout: &Layout, records: &NightRecords, account: &Account) -> Re
     // The page shows the changes of what was kept.
     let is_shown = |experiment: &ExperimentRecord| came_to(experiment, Verdict::Kept);
     let view = records.view(account, |experiment| match is_shown(experiment) {
-        true => diff(&repo, experiment),
+        true => diff(Ok(&repo), experiment),
         false => String::new(),
     });
     let curves = Curves::read(records, layout)?;
     let drawn = Drawing { records, view: &view, curves: &curves, recipes: records.recipes(&repo) }.draw(&folder)?;
-    let mut pictures = NightPictures::default();
     let mut written = vec![folder.join("report.html")];
-    for (what, picture, files) in drawn {
-        what.put(&mut pictures, picture);
+    let mut pictures = Vec::with_capacity(drawn.len());
+    for (which, picture, files) in drawn {
+        pictures.push((which, picture));
         written.extend(files);
     }
+    let pictures: NightPictures = pictures.into_iter().collect();
     let table = folder.join("results.tsv");
     files::write_atomically(&table, results::results_tsv(records).as_bytes())?;
     written.push(table);
@@ -50,12 +51,15 @@ fn write_files(layout: &Layout, records: &NightRecords, account: &Account) -> Re
     Ok(written)
 }
 
-/// The change that an experiment makes; empty where it has no commit or git cannot say.
-fn diff(repo: &Repo, experiment: &ExperimentRecord) -> String {
-    let Some(candidate) = &experiment.candidate else { return String::new() };
-    if candidate.commit == candidate.parent {
+/// The change that an experiment makes, as a diff; where git cannot say, why. Empty where it has no commit of its own.
+pub(crate) fn diff(repo: Result<&Repo, &RepoError>, experiment: &ExperimentRecord) -> String {
+    let Some(candidate) = experiment.candidate.as_ref().filter(|it| it.commit != it.parent) else {
         return String::new();
+    };
+    let why_not = |error: &RepoError| format!("(the diff cannot be shown: {error})\n");
+    match repo.map(|repo| repo.diff(&candidate.parent, &candidate.commit)) {
+        Ok(Ok(diff)) => diff,
+        Ok(Err(error)) => why_not(&error),
+        Err(error) => why_not(error),
     }
-    repo.diff(&candidate.parent, &candidate.commit)
-        .unwrap_or_else(|error| format!("(the diff cannot be shown: {error})\n"))
 }

@@ -38,6 +38,7 @@ pub use certificate::{certificate_text, evaluation_text};
 pub use curves::{Curves, curve_points};
 pub use early_stops::EarlyStops;
 pub use experiment::{ExperimentAccount, TrialAccount};
+pub(crate) use files::diff;
 pub use files::write;
 pub use ledger::PartLooks;
 pub use models::ModelAccount;

@@ -20,7 +20,7 @@ use crate::flow::{ExperimentId, NightId, Purpose};
 use crate::layout::Layout;
 use crate::records::{ExperimentRecord, ReviewRecord};
 use crate::repo::Repo;
-use crate::report::{Account, Curves, NightRecords, ReportError, date, evaluation_text, recipe_numbers, shown};
+use crate::report::{Account, Curves, NightRecords, ReportError, date, diff, evaluation_text, recipe_numbers, shown};
 use crate::review;
 use crate::store::Reader;
 
@@ -80,7 +80,8 @@ async fn page_of(served: &Arc<Served>, id: ExperimentId) -> Result<ExperimentPag
     let served = Arc::clone(served);
     let drawn = tokio::task::spawn_blocking(move || {
         let about = records.view(&Account::of(&records, &[], &[]), |of| match of.id == record.id {
-            true => diff(&served.layout, of),
+            true => diff(repo.as_ref(), of),
+        let repo = Repo::discover(served.layout.root());
             false => String::new(),
         });
         let experiment = match about.experiment(record.id.number) {
@@ -118,15 +119,6 @@ fn attempt(of: &crate::records::AttemptRecord) -> AttemptView {
 
 fn spoken(review: &ReviewRecord) -> ReviewView {
     ReviewView { choice: views::choice(review.choice), reason: review.reason.clone(), date: date(review.at) }
-}
-
-/// The change that an experiment makes; where git cannot say, why.
-pub(super) fn diff(layout: &Layout, experiment: &ExperimentRecord) -> String {
-    let Some(candidate) = experiment.candidate.as_ref().filter(|it| it.commit != it.parent) else {
-        return String::new();
-    };
-    let diff = Repo::discover(layout.root()).and_then(|repo| repo.diff(&candidate.parent, &candidate.commit));
-    diff.unwrap_or_else(|error| format!("(the diff cannot be shown: {error})\n"))
 }
 
 /// An experiment's curve against its champion's, kept once it is decided; `None` where nothing was recorded.

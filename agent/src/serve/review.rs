@@ -14,7 +14,6 @@ use dashboards::site::{self, DecidedRow, PlanView, ReviewPage, Tab, Told, frame}
 use serde::Deserialize;
 use serde_json::json;
 
-use super::experiment::diff;
 use super::pages::{Parameters, document, night_of};
 use super::problem::Problem;
 use super::{Served, views};
@@ -23,7 +22,7 @@ use crate::flow::{CommitId, NightId};
 use crate::hash::sha256;
 use crate::records::{ReviewChoice, ReviewRecord};
 use crate::repo::Repo;
-use crate::report::{Account, NightRecords, date};
+use crate::report::{Account, NightRecords, date, diff};
 use crate::review::{self, Accepted, Arrangement, Choice, ReviewError};
 
 /// Decisions that a page shows whole; the others come up as these are made.
@@ -105,8 +104,9 @@ async fn view_of(served: &Arc<Served>, night: &str) -> Result<ReviewPage, Proble
     let made = tokio::task::spawn_blocking(move || {
         let waiting: Vec<u32> = review::waiting(&records, &records.reviews).iter().map(|it| it.id.number).collect();
         let shown = &waiting[..waiting.len().min(MOST_SHOWN)];
+        let repo = Repo::discover(served.layout.root()).map_err(|error| Problem::internal(&error))?;
         let about = records.view(&Account::of(&records, &[], &[]), |of| match shown.contains(&of.id.number) {
-            true => diff(&served.layout, of),
+            true => diff(Ok(&repo), of),
             false => String::new(),
         });
         let told = |number: &u32| {
@@ -114,7 +114,6 @@ async fn view_of(served: &Arc<Served>, night: &str) -> Result<ReviewPage, Proble
             Some(Told { experiment, why_not: None, picture: None })
         };
         let fallen = review::fallen(&records, &records.reviews);
-        let repo = Repo::discover(served.layout.root()).map_err(|error| Problem::internal(&error))?;
         let branches = repo.accepted_branches(&records.night.campaign, &records.night.id);
         Ok::<_, Problem>(ReviewPage {
             night: views::head(&records.night),

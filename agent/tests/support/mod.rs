@@ -2,6 +2,8 @@
 #![allow(dead_code, reason = "each test file uses its own part")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that fails may panic")]
 
+mod repository;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -9,35 +11,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-const CAMPAIGN: &str = r#"title = "A pretended campaign"
-scale = "cpu"
-
-[budget]
-seconds = 0.3
-
-[night]
-experiments = 3
-proposers = ["tuner"]
-
-[data]
-files = ["text"]
-vocabulary = 300
-context = 16
-search_rows = 8
-sealed_rows = 8
-
-[machine]
-device = "cpu"
-grace_seconds = 2
-disk_reserve_gb = 0.1
-most_foreign_load = 1
-
-[rules]
-champion_seeds = 2
-most_trials = 2
-morning_pairs = 2
-drift_every = 0
-"#;
+use self::repository::Patience;
 
 /// A repository in a temporary folder.
 pub struct Fixture {
@@ -48,28 +22,8 @@ impl Fixture {
     /// With a campaign `pretend` and a first commit.
     pub fn new() -> Self {
         let fixture = Self { folder: tempfile::tempdir().unwrap() };
-        let root = fixture.root();
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/trainer");
-        copy(&source.join("src"), &root.join("trainer/src"));
-        fs::copy(source.join("Cargo.toml.txt"), root.join("trainer/Cargo.toml")).unwrap();
-        fixture.write(
-            "Cargo.toml",
-            "[workspace]\nresolver = \"3\"\nmembers = [\"trainer\"]\n\n[profile.trainer]\ninherits = \"release\"\nincremental = true\n",
-        );
-        fixture.write("Cargo.lock", "version = 4\n\n[[package]]\nname = \"trainer\"\nversion = \"0.1.0\"\n");
-        fixture.write(".gitignore", "/target\n/.nocturne\nexperiments/*/nights/\n");
-        fixture.write("experiments/pretend/campaign.toml", CAMPAIGN);
-        fixture.write("experiments/pretend/program.md", "Pretend to lower the loss.\n");
-        for number in 0..400 {
-            let words: Vec<String> = (0..60).map(|i| format!("word{}", (number * 31 + i * i * 7) % 97)).collect();
-            fixture.write(
-                &format!("experiments/pretend/text/{number:03}.txt"),
-                &format!("{} {number}\n", words.join(" ")),
-            );
-        }
-        fixture.git(&["init", "--quiet", "--initial-branch", "main"]);
-        fixture.git(&["add", "--all"]);
-        fixture.git(&["commit", "--quiet", "--message", "Begin"]);
+        let trainer = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/trainer");
+        repository::make(&fixture.root(), &trainer, Patience { seconds: 0.3, grace_seconds: 2 }).unwrap();
         fixture
     }
 
@@ -80,9 +34,7 @@ impl Fixture {
 
     /// Writes a file below the root.
     pub fn write(&self, path: &str, text: &str) {
-        let path = self.root().join(path);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
+        repository::write(&self.root().join(path), text).unwrap();
     }
 
     /// Replaces text that must be there in a file below the root.
@@ -114,18 +66,7 @@ impl Fixture {
 
     /// Runs git, which must succeed, and returns what it prints.
     pub fn git(&self, arguments: &[&str]) -> String {
-        let output = Command::new("git")
-            .args(["-c", "user.name=A Person", "-c", "user.email=person@example.org"])
-            .args(arguments)
-            .current_dir(self.root())
-            // `git status` would otherwise refresh the index, which the tests compare.
-            .env("GIT_OPTIONAL_LOCKS", "0")
-            .env("GIT_CONFIG_GLOBAL", "/dev/null")
-            .env("GIT_CONFIG_SYSTEM", "/dev/null")
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap()
+        repository::git(&self.root(), arguments).unwrap()
     }
 
     /// `nocturne` with arguments, in the repository, with a cache of its own and no configuration of ours.
@@ -182,18 +123,6 @@ impl Fixture {
             }
             assert!(Instant::now() < give_up, "still there: {left:?}");
             std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        if entry.file_type().unwrap().is_dir() {
-            copy(&entry.path(), &to.join(entry.file_name()));
-        } else {
-            fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
         }
     }
 }

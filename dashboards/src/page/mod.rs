@@ -14,21 +14,22 @@ mod failed;
 mod found;
 mod machine;
 mod models;
+mod pictures;
 mod table;
 mod trust;
-
-use std::collections::BTreeMap;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use self::article::{Article, article};
 use self::effect::Range;
+pub(crate) use self::pictures::Curves;
+pub use self::pictures::{NightPicture, NightPictures};
 use crate::axis::usable;
 use crate::diff::DIFF_CSS;
 use crate::picture::Picture;
 use crate::text::{clean, counted};
 use crate::verification::verification;
-use crate::view::{ExperimentView, NightView, Verdict};
+use crate::view::{CurveAxis, ExperimentView, NightView, Verdict};
 
 /// Nothing is fetched or run, whatever the page contains.
 const POLICY: &str =
@@ -42,83 +43,6 @@ const PAGE_CSS: &str = include_str!("page.css");
 /// Rules for an experiment's article and for pictures, whose colours they turn for the dark; a page that uses them sets the colours `--paper`,
 /// `--ink`, `--muted`, `--line`, `--shade`, `--kept` and `--bad`.
 pub const ARTICLE_CSS: &str = include_str!("article.css");
-
-/// The pictures that go into a page; each may be missing.
-#[derive(Debug, Clone, Default)]
-pub struct NightPictures {
-    /// From [`crate::progress`].
-    pub progress: Option<Picture>,
-    /// From [`crate::effects`].
-    pub effects: Option<Picture>,
-    /// From [`crate::losses`] against tokens.
-    pub loss_tokens: Option<Picture>,
-    /// From [`crate::losses`] against time.
-    pub loss_time: Option<Picture>,
-    /// From [`crate::losses`] against compute; only where the number of parameters is known.
-    pub loss_compute: Option<Picture>,
-    /// From [`crate::importance`].
-    pub importance: Option<Picture>,
-    /// From [`crate::parallel`].
-    pub parallel: Option<Picture>,
-    /// From [`crate::calibration`].
-    pub calibration: Option<Picture>,
-    /// From [`crate::timeline`].
-    pub timeline: Option<Picture>,
-    /// From [`crate::drift`].
-    pub drift: Option<Picture>,
-    /// From [`crate::experiment`] against tokens, by the experiment's number. Each adds some 30 kB to the page.
-    pub experiments: BTreeMap<u32, Picture>,
-    /// The same against time.
-    pub experiments_time: BTreeMap<u32, Picture>,
-    /// The same against compute.
-    pub experiments_compute: BTreeMap<u32, Picture>,
-}
-
-impl NightPictures {
-    /// Those that there are, with a name for each that is fit for a file: `progress`, `experiment-003`.
-    pub fn all(&self) -> Vec<(String, &Picture)> {
-        let named = [
-            ("progress", &self.progress),
-            ("effects", &self.effects),
-            ("loss-tokens", &self.loss_tokens),
-            ("loss-time", &self.loss_time),
-            ("loss-compute", &self.loss_compute),
-            ("importance", &self.importance),
-            ("parallel", &self.parallel),
-            ("calibration", &self.calibration),
-            ("timeline", &self.timeline),
-            ("drift", &self.drift),
-        ];
-        let named = named.into_iter().filter_map(|(name, picture)| Some((name.to_owned(), picture.as_ref()?)));
-        let experiments =
-            [("", &self.experiments), ("-time", &self.experiments_time), ("-compute", &self.experiments_compute)];
-        let experiments = experiments.into_iter().flat_map(|(axis, pictures)| {
-            pictures.iter().map(move |(number, picture)| (format!("experiment-{number:03}{axis}"), picture))
-        });
-        named.chain(experiments).collect()
-    }
-}
-
-/// The pictures of one experiment's curve; each may be missing.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Curves<'a> {
-    /// Against tokens.
-    pub tokens: Option<&'a Picture>,
-    /// Against time.
-    pub time: Option<&'a Picture>,
-    /// Against compute.
-    pub compute: Option<&'a Picture>,
-}
-
-impl<'a> Curves<'a> {
-    fn of(pictures: &'a NightPictures, number: u32) -> Self {
-        Self {
-            tokens: pictures.experiments.get(&number),
-            time: pictures.experiments_time.get(&number),
-            compute: pictures.experiments_compute.get(&number),
-        }
-    }
-}
 
 /// The night as one HTML document, in the order of a morning: the answer in two sentences, warnings, what waits for a decision, what
 /// was decided already, what failed and why, the machine's night; then what all that rests on, and every experiment in a table.
@@ -166,6 +90,8 @@ struct Section {
 fn sections(night: &NightView, pictures: &NightPictures) -> Vec<Section> {
     let mut experiments: Vec<&ExperimentView> = night.experiments.iter().collect();
     experiments.sort_by_key(|experiment| experiment.number);
+    let shown = |which, name| figure(pictures.get(which), name);
+    let has = |which| pictures.get(which).is_some();
     let mut sections = Vec::new();
     let mut add = |id, title: &str, content: Markup| sections.push(Section { id, title: title.to_owned(), content });
     let waiting = match decisions::waiting(night).len() {
@@ -182,21 +108,21 @@ fn sections(night: &NightView, pictures: &NightPictures) -> Vec<Section> {
         "The machine's night",
         html! {
             (machine::machine(night))
-            (figure(pictures.timeline.as_ref(), "What the machine did when"))
+            (shown(NightPicture::Timeline, "What the machine did when"))
         },
     );
     add(
         "course",
         "The night in pictures",
         html! {
-            (figure(pictures.progress.as_ref(), "Progress of the night"))
-            (figure(pictures.effects.as_ref(), "Effects of experiments"))
-            (figure(pictures.loss_tokens.as_ref(), "Loss against tokens"))
-            @if pictures.loss_time.is_some() || pictures.loss_compute.is_some() {
+            (shown(NightPicture::Progress, "Progress of the night"))
+            (shown(NightPicture::Effects, "Effects of experiments"))
+            (shown(NightPicture::Loss(CurveAxis::Tokens), "Loss against tokens"))
+            @if has(NightPicture::Loss(CurveAxis::Time)) || has(NightPicture::Loss(CurveAxis::Compute)) {
                 details {
                     summary { "Loss against time and compute" }
-                    (figure(pictures.loss_time.as_ref(), "Loss against time"))
-                    (figure(pictures.loss_compute.as_ref(), "Loss against compute"))
+                    (shown(NightPicture::Loss(CurveAxis::Time), "Loss against time"))
+                    (shown(NightPicture::Loss(CurveAxis::Compute), "Loss against compute"))
                 }
             }
         },
@@ -208,7 +134,7 @@ fn sections(night: &NightView, pictures: &NightPictures) -> Vec<Section> {
             (found::claim(night))
             (verification(night))
             (found::decided_by(night))
-            (figure(pictures.drift.as_ref(), "Noise and drift"))
+            (shown(NightPicture::Drift, "Noise and drift"))
             (found::left_out(night))
             (found::looks(night))
         },
@@ -219,18 +145,18 @@ fn sections(night: &NightView, pictures: &NightPictures) -> Vec<Section> {
             "Who proposed, and how well",
             html! {
                 (found::calibration(night))
-                (figure(pictures.calibration.as_ref(), "Predictions against what was found"))
+                (shown(NightPicture::Calibration, "Predictions against what was found"))
                 (models::models(night))
             },
         );
     }
-    if pictures.importance.is_some() || pictures.parallel.is_some() {
+    if has(NightPicture::Importance) || has(NightPicture::Parallel) {
         add(
             "recipe",
             "The recipe's numbers",
             html! {
-                (figure(pictures.importance.as_ref(), "Which numbers matter"))
-                (figure(pictures.parallel.as_ref(), "The recipe's numbers of all experiments"))
+                (shown(NightPicture::Importance, "Which numbers matter"))
+                (shown(NightPicture::Parallel, "The recipe's numbers of all experiments"))
             },
         );
     }
@@ -264,8 +190,8 @@ fn others(night: &NightView, experiments: &[&ExperimentView], pictures: &NightPi
 
 /// Curves of what was not kept, the best of them: each adds some 40 kB to the page, and all lie beside it anyway.
 fn curves_of(others: &[&ExperimentView], pictures: &NightPictures) -> Markup {
-    let mut shown: Vec<&&ExperimentView> =
-        others.iter().filter(|e| pictures.experiments.contains_key(&e.number)).collect();
+    let against_tokens = |e: &ExperimentView| pictures.get(NightPicture::Experiment(e.number, CurveAxis::Tokens));
+    let mut shown: Vec<&&ExperimentView> = others.iter().filter(|e| against_tokens(e).is_some()).collect();
     let effect = |e: &ExperimentView| e.difference.filter(|value| usable(*value)).unwrap_or(f64::INFINITY);
     shown.sort_by(|one, other| effect(one).total_cmp(&effect(other)).then(one.number.cmp(&other.number)));
     let more = shown.len().saturating_sub(MOST_CURVES);
@@ -277,7 +203,7 @@ fn curves_of(others: &[&ExperimentView], pictures: &NightPictures) -> Markup {
             @for experiment in shown {
                 details {
                     summary { "#" (experiment.number) " " (clean(&experiment.title)) }
-                    (figure(pictures.experiments.get(&experiment.number), "Training loss against its champion"))
+                    (figure(against_tokens(experiment), "Training loss against its champion"))
                 }
             }
             @if more > 0 {
@@ -386,8 +312,8 @@ mod tests {
         };
         let night = NightView { experiments: (1..=60).map(experiment).collect(), ..NightView::default() };
         let picture = crate::progress(&NightView::default()).unwrap();
-        let experiments = (1..=60).map(|number| (number, picture.clone())).collect();
-        let page = page(&night, &NightPictures { experiments, ..NightPictures::default() });
+        let of = |number| (NightPicture::Experiment(number, CurveAxis::Tokens), picture.clone());
+        let page = page(&night, &(1..=60).map(of).collect());
         assert_eq!(page.matches("<summary>").count(), MOST_CURVES);
         assert!(page.contains("<summary>#60 ") && !page.contains("<summary>#20 "));
         assert!(page.contains("The curves of 20 other experiments lie beside"));

@@ -305,7 +305,7 @@ pub struct CurvePoint {
 }
 
 /// What a loss curve is drawn against.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum CurveAxis {
     /// Tokens trained on.
