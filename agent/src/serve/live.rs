@@ -121,19 +121,8 @@ pub(super) async fn watch(served: Arc<Served>, looked: oneshot::Sender<()>) {
     }
 }
 
-/// What a night is doing by its newest effects, those without an end among them.
-#[cfg(test)]
-pub(super) fn doing_of(effects: Vec<EffectRecord>, glance: &Glance) -> Doing {
-    let newest = effects.iter().max_by_key(|effect| effect.ordinal).cloned();
-    let mut open = effects.into_iter().map(|effect| (effect.ordinal, effect)).collect();
-    if let Some(newest) = &newest {
-        doing::only_of_this_part(&mut open, newest);
-    }
-    doing::of(&open, glance, &glance.events.iter().cloned().collect())
-}
-
 /// What the watching task remembers between two looks.
-struct Watcher {
+pub(super) struct Watcher {
     layout: Layout,
     zone: TimeZone,
     /// The database that is watched, by the reader's own count, and whether it changed.
@@ -234,7 +223,14 @@ impl Watcher {
             self.seen = Seen { running, held_since, ..Seen::default() };
         }
         let Some(night) = &self.night else { return Ok(()) };
-        let Some(glance) = reader.glance(night, &self.mark, NEWEST_EVENTS).await? else { return Ok(()) };
+        if let Some(glance) = reader.glance(night, &self.mark, NEWEST_EVENTS).await? {
+            self.learn(glance);
+        }
+        Ok(())
+    }
+
+    /// Takes in what was read of the night since [`Mark`].
+    fn learn(&mut self, glance: Glance) {
         // Where more came than is read at once, those at hand would not follow each other.
         if glance.events.first().is_some_and(|first| first.ordinal > self.mark.event + 1) {
             self.seen.events.clear();
@@ -284,7 +280,6 @@ impl Watcher {
             self.seen.limits = Some(now::limits(&glance.night));
         }
         self.seen.glance = Some(glance);
-        Ok(())
     }
 
     /// The night to show: the one that runs, or else the last that began.
@@ -324,5 +319,26 @@ impl Watcher {
             curve.read_on()?;
         }
         Ok(())
+    }
+}
+
+/// For tests of what is made of what was seen.
+#[cfg(test)]
+impl Watcher {
+    /// One who has seen a night at work, and reads it for the first time.
+    pub fn of_a_night_at_work() -> Self {
+        let mut watcher = Self::new(Layout::new("/nowhere"));
+        watcher.seen.running = true;
+        watcher
+    }
+
+    pub async fn has_read(&mut self, reader: &Reader) -> &Seen {
+        self.take_in(reader).await.unwrap();
+        &self.seen
+    }
+
+    pub fn has_learnt(&mut self, glance: Glance) -> &Seen {
+        self.learn(glance);
+        &self.seen
     }
 }

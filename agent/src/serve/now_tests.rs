@@ -3,13 +3,15 @@
 use serde_json::json;
 
 use super::*;
+use crate::flow::{ExperimentId, NightId};
 use crate::llm::spend::Spent;
 use crate::records::{
-    EffectRecord, Level, NightEnd, NightEnding, ReviewChoice, ReviewRecord, TrialRecord, WithdrawalRecord,
+    EffectRecord, ExperimentState, Level, NightEnd, NightEnding, ReviewChoice, ReviewRecord, TrialRecord,
+    WithdrawalRecord,
 };
 use crate::report::fixture;
-use crate::serve::live::{self, Making};
-use crate::store::ExperimentLine;
+use crate::serve::live::{Making, Watcher};
+use crate::store::{ExperimentLine, Store};
 
 const UTC: TimeZone = TimeZone::UTC;
 
@@ -48,6 +50,64 @@ fn seen(running: bool) -> Seen {
         experiments: kept.map(|it| (it.id.number, it)).collect(),
         ..Seen::default()
     }
+}
+
+/// The same night in a database.
+async fn recorded(store: &Store) {
+    let records = fixture::night();
+    store.begin_night(&records.night).await.unwrap();
+    for mut experiment in records.experiments {
+        match experiment.id.number {
+            4 => (experiment.decision, experiment.state) = (None, ExperimentState::Measured),
+            _ => experiment.decided_at = Some(Timestamp::UNIX_EPOCH),
+        }
+        store.enlist(&experiment).await.unwrap();
+    }
+    for trial in &records.trials {
+        let (id, ordinal, sha256) = (&trial.experiment, trial.ordinal, trial.artifact_sha256.as_str());
+        store.begin_trial(id, ordinal, trial.seed, trial.budget, sha256, trial.purpose, trial.era).await.unwrap();
+        store.end_trial(id, ordinal, trial.trained.as_ref().unwrap()).await.unwrap();
+        if let Some(evaluation) = trial.evaluation.clone() {
+            store.record_evaluation(id, ordinal, evaluation, trial.certificate.clone()).await.unwrap();
+        }
+    }
+    for champion in &records.champions {
+        let id = ExperimentId { night: records.night.id.clone(), number: champion.experiment };
+        store.move_champion(&id, &champion.commit).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn the_page_says_of_a_database_what_it_says_of_the_records() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&folder.path().join("nocturne.db")).await.unwrap();
+    recorded(&store).await;
+    let night: NightId = "n".parse().unwrap();
+    let search = json!({ "purpose": "search" });
+    store.begin_effect(&night, "0.9/train/4/2", "train", &search).await.unwrap();
+    let mut watcher = Watcher::of_a_night_at_work();
+    let told = still(watcher.has_read(&store).await, &UTC);
+    let mut by_hand = seen(true);
+    by_hand.doing.testing = testing(4, Purpose::Search, Step::Starting);
+    let expected = still(&by_hand, &UTC);
+    assert_eq!(told.stage, "Starting experiment 4, run 2: Raise the rate");
+    assert!(told.stage_since.is_some());
+    // But for since when the run is tested, by the clock.
+    assert_eq!(NowView { stage_since: expected.stage_since, ..told }, expected);
+
+    // What is written next is read on from there: the verdict, and the next experiment.
+    let fourth = fixture::night().experiments.remove(4);
+    store.end_effect(&night, "0.9/train/4/2", &json!("finished")).await.unwrap();
+    store.record_decision(&fourth.id, fourth.decision.as_ref().unwrap()).await.unwrap();
+    let building = json!({ "commit": "0", "parent": "1" });
+    store.begin_effect(&night, "0.11/build/6/0123456", "build", &building).await.unwrap();
+    let seen = watcher.has_read(&store).await;
+    assert_eq!(seen.experiments.keys().copied().collect::<Vec<u32>>(), [0, 1]);
+    let told = still(seen, &UTC);
+    assert_eq!((told.stage.as_str(), told.done.as_str()), ("Building experiment 6", "4 experiments"));
+    assert_eq!(fact(&told.standing, "others"), "3 discarded");
+    assert_eq!(told.standing[..2], expected.standing[..2]);
+    store.close().await.unwrap();
 }
 
 fn testing(number: u32, purpose: Purpose, step: Step) -> Option<Testing> {
@@ -256,11 +316,12 @@ fn the_journal_tells_what_is_under_way() {
         (vec![cut_off, train(1)], vec![], vec![], Some(Step::Starting), None),
     ] {
         let mut glance = seen(true).glance.unwrap();
-        (glance.trials, glance.events) = (trials, events);
-        let doing = live::doing_of(effects, &glance);
+        (glance.effects, glance.trials, glance.events) = (effects, trials, events);
+        let mut watcher = Watcher::of_a_night_at_work();
+        let doing = &watcher.has_learnt(glance).doing;
         assert_eq!(doing.testing.as_ref().map(|testing| testing.step.clone()), step);
         let made = doing.making.as_ref().map(|making| (making.what, making.key.as_deref()));
         assert_eq!(made, making);
-        assert!(doing.testing.is_none_or(|testing| (testing.number, testing.trial) == (4, 1)));
+        assert!(doing.testing.as_ref().is_none_or(|testing| (testing.number, testing.trial) == (4, 1)));
     }
 }

@@ -1,5 +1,5 @@
-//! What the live dashboard reads while a night runs: whether anything was written at all, and then only what can have changed. Rows that are
-//! large (edits, requests to models, certificates) are read once, not at every step of the night.
+//! What the live dashboard reads while a night runs: whether anything was written at all, and then only what can have changed. What is large is not
+//! read at every step of the night: edits once, and requests to models and trials' certificates not at all.
 
 use std::collections::BTreeSet;
 
@@ -11,6 +11,7 @@ use super::night_rows::{EffectRow, EventRow};
 use super::queue;
 use super::reader::Reader;
 use super::rows::{Decoder, to_unsigned};
+use super::trial_rows::TrialRow;
 use super::{reviews, select};
 use crate::flow::{NightId, Verdict};
 use crate::llm::spend::Spent;
@@ -101,7 +102,7 @@ pub struct Glance {
     pub lines: Vec<ExperimentLine>,
     /// The night's start, the champions and what has no verdict, as far as they were not read before.
     pub experiments: Vec<ExperimentRecord>,
-    /// Trials of the night's start, of the champion, and of what has no verdict.
+    /// Trials of the night's start, of the champion, and of what has no verdict; without their certificates.
     pub trials: Vec<TrialRecord>,
     /// Effects from [`Mark::effect`] on; at first those that have no end, and the newest.
     pub effects: Vec<EffectRecord>,
@@ -178,7 +179,7 @@ impl Reader {
         let mut trials = Vec::new();
         let measured = open.into_iter().chain(champion.map(|champion| champion.experiment)).chain([0]);
         for number in measured.collect::<BTreeSet<u32>>() {
-            trials.extend(select::trials(&mut snapshot, context, id, Some(number), None).await?);
+            trials.extend(trials_without_certificates(&mut snapshot, context, id, number).await?);
         }
         let queue = queue::open_of(&mut snapshot, context, &night.campaign).await?;
         let reviews = reviews::of(&mut snapshot, context, Some(id)).await?;
@@ -218,6 +219,30 @@ async fn lines(connection: &mut SqliteConnection, context: &Context, night: &Nig
         });
     }
     Ok(lines)
+}
+
+/// An experiment's trials in order. A certificate is by far the largest part of a trial.
+async fn trials_without_certificates(
+    connection: &mut SqliteConnection,
+    context: &Context,
+    night: &NightId,
+    number: u32,
+) -> Result<Vec<TrialRecord>> {
+    let night = night.as_str();
+    let rows = sqlx::query_as!(
+        TrialRow,
+        r#"SELECT night, number, ordinal, seed, budget_seconds, budget_tokens, artifact_sha256, folder, started_at, ending, message, steps,
+                  tokens, parameters, training_seconds, start_seconds, peak_memory_bytes, final_loss, checkpoint_sha256, ended_at,
+                  evaluation, val_bpb, nats, bytes, scored_tokens, evaluator_seconds, evaluator, failed_check, evidence, evaluated_at,
+                  standard_error, claimed_bpb, NULL AS "certificate_json?: String", purpose, era, would_stop
+           FROM trials WHERE night = ?1 AND number = ?2 ORDER BY ordinal"#,
+        night,
+        number
+    )
+    .fetch_all(connection)
+    .await
+    .map_err(context.sql("read trials"))?;
+    rows.into_iter().map(|row| row.decode(context)).collect()
 }
 
 /// Effects from an ordinal on; from 0, those without an end and the newest.

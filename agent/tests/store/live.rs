@@ -72,6 +72,16 @@ async fn a_glance_has_what_the_records_have_and_reads_what_is_settled_once() {
     let told: Vec<_> = told.map(|it| (it.id.number, it.decision.as_ref().map(|decision| decision.verdict))).collect();
     assert_eq!(lines, told);
     assert_eq!((&glance.champions, &glance.withdrawal), (&champions, &None));
+    let trials = store.night_trials(&night).await.unwrap();
+    let open = |number| experiments.iter().any(|it| it.id.number == number && it.decision.is_none());
+    let last = champions.last().map_or(0, |champion| champion.experiment);
+    let shown =
+        trials.iter().filter(|trial| [0, last].contains(&trial.experiment.number) || open(trial.experiment.number));
+    assert!(shown.clone().any(|trial| trial.certificate.is_some()));
+    // All of them but what is large and not shown.
+    let mut shown: Vec<_> = shown.cloned().collect();
+    shown.iter_mut().for_each(|trial| trial.certificate = None);
+    assert_eq!(glance.trials, shown);
     let events = store.events(&night).await.unwrap();
     assert_eq!(glance.events, events[events.len().saturating_sub(5)..]);
     let effects = store.effects(&night).await.unwrap();

@@ -81,6 +81,8 @@ pub struct Follower {
     run: Run,
     path: PathBuf,
     read: u64,
+    /// The end of what was read, by which a file is known again.
+    tail: Vec<u8>,
     /// The beginning of a line that was not all there.
     rest: Vec<u8>,
     curve: Curve,
@@ -106,7 +108,16 @@ impl Follower {
             }
         };
         let path = layout.curve(&run.experiment, run.ordinal);
-        Ok(Self { run, path, read: 0, rest: Vec::new(), curve: Curve::default(), newest: None, beside })
+        Ok(Self {
+            run,
+            path,
+            read: 0,
+            tail: Vec::new(),
+            rest: Vec::new(),
+            curve: Curve::default(),
+            newest: None,
+            beside,
+        })
     }
 
     /// Whether it follows this run.
@@ -134,24 +145,28 @@ impl Follower {
         self.beside.as_ref().map(|(compared, curve)| (compared, curve.points()))
     }
 
-    /// Reads what was added. A file that is not there yet has nothing; one that became shorter is another run's, and is read from its
-    /// beginning.
+    /// Reads what was added. A file that is not there yet has nothing; one in which what was read last does not stand any more is another
+    /// run's, and is read from its beginning.
     ///
     /// # Errors
     /// When the file is there and cannot be read.
     pub fn read_on(&mut self) -> Result<(), FileError> {
-        let failed = |source| FileError::Io { action: "read the curve", path: self.path.clone(), source };
-        let mut file = match File::open(&self.path) {
+        let file = match File::open(&self.path) {
             Ok(file) => file,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(failed(error)),
+            Err(error) => return Err(self.failed(error)),
         };
-        if file.metadata().map_err(failed)?.len() < self.read {
-            (self.read, self.rest, self.curve, self.newest) = Default::default();
+        // A trial that is run again writes over its curve, and may soon have written as much as before: the length alone says nothing.
+        let known = self.read - self.tail.len() as u64;
+        let mut found = self.read_from(&file, known, self.tail.len() as u64)?;
+        if found != self.tail {
+            (self.read, self.tail, self.rest, self.curve, self.newest) = Default::default();
+            found.clear();
         }
-        file.seek(SeekFrom::Start(self.read)).map_err(failed)?;
-        let mut added = Vec::new();
-        self.read += file.take(MOST_AT_ONCE).read_to_end(&mut added).map_err(failed)? as u64;
+        let added = self.read_from(&file, self.read, MOST_AT_ONCE)?;
+        self.read += added.len() as u64;
+        self.tail = [found, added.clone()].concat();
+        self.tail.drain(..self.tail.len().saturating_sub(MOST_LINE));
         let text = [std::mem::take(&mut self.rest), added].concat();
         let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
         for line in text[..whole].split(|byte| *byte == b'\n') {
@@ -163,6 +178,18 @@ impl Follower {
         // A line that never ends is none.
         self.rest = text[whole..].iter().take(MOST_LINE).copied().collect();
         Ok(())
+    }
+
+    /// At most so many bytes of the curve from a place on.
+    fn read_from(&self, mut file: &File, place: u64, most: u64) -> Result<Vec<u8>, FileError> {
+        let mut bytes = Vec::new();
+        file.seek(SeekFrom::Start(place)).map_err(|error| self.failed(error))?;
+        file.take(most).read_to_end(&mut bytes).map_err(|error| self.failed(error))?;
+        Ok(bytes)
+    }
+
+    fn failed(&self, source: std::io::Error) -> FileError {
+        FileError::Io { action: "read the curve", path: self.path.clone(), source }
     }
 }
 
@@ -216,6 +243,14 @@ mod tests {
         std::fs::write(&follower.path, format!("{}nonsense\n{}", line(1), line(2))).unwrap();
         follower.read_on().unwrap();
         assert_eq!((follower.points().len(), follower.newest().unwrap().step), (2, 2));
+        // As long as what was read, or longer: what stood at its end is not there.
+        for steps in [2, 60] {
+            let other: String = (1..=steps).map(|step| line(step).replace("\"loss\":3.5", "\"loss\":2.5")).collect();
+            std::fs::write(&follower.path, format!("nonsense\n{other}")).unwrap();
+            follower.read_on().unwrap();
+            assert_eq!((follower.points().len() as u64, follower.newest().unwrap().step), (steps, steps));
+            assert!(follower.points().iter().all(|(_, loss)| *loss == 2.5));
+        }
         // A line without an end is not kept whole.
         std::fs::write(&follower.path, "x".repeat(100_000)).unwrap();
         follower.read_on().unwrap();
