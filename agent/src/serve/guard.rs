@@ -3,11 +3,12 @@
 //! On a loopback address everybody on the machine may read, so nothing but the machine's browsers has to be held off: a page of another site
 //! must not reach the server under a name of its own (the `Host` header has to be a loopback name with our port), and must not write
 //! (`Origin` or `Sec-Fetch-Site` of our own, and a token that only our pages know). On any other address, or where the person set a
-//! token, whoever asks shows it: once in the URL, which is answered with a cookie, or as `Authorization: Bearer`.
+//! token, whoever asks shows it: once in the URL, which is answered with a cookie (see `sessions`), or as `Authorization: Bearer`.
 //!
 //! Headers that a proxy adds (`X-Forwarded-For`, `Forwarded`) decide nothing: anybody can write them.
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
 
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Form, FromRequest as _, Request};
@@ -18,6 +19,7 @@ use rand::TryRng as _;
 use rand::rngs::SysRng;
 
 use super::problem::Problem;
+use super::sessions::{Sessions, equal};
 use crate::hash::sha256;
 
 /// Bytes of the body of a request that writes.
@@ -36,12 +38,12 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
                       form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
 /// The rules of one server.
-#[derive(Clone)]
 pub struct Guard {
     port: u16,
     /// What whoever asks has to show; `None`: nothing, on a loopback address.
     token: Option<String>,
     csrf: String,
+    sessions: Sessions,
 }
 
 impl std::fmt::Debug for Guard {
@@ -75,7 +77,7 @@ impl Guard {
             None if !is_loopback(listens.ip()) => Some(random()?),
             given => given,
         };
-        Ok(Self { port: listens.port(), token, csrf: random()? })
+        Ok(Self { port: listens.port(), token, csrf: random()?, sessions: Sessions::default() })
     }
 
     /// The token that has to be shown, where one is in force.
@@ -148,7 +150,8 @@ impl Guard {
         // A path that begins with two slashes would name another host.
         let path = parts.uri.path().trim_start_matches(['/', '\\']);
         let query = if rest.is_empty() { String::new() } else { format!("?{rest}") };
-        let cookie = format!("{}={}; HttpOnly; SameSite=Strict; Path=/", self.cookie_name(), pass(token));
+        let session = self.sessions.begin(Instant::now()).map_err(|error| Problem::internal(&error))?;
+        let cookie = format!("{}={session}; HttpOnly; SameSite=Strict; Path=/", self.cookie_name());
         let headers = [(header::LOCATION, format!("/{path}{query}")), (header::SET_COOKIE, cookie)];
         Ok(Some((StatusCode::SEE_OTHER, headers).into_response()))
     }
@@ -163,17 +166,16 @@ impl Guard {
         if let Some(given) = bearer.and_then(|value| value.strip_prefix("Bearer ")) {
             return if same(given.trim(), token) { Ok(()) } else { Err(wrong_token()) };
         }
-        let pass = pass(token);
         let name = self.cookie_name();
         let cookies = parts.headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
         let mut cookies = cookies.flat_map(|value| value.split(';')).filter_map(|cookie| cookie.trim().split_once('='));
-        if cookies.any(|(of, value)| of == name && same(value, &pass)) {
+        if cookies.any(|(of, value)| of == name && self.sessions.knows(value, Instant::now())) {
             return Ok(());
         }
         Err(Problem::forbidden(
             "This server is open to those who have its token.",
-            "Open the URL that `nocturne serve` printed when it began, with ?token=... in it. If you have done so in this browser before and came \
-             here by a link from elsewhere, open the start page from here.",
+            "Open the URL that `nocturne serve` printed when it began, with ?token=... in it; a browser is known for a week after that, or until the \
+             server ends. If you came here by a link from elsewhere, open the start page from here.",
         ))
     }
 
@@ -307,19 +309,13 @@ fn is_this_machine(host: &str, port: u16) -> bool {
     given.parse() == Ok(port) && (name == "localhost" || address.is_some_and(is_loopback))
 }
 
-/// What a cookie has in the place of the token: whoever reads the one does not know the other.
-fn pass(token: &str) -> String {
-    sha256(format!("nocturne-serve {token}").as_bytes())
-}
-
 /// Whether two secrets are equal, in a time that says nothing of where they differ.
 fn same(a: &str, b: &str) -> bool {
-    let (a, b) = (sha256(a.as_bytes()), sha256(b.as_bytes()));
-    a.bytes().zip(b.bytes()).fold(0, |differs, (a, b)| differs | (a ^ b)) == 0
+    equal(&sha256(a.as_bytes()), &sha256(b.as_bytes()))
 }
 
 /// 256 random bits, hexadecimal.
-fn random() -> Result<String, NoRandomness> {
+pub(super) fn random() -> Result<String, NoRandomness> {
     let mut bits = [0_u8; 32];
     SysRng.try_fill_bytes(&mut bits)?;
     Ok(hex::encode(bits))

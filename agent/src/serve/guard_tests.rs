@@ -80,14 +80,20 @@ async fn what_a_proxy_says_decides_nothing() {
 
 #[tokio::test]
 async fn a_token_is_asked_for_where_one_is_in_force() {
-    let right = format!("nocturne-{PORT}={}", pass(TOKEN));
-    let raw = format!("nocturne-{PORT}={TOKEN}");
-    let other = format!("nocturne-1={}", pass(TOKEN));
+    let folder = tempfile::tempdir().unwrap();
+    let open = served(Layout::new(folder.path()), None);
+    let closed = served(Layout::new(folder.path()), Some(TOKEN));
+    let session = closed.guard.sessions.begin(Instant::now()).unwrap();
+    let right = format!("nocturne-{PORT}={session}");
     let among = format!("a=b; {right} ; c=d");
+    let raw = format!("nocturne-{PORT}={TOKEN}");
+    let hash = format!("nocturne-{PORT}={}", sha256(TOKEN.as_bytes()));
+    let other = format!("nocturne-1={session}");
     for (path, name, value, expected) in [
         ("/", "cookie", right.as_str(), 200),
         ("/", "cookie", among.as_str(), 200),
         ("/", "cookie", raw.as_str(), 403),
+        ("/", "cookie", hash.as_str(), 403),
         ("/", "cookie", other.as_str(), 403),
         ("/", "cookie", "nocturne-7707=", 403),
         ("/", "authorization", "Bearer 0123456789abcdef0123456789abcdef", 200),
@@ -102,30 +108,43 @@ async fn a_token_is_asked_for_where_one_is_in_force() {
         ("/api/nothing", "accept", "*/*", 403),
         ("/static/site.css", "accept", "*/*", 200),
     ] {
-        let request = get(path).header(name, value).body(Body::empty()).unwrap();
-        assert_eq!(status(Some(TOKEN), request).await, expected, "{path} {name}: {value}");
+        let asked = || get(path).header(name, value).body(Body::empty()).unwrap();
+        let router = crate::serve::router::router;
+        let found = router(closed.clone()).oneshot(asked()).await.unwrap().status();
+        assert_eq!(found, expected, "{path} {name}: {value}");
         // On a loopback address without a token nobody has to show one.
-        let request = get(path).header(name, value).body(Body::empty()).unwrap();
-        assert!([200, 404].contains(&status(None, request).await.as_u16()), "{path} {name}: {value}");
+        let found = router(open.clone()).oneshot(asked()).await.unwrap().status();
+        assert!([200, 404].contains(&found.as_u16()), "{path} {name}: {value}");
     }
 }
 
 #[tokio::test]
 async fn the_token_in_a_url_becomes_a_cookie_and_leaves_the_url() {
+    let folder = tempfile::tempdir().unwrap();
+    let served = served(Layout::new(folder.path()), Some(TOKEN));
+    let ask =
+        |request: Builder| crate::serve::router::router(served.clone()).oneshot(request.body(Body::empty()).unwrap());
+    let mut given = std::collections::BTreeSet::new();
     for (path, expected) in [
         ("/?token=0123456789abcdef0123456789abcdef", "/"),
         ("/nights?q=a&token=0123456789abcdef0123456789abcdef&page=2", "/nights?q=a&page=2"),
         // Not to another host.
         ("//evil.example/x?token=0123456789abcdef0123456789abcdef", "/evil.example/x"),
     ] {
-        let answer = answer(Some(TOKEN), get(path).body(Body::empty()).unwrap()).await;
+        let answer = ask(get(path)).await.unwrap();
         assert_eq!(answer.status(), StatusCode::SEE_OTHER);
         assert_eq!(answer.headers()[header::LOCATION], expected);
         let cookie = answer.headers()[header::SET_COOKIE].to_str().unwrap();
-        let expected = format!("nocturne-7707={}; HttpOnly; SameSite=Strict; Path=/", pass(TOKEN));
-        assert_eq!(cookie, expected);
-        assert!(!cookie.contains(TOKEN));
+        let (pair, rest) = cookie.split_once("; ").unwrap();
+        assert_eq!(rest, "HttpOnly; SameSite=Strict; Path=/");
+        assert!(pair.starts_with("nocturne-7707=") && !pair.contains(TOKEN), "{pair}");
+        // It opens this server, and no other one with the same token: nothing of it follows from the token.
+        assert_eq!(ask(get("/").header(header::COOKIE, pair)).await.unwrap().status(), StatusCode::OK);
+        let elsewhere = get("/").header(header::COOKIE, pair).body(Body::empty()).unwrap();
+        assert_eq!(status(Some(TOKEN), elsewhere).await, StatusCode::FORBIDDEN);
+        given.insert(pair.to_owned());
     }
+    assert_eq!(given.len(), 3, "two browsers have the same name");
 }
 
 #[tokio::test]

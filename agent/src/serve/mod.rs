@@ -1,6 +1,6 @@
 //! `nocturne serve`: the night as it goes on and all that is on record, for a browser on this machine.
 //!
-//! - [`guard`] who may ask for what;
+//! - [`guard`] who may ask for what; `sessions` the browsers that have shown the token;
 //! - [`router`] which page answers which URL;
 //! - [`problem`] what is said of a request that cannot be answered;
 //! - `records` the database, which may appear later;
@@ -26,11 +26,12 @@ pub mod problem;
 mod records;
 mod review;
 pub mod router;
+mod sessions;
 mod views;
 
 use std::future::IntoFuture as _;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -181,11 +182,7 @@ impl Server {
 
     /// What to open in a browser, without a token.
     pub fn url(&self) -> String {
-        if self.address.ip().is_unspecified() {
-            let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
-            return format!("http://{name}:{}/", self.address.port());
-        }
-        format!("http://{}/", self.address)
+        url(self.address, || rustix::system::uname().nodename().to_string_lossy().into_owned())
     }
 
     /// Answers until `stop` is ready, then ends streams and connections.
@@ -221,6 +218,16 @@ impl Server {
         let ended = tokio::time::timeout(FAREWELL, serving).await;
         watching.abort();
         ended.unwrap_or(Ok(())).map_err(failed)
+    }
+}
+
+/// The URL of an address; by the machine's name where that says more. An address that holds for one link alone is written with the number of a
+/// network card of this machine, which means nothing on another and which no browser takes.
+fn url(address: SocketAddr, name: impl FnOnce() -> String) -> String {
+    let on_a_link = |ip: IpAddr| matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local());
+    match address.ip() {
+        ip if ip.is_unspecified() || on_a_link(ip) => format!("http://{}:{}/", name(), address.port()),
+        ip => format!("http://{}/", SocketAddr::new(ip, address.port())),
     }
 }
 

@@ -136,3 +136,20 @@ async fn a_port_that_is_taken_is_said_and_a_free_one_is_told() {
     let open = bind(([0, 0, 0, 0], 0).into()).await.unwrap();
     assert!(open.token().is_some() && !open.url().contains("0.0.0.0"), "{}", open.url());
 }
+
+#[test]
+fn the_url_is_one_that_browsers_take() {
+    for (address, expected) in [
+        ("127.0.0.1:7707", "http://127.0.0.1:7707/"),
+        ("[::1]:7707", "http://[::1]:7707/"),
+        ("192.168.0.7:80", "http://192.168.0.7:80/"),
+        ("[2001:db8::7]:7707", "http://[2001:db8::7]:7707/"),
+        ("0.0.0.0:7707", "http://box:7707/"),
+        ("[::]:7707", "http://box:7707/"),
+        // With its zone it stands in no URL, and without it is reached by nobody.
+        ("[fe80::1%2]:7707", "http://box:7707/"),
+        ("[fe80::1]:7707", "http://box:7707/"),
+    ] {
+        assert_eq!(url(address.parse().unwrap(), || "box".to_owned()), expected, "{address}");
+    }
+}
