@@ -1,12 +1,16 @@
 //! `nocturne setup` and `nocturne doctor`.
 
+use std::path::Path;
+
 use comfy_table::{ContentArrangement, Table, presets};
 
 use super::output::outln;
 use super::{Fault, ReadArgs, SetupArgs, here};
+use crate::layout::Layout;
 use crate::prepare;
 use crate::repo::Repo;
-use crate::setup::{self, State};
+use crate::setup::{self, Finding, State};
+use crate::store::{Reader, StoreError};
 use crate::terminal::Display;
 
 /// Width of the doctor's table where it is not shown on a terminal.
@@ -51,6 +55,7 @@ pub(super) async fn doctor(args: ReadArgs) -> Result<(), Fault> {
     let options = setup::Options::of_process();
     let mut findings = setup::doctor(&root, &options, &offer).await;
     findings.extend(crate::conditions::present(&options.surroundings).await);
+    findings.push(records(&Layout::new(&root).database()).await);
     let fit = findings.iter().all(|finding| finding.state != State::Fail);
     let printed = if args.json {
         super::print_json(&serde_json::json!({ "fit": fit, "findings": findings, "sandbox": offer }))
@@ -73,4 +78,21 @@ pub(super) async fn doctor(args: ReadArgs) -> Result<(), Fault> {
     };
     // Whether anybody reads it or not, the exit code says it.
     if fit { printed } else { Err(Fault::environment("this machine is not ready for a night; see what FAILs above")) }
+}
+
+/// Whether the database can be read to its end, as a night asks when it begins.
+async fn records(path: &Path) -> Finding {
+    let found = match Reader::open_as_it_is(path).await {
+        Ok(reader) => reader.quick_check().await,
+        Err(error) => Err(error),
+    };
+    let (state, detail, remedy) = match found {
+        Ok(()) => (State::Ok, format!("{} is whole", path.display()), None),
+        Err(StoreError::NoDatabase { .. }) => (State::Ok, "none yet".to_owned(), None),
+        Err(error @ StoreError::Older { .. }) => {
+            (State::Warn, error.to_string(), Some("The next command that reads it does that".to_owned()))
+        }
+        Err(error) => (State::Fail, error.to_string(), None),
+    };
+    Finding { name: "records", state, detail, remedy }
 }

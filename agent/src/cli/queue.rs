@@ -32,7 +32,7 @@ pub(super) async fn add(args: QueueAddArgs) -> Result<(), Fault> {
     let head = repo.start().map_err(Fault::usage)?.commit;
     let base = repo.candidate_files(&head).map_err(Fault::failed)?;
     queue::check(&args.words, patch.as_deref(), &base).map_err(|error| unfit(error, args.patch.as_deref()))?;
-    let store = Store::open_in(&layout).await.map_err(Fault::failed)?;
+    let store = Store::open_unchecked_in(&layout).await.map_err(Fault::failed)?;
     let name = campaign.name.as_str();
     let mut entry = store.enqueue(name, &args.words, patch.as_deref()).await.map_err(Fault::failed)?;
     if args.first {
@@ -124,7 +124,7 @@ async fn open() -> Result<Store, Fault> {
         return Err(Fault::usage("there are no ideas in this repository's queue yet")
             .with_help("add one with: nocturne queue add \"try a longer warm-down\""));
     }
-    Store::open_in(&layout).await.map_err(Fault::failed)
+    Store::open_unchecked_in(&layout).await.map_err(Fault::failed)
 }
 
 /// The campaign that is meant: the one that is named, else the last night's, else the only one.

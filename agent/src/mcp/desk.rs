@@ -180,7 +180,7 @@ impl Desk {
         files: &[SourceFile],
     ) -> Result<QueueEntry, String> {
         queue::check(words, patch, files).map_err(|error| error.to_string())?;
-        let store = Store::open_in(&self.layout).await.map_err(|error| error.to_string())?;
+        let store = Store::open_unchecked_in(&self.layout).await.map_err(|error| error.to_string())?;
         let enqueued = store.enqueue_within(MOST_WAITING, client, self.campaign.name.as_str(), words, patch).await;
         let closed = store.close().await;
         let enqueued = enqueued.map_err(|error| error.to_string())?;

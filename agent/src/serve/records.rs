@@ -12,7 +12,7 @@ use crate::layout::Layout;
 use crate::night::{OpenError, is_running};
 use crate::store::{Reader, StoreError};
 
-/// After a database could not be opened; twice as long each time, up to the longest. Opening one checks the whole file.
+/// After a database could not be opened; twice as long each time, up to the longest. One of an older version is checked as a whole.
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 

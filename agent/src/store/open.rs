@@ -25,12 +25,21 @@ const APPLICATION_ID: i64 = 0x4e6f_6374;
 /// Where sqlx notes the applied migrations.
 const VERSIONS_TABLE: &str = "_sqlx_migrations";
 
+/// How much of the file is looked at before it is used. Looking at all of it takes a second where there are ten thousand experiments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Care {
+    /// All of it: what hours are going to be written to must not turn out to be damaged in the morning.
+    Whole,
+    /// What is read anyway. SQLite says so where that is damaged, and what is written is in the JSON files as well.
+    AsItComes,
+}
+
 fn settings(path: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new().filename(path).foreign_keys(true).busy_timeout(BUSY_TIMEOUT)
 }
 
 /// The one connection that writes. FULL, because with NORMAL a power cut may undo commits that were reported as done.
-pub(super) async fn open_writer(path: &Path) -> Result<SqlitePool, StoreError> {
+pub(super) async fn open_writer(path: &Path, care: Care) -> Result<SqlitePool, StoreError> {
     let context = Context::new(path);
     if let Some(folder) = path.parent() {
         files::create_folder(folder)?;
@@ -40,8 +49,15 @@ pub(super) async fn open_writer(path: &Path) -> Result<SqlitePool, StoreError> {
     let _lock = opening_lock(path).await?;
     let options = settings(path).create_if_missing(true);
     let mut connection = SqliteConnection::connect_with(&options).await.map_err(context.sql("open a connection"))?;
+    if care == Care::Whole {
+        check(&mut connection, &context).await?;
+    }
     let lacking = pending(&mut connection, &context).await?;
     if !lacking.is_empty() {
+        // A change of the schema rewrites tables.
+        if care != Care::Whole {
+            check(&mut connection, &context).await?;
+        }
         let failed = |error| migration_error(error, &context);
         connection.ensure_migrations_table(VERSIONS_TABLE).await.map_err(failed)?;
         for migration in MIGRATIONS.iter().filter(|migration| lacking.contains(&migration.version)) {
@@ -94,7 +110,7 @@ pub(super) async fn open_readers(path: &Path, as_it_is: bool) -> Result<SqlitePo
         return Err(StoreError::Older { path: path.to_owned() });
     }
     if behind {
-        open_writer(path).await?.close().await;
+        open_writer(path, Care::AsItComes).await?.close().await;
     }
     pool_of(4).connect_with(options).await.map_err(context.sql("open a connection"))
 }
@@ -108,16 +124,21 @@ fn pool_of(connections: u32) -> PoolOptions<Sqlite> {
         .test_before_acquire(false)
 }
 
+/// Reads the whole file, and says so where it is damaged.
+pub(super) async fn check(connection: &mut SqliteConnection, context: &Context) -> Result<(), StoreError> {
+    let found: Vec<String> = sqlx::query_scalar("PRAGMA quick_check(3)")
+        .fetch_all(connection)
+        .await
+        .map_err(context.sql("check the file"))?;
+    if found == ["ok"] {
+        return Ok(());
+    }
+    Err(StoreError::Corrupt { path: context.path.clone(), detail: found.join("; ") })
+}
+
 /// Versions of the migrations that the database lacks; an error when it is not one that this program can bring up to date.
 async fn pending(connection: &mut SqliteConnection, context: &Context) -> Result<Vec<i64>, StoreError> {
     let doing = "read the schema's version";
-    let found: Vec<String> = sqlx::query_scalar("PRAGMA quick_check(3)")
-        .fetch_all(&mut *connection)
-        .await
-        .map_err(context.sql("check the file"))?;
-    if found != ["ok"] {
-        return Err(StoreError::Corrupt { path: context.path.clone(), detail: found.join("; ") });
-    }
     let application: i64 =
         sqlx::query_scalar("PRAGMA application_id").fetch_one(&mut *connection).await.map_err(context.sql(doing))?;
     let tables: i64 = sqlx::query_scalar("SELECT count(*) FROM sqlite_schema WHERE tbl_name <> ?")

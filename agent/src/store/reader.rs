@@ -25,7 +25,8 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Opens an existing database. One that an older version wrote is brought up to date first.
+    /// Opens an existing database. One that an older version wrote is checked and brought up to date first; else the file is not looked at as a
+    /// whole (see [`Reader::quick_check`]), and what of it is damaged is said when it is read.
     pub async fn open(path: &Path) -> Result<Self> {
         Ok(Self { pool: open::open_readers(path, false).await?, context: Context::new(path) })
     }
@@ -184,7 +185,15 @@ impl Reader {
         earlier::estimates(&mut snapshot, &asked).await
     }
 
-    /// What SQLite and the schema find wrong with the whole database; empty when nothing is. Slower than the check at opening.
+    /// Reads the whole file as the opening of a night does.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] where it is damaged.
+    pub async fn quick_check(&self) -> Result<()> {
+        open::check(&mut *self.snapshot().await?, &self.context).await
+    }
+
+    /// What SQLite and the schema find wrong with the whole database; empty when nothing is. Slower than [`Reader::quick_check`].
     pub async fn integrity_check(&self) -> Result<Vec<String>> {
         let mut snapshot = self.snapshot().await?;
         let doing = "check the database";

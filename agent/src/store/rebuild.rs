@@ -115,7 +115,7 @@ pub async fn rebuild(layout: &Layout) -> Result<Rebuilt, StoreError> {
 
     let mut rebuilt = Rebuilt::default();
     let context = Context::new(&fresh);
-    let pool = open::open_writer(&fresh).await?;
+    let pool = open::open_writer(&fresh, open::Care::AsItComes).await?;
     for (folder, id) in night_folders(layout, &mut rebuilt)? {
         let mut transaction = pool.begin_with("BEGIN IMMEDIATE").await.map_err(context.sql("begin to write"))?;
         night(&mut transaction, &context, layout, &folder, &id, &mut rebuilt).await?;

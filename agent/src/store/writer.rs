@@ -9,6 +9,7 @@ use sqlx::{Sqlite, SqlitePool, Transaction};
 use tokio::sync::Mutex;
 
 use super::error::{Context, StoreError};
+use super::open::Care;
 use super::reader::Reader;
 use super::{mirror, open, put, select};
 use crate::files;
@@ -48,21 +49,40 @@ pub(super) fn now() -> Timestamp {
 
 impl Store {
     /// Opens or creates a database without writing any JSON files beside it.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] where anything of the file is damaged, and whatever keeps it from being opened.
     pub async fn open(path: &Path) -> Result<Self> {
-        Self::open_with(path, None).await
+        Self::open_with(path, None, Care::Whole).await
     }
 
-    /// Opens or creates a repository's database; every fact is written into the night's JSON files as well.
+    /// Opens or creates a repository's database for a night; every fact is written into the night's JSON files as well.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
     pub async fn open_in(layout: &Layout) -> Result<Self> {
+        Self::open_for(layout, Care::Whole).await
+    }
+
+    /// The same for a decision of the person's or an idea for the queue: the file is not looked at as a whole first, which takes a second
+    /// where there are thousands of experiments. What of it is needed and damaged is said then.
+    ///
+    /// # Errors
+    /// Whatever keeps it from being opened.
+    pub async fn open_unchecked_in(layout: &Layout) -> Result<Self> {
+        Self::open_for(layout, Care::AsItComes).await
+    }
+
+    async fn open_for(layout: &Layout, care: Care) -> Result<Self> {
         let ignore = layout.state().join(".gitignore");
         if !ignore.exists() {
             files::write_atomically(&ignore, b"*\n")?;
         }
-        Self::open_with(&layout.database(), Some(layout.clone())).await
+        Self::open_with(&layout.database(), Some(layout.clone()), care).await
     }
 
-    async fn open_with(path: &Path, files: Option<Layout>) -> Result<Self> {
-        let writer = open::open_writer(path).await?;
+    async fn open_with(path: &Path, files: Option<Layout>, care: Care) -> Result<Self> {
+        let writer = open::open_writer(path, care).await?;
         let reader = Reader::open(path).await?;
         Ok(Self { writer, reader, context: Context::new(path), files, turn: Mutex::new(()) })
     }

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use nocturne::layout::Layout;
 use nocturne::store::{Reader, Store, StoreError};
 use sqlx::{Connection, SqliteConnection};
 
@@ -99,28 +100,80 @@ async fn what_is_no_database_is_said_to_be_damaged_and_left_alone() {
     assert_eq!(fs::read(&path).unwrap(), noise);
 }
 
-#[tokio::test]
-async fn a_damaged_page_is_found_at_opening() {
+/// Of a repository whose records are filled; what it is done to them is done to the bytes of the database.
+async fn spoilt(spoil: impl FnOnce(&mut Vec<u8>)) -> (tempfile::TempDir, Layout) {
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("nocturne.db");
+    let layout = Layout::new(folder.path());
+    let path = layout.database();
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
     filled(&path).await;
     let mut bytes = fs::read(&path).unwrap();
-    let middle = bytes.len() / 2 / 4096 * 4096;
-    bytes[middle..middle + 4096].fill(0xff);
+    spoil(&mut bytes);
     fs::write(&path, &bytes).unwrap();
-    let error = Store::open(&path).await.map(drop).unwrap_err();
+    (folder, layout)
+}
+
+#[tokio::test]
+async fn a_night_does_not_begin_on_a_damaged_page() {
+    let (_folder, layout) = spoilt(|bytes| {
+        let last = bytes.len() - 4096;
+        bytes[last..].fill(0xff);
+    })
+    .await;
+    let error = Store::open_in(&layout).await.map(drop).unwrap_err();
     assert!(matches!(error, StoreError::Corrupt { .. }), "{error:?}");
+    // Whoever reads or decides does not wait until all of the file is read.
+    let store = Store::open_unchecked_in(&layout).await.unwrap();
+    let error = store.quick_check().await.unwrap_err();
+    assert!(matches!(error, StoreError::Corrupt { .. }), "{error:?}");
+    store.close().await.unwrap();
+    let reader = Reader::open(&layout.database()).await.unwrap();
+    let error = reader.quick_check().await.unwrap_err();
+    assert!(matches!(error, StoreError::Corrupt { .. }), "{error:?}");
+}
+
+/// What is read of it is said to be damaged, not taken for what was written.
+#[tokio::test]
+async fn a_damaged_page_is_found_when_it_is_read() {
+    let (_folder, layout) = spoilt(|bytes| {
+        // The page that holds the night's first event.
+        let event = bytes.windows(11).position(|found| found == b"nightbegins").unwrap();
+        let page = event / 4096 * 4096;
+        bytes[page..page + 4096].fill(0xff);
+    })
+    .await;
+    let reader = Reader::open(&layout.database()).await.unwrap();
+    let night = night_id("2026-03-08-k4");
+    assert_eq!(reader.nights().await.unwrap().len(), 1);
+    let error = reader.events(&night).await.unwrap_err();
+    assert!(matches!(error, StoreError::Corrupt { .. }), "{error:?}");
+    assert!(error.to_string().contains("rebuild"), "{error}");
 }
 
 #[tokio::test]
 async fn a_truncated_database_is_found_at_opening() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("nocturne.db");
-    filled(&path).await;
-    let bytes = fs::read(&path).unwrap();
-    fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
-    let error = Store::open(&path).await.map(drop).unwrap_err();
+    let (_folder, layout) = spoilt(|bytes| bytes.truncate(bytes.len() / 2)).await;
+    let error = Store::open_in(&layout).await.map(drop).unwrap_err();
     assert!(matches!(error, StoreError::Corrupt { .. }), "{error:?}");
+}
+
+/// A change of the schema goes over all of it, whoever opens it.
+#[tokio::test]
+async fn an_older_database_is_checked_before_it_is_brought_up_to_date() {
+    let (_folder, layout) = spoilt(|_| {}).await;
+    let path = layout.database();
+    meddle(&path, "DELETE FROM _sqlx_migrations WHERE version = (SELECT max(version) FROM _sqlx_migrations)").await;
+    let mut bytes = fs::read(&path).unwrap();
+    let last = bytes.len() - 4096;
+    bytes[last..].fill(0xff);
+    fs::write(&path, &bytes).unwrap();
+    for error in [
+        Reader::open(&path).await.map(drop).unwrap_err(),
+        Store::open_unchecked_in(&layout).await.map(drop).unwrap_err(),
+    ] {
+        assert!(matches!(error, StoreError::Corrupt { .. }), "{error:?}");
+    }
+    assert_eq!(fs::read(&path).unwrap(), bytes);
 }
 
 #[tokio::test]
