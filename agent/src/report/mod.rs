@@ -46,6 +46,9 @@ pub use recipes::recipe_numbers;
 pub use time_account::{Booked, Cycle, TimeAccount, TimeStage, ToFirstStep};
 pub(crate) use view::{date, shown};
 
+/// The stage of events that tell what was decided, or concluded after a trial that settled nothing.
+const DECISION: &str = "decision";
+
 /// Why a report could not be written.
 #[derive(Debug, thiserror::Error)]
 pub enum ReportError {
@@ -203,8 +206,7 @@ impl NightRecords {
     /// Seconds from the night's beginning to its end, or to the newest record of one that has not ended; without the times in which it was
     /// cut off.
     pub fn seconds(&self) -> f64 {
-        let cut: f64 = self.cuts.iter().map(|(from, to)| seconds_between(*from, *to)).sum();
-        (self.seconds_of_clock() - cut).max(0.0)
+        (self.seconds_of_clock() - seconds_of(&self.cuts)).max(0.0)
     }
 
     /// The same with the times in which the night was cut off.
@@ -235,9 +237,23 @@ impl NightRecords {
 
 /// A line on an experiment that goes on, as the driver records it: `experiment 3: promising, another trial`.
 fn concluded(event: &EventRecord) -> Option<(u32, String)> {
-    let told = event.text.strip_prefix("experiment ").filter(|_| event.stage == "decision")?;
+    let told = event.text.strip_prefix("experiment ").filter(|_| event.stage == DECISION)?;
     let (number, words) = told.split_once(": ")?;
     Some((number.parse().ok()?, words.to_owned()))
+}
+
+/// Seconds for which a night was cut off before it was gone on with, together.
+///
+/// # Errors
+/// The records cannot be read.
+pub async fn seconds_cut_off(reader: &Reader, id: &NightId) -> Result<f64, StoreError> {
+    let events = reader.events(id).await?;
+    let cuts = machine::cuts(&reader.effect_times(id).await?, events.iter().map(|event| event.at));
+    Ok(seconds_of(&cuts))
+}
+
+fn seconds_of(cuts: &[(Timestamp, Timestamp)]) -> f64 {
+    cuts.iter().map(|(from, to)| seconds_between(*from, *to)).sum()
 }
 
 fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use super::{NightRecords, ReportError};
+use super::{DECISION, NightRecords, ReportError, concluded};
 use crate::flow::NightId;
 use crate::store::Reader;
 
 impl NightRecords {
-    /// Reads what bears on some experiments of a night: they and their trials, the champions that they stand on with the trials that they are
+    /// Reads what bears on some experiments of a night: they and their trials, what was concluded of those that are not decided, the champions that they stand on with the trials that they are
     /// compared with, what leaving a kept change out came to, the claim and what was taken back. Accounts of those experiments come out as from
     /// the whole; whatever counts or adds up all of the night does not. Numbers that there are not are passed over.
     ///
@@ -26,6 +26,9 @@ impl NightRecords {
             let below = champions.iter().filter(|champion| champion.commit == experiment.champion);
             measured.extend(below.map(|champion| champion.experiment));
         }
+        // What is decided has a story of its own.
+        let undecided = experiments.iter().any(|it| it.decision.is_none() && numbers.contains(&it.id.number));
+        let told = if undecided { reader.events_of_stage(id, DECISION).await? } else { Vec::new() };
         Ok(Self {
             trials: reader.trials_of(id, &measured).await?,
             claim: reader.claim(id).await?,
@@ -34,7 +37,7 @@ impl NightRecords {
             experiments,
             champions,
             calls: Vec::new(),
-            concluded: Vec::new(),
+            concluded: told.iter().filter_map(concluded).collect(),
             waits: Vec::new(),
             faults: Vec::new(),
             skips: Vec::new(),

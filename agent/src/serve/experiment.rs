@@ -64,9 +64,11 @@ async fn page_of(served: &Arc<Served>, id: ExperimentId) -> Result<ExperimentPag
     let (before, after) = reader.neighbours(&id.night, id.number).await?;
     let trials = records.trials.iter().filter(|trial| trial.experiment == id);
     let certificates = trials.map(|trial| (trial.ordinal, evaluation_text(trial))).filter(|(_, text)| !text.is_empty());
+    let story = || records.account_of(id.number).map(|account| account.story).unwrap_or_default();
     let mut page = ExperimentPage {
         night: views::head(&records.night),
         state: record.state.to_string(),
+        concluded: if record.decision.is_none() { story() } else { Vec::new() },
         before,
         after,
         model: record.proposal.author.model.clone(),
@@ -79,9 +81,9 @@ async fn page_of(served: &Arc<Served>, id: ExperimentId) -> Result<ExperimentPag
     };
     let served = Arc::clone(served);
     let drawn = tokio::task::spawn_blocking(move || {
+        let repo = Repo::discover(served.layout.root());
         let about = records.view(&Account::of(&records, &[], &[]), |of| match of.id == record.id {
             true => diff(repo.as_ref(), of),
-        let repo = Repo::discover(served.layout.root());
             false => String::new(),
         });
         let experiment = match about.experiment(record.id.number) {

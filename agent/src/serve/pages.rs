@@ -1,6 +1,7 @@
 //! Pages that list: nights, campaigns, a night's experiments and their tree; and the page that was written in the morning. `/api/` has the
 //! same as JSON.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::Router;
@@ -16,6 +17,7 @@ use super::{Served, views};
 use crate::files;
 use crate::flow::NightId;
 use crate::records::NightRecord;
+use crate::report::seconds_cut_off;
 use crate::store::{ListQuery, Reader};
 
 /// Bytes of a morning's page.
@@ -59,12 +61,23 @@ pub(super) async fn night_of(reader: &Reader, name: &str) -> Result<NightRecord,
 }
 
 async fn nights(State(served): State<Arc<Served>>) -> Answer {
-    let campaigns = views::campaigns(served.reader().await?.listed_nights(None).await?);
+    let campaigns = campaigns(&served.reader().await?, None).await?;
     Ok(Html(frame(&served.frame("Nights", Tab::Nights), site::nights(&campaigns))).into_response())
 }
 
 async fn api_nights(State(served): State<Arc<Served>>) -> Answer {
-    document(&views::campaigns(served.reader().await?.listed_nights(None).await?))
+    document(&campaigns(&served.reader().await?, None).await?)
+}
+
+/// All campaigns with their nights, or one of them.
+async fn campaigns(reader: &Reader, campaign: Option<&str>) -> Result<Vec<CampaignView>, Problem> {
+    let nights = reader.listed_nights(campaign).await?;
+    let mut cut_off = HashMap::new();
+    // The journals of the few: one night's takes milliseconds.
+    for night in nights.iter().filter(|night| night.resumed) {
+        cut_off.insert(night.night.clone(), seconds_cut_off(reader, &night.night).await?);
+    }
+    Ok(views::campaigns(nights, &cut_off))
 }
 
 async fn campaign(State(served): State<Arc<Served>>, Path(name): Path<String>) -> Answer {
@@ -80,7 +93,7 @@ async fn api_campaign(State(served): State<Arc<Served>>, Path(name): Path<String
 
 async fn campaign_view(served: &Served, name: &str) -> Result<CampaignView, Problem> {
     let reader = served.reader().await?;
-    let found = views::campaigns(reader.listed_nights(Some(name)).await?).pop();
+    let found = campaigns(&reader, Some(name)).await?.pop();
     let view = found.ok_or_else(|| Problem::not_found(format!("There is no night of a campaign {name:?}.")))?;
     Ok(CampaignView { accumulated: views::accumulated(reader.kept_changes(name).await?), ..view })
 }

@@ -23,7 +23,7 @@ use crate::records::{
     AttemptKind, AttemptOutcome, AttemptRecord, CandidateRecord, ClaimRecord, Level, NightEnding, NightRecord,
     baseline_proposal,
 };
-use crate::report::fixture;
+use crate::report::{NightRecords, fixture};
 use crate::store::Store;
 
 const SCRIPT: &str = "\"><script>alert(1)</script><img src=x onerror=alert(2)>' onmouseover='alert(3)\" onfocus=\"x";
@@ -116,6 +116,9 @@ impl Fixture {
         store.record_experiment(&id(4), &proposal("four"), "four", &two).await.unwrap();
         store.record_attempt(&id(4), &failed).await.unwrap();
         store.event(&of_night(), Level::Warning, "run", SCRIPT).await.unwrap();
+        for (stage, of) in [("decision", 4), ("decision", 3), ("night", 4)] {
+            store.event(&of_night(), Level::Info, stage, &format!("experiment {of}: {stage} {SCRIPT}")).await.unwrap();
+        }
         store.enqueue("quickstart", SCRIPT, None).await.unwrap();
         let claim = ClaimRecord {
             start: base.clone(),
@@ -444,6 +447,52 @@ async fn the_table_filters_sorts_and_counts() {
     fixture.choose(json!([{ "experiment": format!("{NIGHT}/1"), "choice": "deferred" }])).await;
     let nights = fixture.json("/api/campaigns/quickstart").await;
     assert_eq!(nights["nights"][0]["waiting"], 1, "what is put off waits: {nights}");
+}
+
+#[tokio::test]
+async fn what_was_concluded_so_far_is_told_until_it_is_decided() {
+    let fixture = Fixture::new().await;
+    let told = async |number: u32| {
+        let found = fixture.json(&format!("/api/nights/{NIGHT}/experiments/{number}")).await;
+        found["concluded"].clone()
+    };
+    assert_eq!(told(4).await, json!([format!("decision {SCRIPT}")]));
+    // Its own story stands in its evidence, as far as it has any.
+    assert_eq!((told(3).await, told(1).await), (json!([]), json!([])));
+    let (_, page) = fixture.get(&format!("/nights/{NIGHT}/4")).await;
+    assert!(page.contains("So far, trial by trial:"), "{page}");
+}
+
+#[tokio::test]
+async fn the_time_in_which_a_night_was_cut_off_is_not_its_own() {
+    let fixture = Fixture::new().await;
+    let name: NightId = "2026-03-10-bb".parse().unwrap();
+    let store = Store::open_in(&fixture.served.layout).await.unwrap();
+    let began = jiff::Timestamp::now();
+    let record =
+        NightRecord { id: name.clone(), started_at: began, campaign: "cut".to_owned(), ..fixture::empty().night };
+    store.begin_night(&record).await.unwrap();
+    let effect = async |key: &str| {
+        store.begin_effect(&name, key, "build", &json!({})).await.unwrap();
+        store.end_effect(&name, key, &json!("built")).await.unwrap();
+    };
+    let seconds = async || {
+        let listed = fixture.json("/api/campaigns/cut").await["nights"][0]["seconds"].as_f64().unwrap();
+        let reader = fixture.served.reader().await.unwrap();
+        let ended = reader.night(&name).await.unwrap().unwrap().end.unwrap().at;
+        let told = NightRecords::read(&reader, &name).await.unwrap().seconds();
+        (listed, told, ended.duration_since(began).as_secs_f64())
+    };
+    effect("0.1/build/1/0123456").await;
+    // Whatever happens in between, this long it did not run.
+    let cut_off = Duration::from_millis(300);
+    tokio::time::sleep(cut_off).await;
+    effect("2.3/build/2/0123456").await;
+    store.end_night(&name, NightEnding::Stopped, "").await.unwrap();
+    let (listed, told, of_clock) = seconds().await;
+    assert!((listed - told).abs() < 1e-6, "the list says {listed} s, the morning page {told} s");
+    assert!(listed <= of_clock - cut_off.as_secs_f64() + 0.002, "{listed} of {of_clock}");
+    store.close().await.unwrap();
 }
 
 #[tokio::test]

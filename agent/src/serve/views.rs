@@ -1,12 +1,14 @@
 //! View models of the pages from what the store lists. Pure.
 
+use std::collections::HashMap;
+
 use dashboards::Choice;
 use dashboards::site::{
     AccumulatedRow, CampaignView, ExperimentRow, ExperimentsQuery, ExperimentsView, NightClaim, NightHead, NightRow,
     Outcome, TreeNode, TreeView,
 };
 
-use crate::flow::CommitId;
+use crate::flow::{CommitId, NightId};
 use crate::records::{ChampionMove, NightRecord, ReviewChoice};
 use crate::report::{date, shown};
 use crate::store::{KeptChange, Listed, ListedExperiment, ListedNight, Listing, TreeExperiment};
@@ -107,8 +109,9 @@ pub(super) fn tree(
     }
 }
 
-/// One view a campaign, the one with the newest night first.
-pub(super) fn campaigns(nights: Vec<ListedNight>) -> Vec<CampaignView> {
+/// One view a campaign, the one with the newest night first. `cut_off` has the seconds for which a night did not run between its beginning and
+/// its end, where there are any.
+pub(super) fn campaigns(nights: Vec<ListedNight>, cut_off: &HashMap<NightId, f64>) -> Vec<CampaignView> {
     let mut campaigns: Vec<CampaignView> = Vec::new();
     for night in nights {
         let place = match campaigns.iter().position(|campaign| campaign.campaign == night.campaign) {
@@ -120,15 +123,16 @@ pub(super) fn campaigns(nights: Vec<ListedNight>) -> Vec<CampaignView> {
         };
         // Whichever got a night last is the newest so far.
         let mut campaign = campaigns.remove(place);
-        campaign.nights.push(night_row(night));
+        let cut_off = cut_off.get(&night.night).copied().unwrap_or(0.0);
+        campaign.nights.push(night_row(night, cut_off));
         campaigns.push(campaign);
     }
     campaigns.reverse();
     campaigns
 }
 
-fn night_row(night: ListedNight) -> NightRow {
-    let end = night.end.map(|(at, _)| at);
+fn night_row(night: ListedNight, cut_off: f64) -> NightRow {
+    let of_clock = night.end.map(|(at, _)| at.duration_since(night.started_at).as_secs_f64());
     NightRow {
         night: night.night.to_string(),
         date: date(night.started_at),
@@ -144,7 +148,7 @@ fn night_row(night: ListedNight) -> NightRow {
             difference: claim.difference,
             interval: claim.interval,
         }),
-        seconds: end.map(|end| end.duration_since(night.started_at).as_secs_f64()),
+        seconds: of_clock.map(|seconds| (seconds - cut_off).max(0.0)),
         dollars: night.dollars,
     }
 }

@@ -136,7 +136,12 @@ impl Reader {
 
     /// A night's events in order.
     pub async fn events(&self, night: &NightId) -> Result<Vec<EventRecord>> {
-        select::events(&mut *self.snapshot().await?, &self.context, night).await
+        select::events(&mut *self.snapshot().await?, &self.context, night, None).await
+    }
+
+    /// A night's events of one stage in order.
+    pub async fn events_of_stage(&self, night: &NightId, stage: &str) -> Result<Vec<EventRecord>> {
+        select::events(&mut *self.snapshot().await?, &self.context, night, Some(stage)).await
     }
 
     /// All experiments of a campaign, its nights in order, the running one last; the nights' starts are left out.

@@ -240,17 +240,23 @@ pub(super) async fn effect_times(
         .collect()
 }
 
-/// Events in order.
+/// Events in order: all, or those of a stage.
 pub(super) async fn events(
     connection: &mut SqliteConnection,
     context: &Context,
     night: &NightId,
+    stage: Option<&str>,
 ) -> Result<Vec<EventRecord>> {
     let night = night.as_str();
-    let rows = sqlx::query_as!(EventRow, "SELECT * FROM events WHERE night = ?1 ORDER BY ordinal", night)
-        .fetch_all(connection)
-        .await
-        .map_err(context.sql("read events"))?;
+    let rows = sqlx::query_as!(
+        EventRow,
+        "SELECT * FROM events WHERE night = ?1 AND (?2 IS NULL OR stage = ?2) ORDER BY ordinal",
+        night,
+        stage
+    )
+    .fetch_all(connection)
+    .await
+    .map_err(context.sql("read events"))?;
     rows.into_iter().map(|row| row.decode(context)).collect()
 }
 

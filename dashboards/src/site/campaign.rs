@@ -45,7 +45,7 @@ pub struct NightRow {
     pub champion: Option<f64>,
     /// The morning's claim.
     pub claim: Option<NightClaim>,
-    /// Seconds from its beginning to its end.
+    /// Seconds from its beginning to its end, without those in which it was cut off.
     pub seconds: Option<f64>,
     /// US dollars for language models; `None` where none was asked.
     pub dollars: Option<f64>,

@@ -9,7 +9,7 @@ use crate::page::article::{Article, article};
 use crate::page::effect::Range;
 use crate::page::{Curves, short};
 use crate::picture::Picture;
-use crate::text::{clean, clean_block, counted, metric};
+use crate::text::{clean, clean_block, clean_long, counted, metric};
 use crate::view::{ExperimentView, NightView, ReviewView};
 
 /// Characters of what a compiler or a check said that are shown.
@@ -39,6 +39,8 @@ pub struct ExperimentPage {
     pub told: Told,
     /// How far it has come, in a word.
     pub state: String,
+    /// What was concluded after each of its trials so far; empty once it is decided, because its evidence tells it then.
+    pub concluded: Vec<String>,
     /// The number before its own in the night.
     pub before: Option<u32>,
     /// The number after its own.
@@ -96,6 +98,10 @@ pub fn experiment(view: &ExperimentPage, csrf: &str) -> Markup {
                 @if experiment.verdict.is_none() { span.muted { ": it is " (clean(&view.state)) } }
                 @if let Some(review) = &experiment.review { " · you: " (choice(Some(review.choice))) }
                 " · " a href="#decide" { "decide" }
+            }
+            @if !view.concluded.is_empty() {
+                p { "So far, trial by trial:" }
+                ol.story { @for line in &view.concluded { li { (clean_long(line)) } } }
             }
             (body(&view.about, &view.told, 2, actions))
         }
@@ -248,6 +254,7 @@ pub(super) mod tests {
             night: head(),
             told: told(number),
             state: text(),
+            concluded: vec![text()],
             before: Some(0),
             after: Some(7),
             model: Some(text()),

@@ -126,7 +126,7 @@ fn filter(view: &ExperimentsView) -> Markup {
     html! {
         form.filter method="get" action=(url::night(&view.night.night)) role="search" aria-label="Experiments" {
             label.search {
-                "Search titles, hypotheses and reasons"
+                "Search this night's titles, hypotheses and reasons"
                 input type="search" name="q" value=(query.q) maxlength=(MOST_TEXT);
             }
             label {

@@ -13,7 +13,7 @@ const KEYS: [(&str, &str); 9] = [
     ("a", "accept the experiment"),
     ("r", "reject it; asks for the reason"),
     ("d", "defer it"),
-    ("/", "search"),
+    ("/", "search the night's experiments"),
     ("?", "this help"),
     ("Escape", "close, or leave a field"),
 ];

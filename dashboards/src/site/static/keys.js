@@ -170,7 +170,7 @@ document.addEventListener("keydown", (event) => {
   else if (event.key === "Enter") return open(event);
   else if (event.key === "/") {
     const field = document.querySelector("input[type=search]");
-    if (!field) return say("There is nothing to search on this page.");
+    if (!field) return say("There is nothing to search on this page. The experiments of a night are searched on the night's own page.");
     field.focus();
     field.select();
   } else if (event.key === "?") find("help").showModal();
