@@ -7,6 +7,7 @@ pub mod build;
 pub mod campaign;
 mod causes;
 pub mod cli;
+mod clock;
 pub mod conditions;
 pub mod edit;
 pub mod export;

@@ -1,13 +1,12 @@
 //! Commands that only read: `status`, `list`.
 
 use comfy_table::{ContentArrangement, Table, presets};
-use jiff::Timestamp;
-use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
 use super::night::{last_night, night_json, summary};
 use super::output::{out, outln};
 use super::{Fault, ListArgs, ReadArgs, here, open_records, print_json};
+use crate::clock::{self, to_the_minute, to_the_second};
 use crate::flow::{NightId, Verdict};
 use crate::night::is_running;
 use crate::records::{ExperimentRecord, NightRecord};
@@ -45,7 +44,7 @@ pub(super) async fn status(args: ReadArgs) -> Result<(), Fault> {
         return print_json(&document);
     }
     outln!("night {night} of {}: {}", clean(&records.night.campaign), state(&records.night, running))?;
-    let zone = TimeZone::system();
+    let zone = clock::here();
     outln!("since {}", to_the_second(records.night.started_at, &zone))?;
     if let Some(deadline) = records.night.deadline {
         outln!("until {}", to_the_second(deadline, &zone))?;
@@ -98,7 +97,7 @@ pub(super) async fn list(args: ListArgs) -> Result<(), Fault> {
         outln!("no night yet; begin with: nocturne night experiments/quickstart")?;
         return Ok(());
     }
-    let zone = TimeZone::system();
+    let zone = clock::here();
     let mut table = Table::new();
     table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
     table.set_header(["night", "campaign", "began", "experiments", "kept", "start", "champion", "state"]);
@@ -128,21 +127,6 @@ pub(super) async fn list(args: ListArgs) -> Result<(), Fault> {
     Ok(())
 }
 
-/// A time as the clocks around here show it, with the zone's abbreviation (or its offset, where it has none).
-fn to_the_second(at: Timestamp, zone: &TimeZone) -> String {
-    shown(at, zone, "%Y-%m-%d %H:%M:%S")
-}
-
-fn to_the_minute(at: Timestamp, zone: &TimeZone) -> String {
-    shown(at, zone, "%Y-%m-%d %H:%M")
-}
-
-fn shown(at: Timestamp, zone: &TimeZone, format: &str) -> String {
-    // A system that does not say where it is gets the time that means the same everywhere.
-    let zone = if zone.is_unknown() { TimeZone::UTC } else { zone.clone() };
-    at.to_zoned(zone).strftime(&format!("{format} %Z")).to_string()
-}
-
 pub(super) async fn read_night(reader: &Reader, name: &str) -> Result<NightRecords, Fault> {
     NightRecords::read(reader, &parse_night(name)?).await.map_err(records_fault)
 }
@@ -162,23 +146,4 @@ pub(super) fn records_fault(error: ReportError) -> Fault {
 
 pub(super) fn no_such_night(night: &NightId) -> Fault {
     Fault::usage(format!("there is no night {night}")).with_help(SHOWS_NIGHTS)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_are_those_of_the_place_and_say_so() {
-        let at: Timestamp = "2026-03-08T22:15:07.25Z".parse().unwrap();
-        for (zone, expected) in [
-            ("CET-1CEST,M3.5.0,M10.5.0/3", "2026-03-08 23:15:07 CET"),
-            ("<-03>3", "2026-03-08 19:15:07 -03"),
-            ("IST-5:30", "2026-03-09 03:45:07 IST"),
-        ] {
-            assert_eq!(to_the_second(at, &TimeZone::posix(zone).unwrap()), expected);
-        }
-        assert_eq!(to_the_second(at, &TimeZone::unknown()), "2026-03-08 22:15:07 UTC");
-        assert_eq!(to_the_minute(at, &TimeZone::UTC), "2026-03-08 22:15 UTC");
-    }
 }

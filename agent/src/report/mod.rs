@@ -44,7 +44,7 @@ pub use ledger::PartLooks;
 pub use models::ModelAccount;
 pub use recipes::recipe_numbers;
 pub use time_account::{Booked, Cycle, TimeAccount, TimeStage, ToFirstStep};
-pub(crate) use view::{date, shown};
+pub(crate) use view::shown;
 
 /// The stage of events that tell what was decided, or concluded after a trial that settled nothing.
 const DECISION: &str = "decision";

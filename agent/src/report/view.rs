@@ -8,6 +8,7 @@ use dashboards::{
 use super::account::left_out_of;
 use super::measures::memory;
 use super::{Account, EarlyStops, ModelAccount, NightRecords, NoiseAccount, TrialAccount, seconds_between};
+use crate::clock::date;
 use crate::flow::{Evidence, Purpose, Trained, TrialEnd, Verdict};
 use crate::propose::ablation::WITHOUT;
 use crate::records::{ExperimentRecord, ReviewChoice, ReviewRecord, TrialRecord};
@@ -311,10 +312,6 @@ pub(crate) fn shown(verdict: Verdict) -> dashboards::Verdict {
         Verdict::Crashed => dashboards::Verdict::Crashed,
         Verdict::Unbuildable => dashboards::Verdict::Unbuildable,
     }
-}
-
-pub(crate) fn date(at: jiff::Timestamp) -> String {
-    at.to_zoned(jiff::tz::TimeZone::system()).strftime("%-d %B %Y, %H:%M").to_string()
 }
 
 fn budget(budget: protocol::Budget) -> String {

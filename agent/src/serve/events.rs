@@ -23,9 +23,10 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use super::Served;
 use super::live::{Live, NEWEST_EVENTS};
-use super::now::{at_this_moment, here, line_of};
+use super::now::{at_this_moment, line_of};
 use super::problem::Problem;
 use super::records::RecordsError;
+use crate::clock::here;
 use crate::flow::NightId;
 use crate::records::EventRecord;
 use crate::store::StoreError;

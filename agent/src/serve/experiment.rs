@@ -16,11 +16,12 @@ use super::pages::{Parameters, document};
 use super::problem::Problem;
 use super::review::{said, told};
 use super::{Served, views};
+use crate::clock::date;
 use crate::flow::{ExperimentId, NightId, Purpose};
 use crate::layout::Layout;
 use crate::records::{ExperimentRecord, ReviewRecord};
 use crate::repo::Repo;
-use crate::report::{Account, Curves, NightRecords, ReportError, date, diff, evaluation_text, recipe_numbers, shown};
+use crate::report::{Account, Curves, NightRecords, ReportError, diff, evaluation_text, recipe_numbers, shown};
 use crate::review;
 use crate::store::Reader;
 

@@ -23,6 +23,7 @@ use super::records::RecordsError;
 use super::{Served, now};
 use crate::campaign::Spending;
 use crate::causes::chain;
+use crate::clock;
 use crate::files::FileError;
 use crate::flow::NightId;
 use crate::layout::Layout;
@@ -144,7 +145,7 @@ impl Watcher {
     fn new(layout: Layout) -> Self {
         Self {
             layout,
-            zone: now::here(),
+            zone: clock::here(),
             source: None,
             night: None,
             mark: Mark::default(),

@@ -1,17 +1,18 @@
 //! Records in, words out.
 
+use dashboards::site::Fact;
 use serde_json::json;
 
 use super::*;
-use crate::flow::{ExperimentId, NightId};
+use crate::flow::{ExperimentId, NightId, Purpose};
 use crate::llm::spend::Spent;
 use crate::records::{
-    EffectRecord, ExperimentState, Level, NightEnd, NightEnding, ReviewChoice, ReviewRecord, TrialRecord,
-    WithdrawalRecord,
+    EffectRecord, ExperimentRecord, ExperimentState, Level, NightEnd, NightEnding, QueueEntry, QueueState,
+    ReviewChoice, ReviewRecord, TrialRecord, WithdrawalRecord,
 };
 use crate::report::fixture;
-use crate::serve::live::{Making, Watcher};
-use crate::store::{ExperimentLine, Store};
+use crate::serve::live::{Making, Testing, Watcher};
+use crate::store::{ExperimentLine, Glance, Store};
 
 const UTC: TimeZone = TimeZone::UTC;
 

@@ -18,11 +18,12 @@ use super::pages::{Parameters, document, night_of};
 use super::problem::Problem;
 use super::{Served, views};
 use crate::causes::chain;
+use crate::clock::date;
 use crate::flow::{CommitId, NightId};
 use crate::hash::sha256;
 use crate::records::{ReviewChoice, ReviewRecord};
 use crate::repo::Repo;
-use crate::report::{Account, NightRecords, date, diff};
+use crate::report::{Account, NightRecords, diff};
 use crate::review::{self, Accepted, Arrangement, Choice, ReviewError};
 
 /// Decisions that a page shows whole; the others come up as these are made.

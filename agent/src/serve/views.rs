@@ -8,9 +8,10 @@ use dashboards::site::{
     Outcome, TreeNode, TreeView,
 };
 
+use crate::clock::date;
 use crate::flow::{CommitId, NightId};
 use crate::records::{ChampionMove, NightRecord, ReviewChoice};
-use crate::report::{date, shown};
+use crate::report::shown;
 use crate::store::{KeptChange, Listed, ListedExperiment, ListedNight, Listing, TreeExperiment};
 
 pub(super) fn choice(choice: ReviewChoice) -> Choice {

@@ -8,6 +8,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::lines::{bar, live_lines, notice_line, progress_line};
 use super::text::{clean, fit};
 use super::{LiveView, Notice, Stage};
+use crate::clock;
 use crate::flow::Verdict;
 
 /// Between two progress lines where there is no terminal.
@@ -208,5 +209,5 @@ fn columns() -> usize {
 }
 
 fn wall_clock() -> String {
-    jiff::Zoned::now().strftime("%H:%M:%S").to_string()
+    clock::time_of_day(jiff::Timestamp::now(), &clock::here())
 }

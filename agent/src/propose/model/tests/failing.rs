@@ -2,11 +2,14 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use wiremock::Respond;
+use wiremock::matchers::method;
+use wiremock::{Mock, MockServer, Respond};
 
+use super::super::exchange::Known;
 use super::*;
+use crate::campaign::Model;
 use crate::llm::spend::Spent;
-use crate::records::{ExchangeFailure, FailureKind, Reply};
+use crate::records::{ExchangeFailure, ExchangeRecord, FailureKind, Reply};
 
 /// What goes wrong before a good answer, and that it comes all the same; each try is on record, those that failed with their kind.
 #[tokio::test(flavor = "multi_thread")]
