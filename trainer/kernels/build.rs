@@ -46,10 +46,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     products.try_compile("nocturne_bf16_products")?;
 
     let mut shim = native();
-    shim.file("src/native/operations.cpp")
-        .file("src/native/cpu/cpu.cpp")
-        .file("src/native/cpu/instruction_set.cpp")
-        .file("src/native/cuda/none.cpp");
+    shim.file("src/native/operations.cpp").file("src/native/cpu/cpu.cpp").file("src/native/cpu/instruction_set.cpp");
+    shim.files(CUDA.map(|file| format!("src/native/cuda/{file}.cpp"))).include(write_cuda_source()?);
     if x86 {
         shim.define("NOCTURNE_ROWS_X86", None);
     }
@@ -61,6 +59,32 @@ fn main() -> Result<(), Box<dyn Error>> {
     shim.try_compile("nocturne_kernels")?;
     link_openmp(&libraries)?;
     Ok(())
+}
+
+/// The host's half of the CUDA kernels.
+const CUDA: [&str; 7] = ["cache", "compiler", "device", "driver", "library", "operations", "optimizer"];
+
+/// The kernels' text, which the device's compiler gets when the program runs: parts that are compiled apart, each behind what all of them
+/// need.
+const CUDA_SHARED: [&str; 3] = ["arguments.h", "device/prelude.cuh", "device/common.cuh"];
+const CUDA_PARTS: [&str; 5] = ["norms", "heads", "pointwise", "loss", "optimizer"];
+
+/// Writes that text into a header and returns its folder.
+fn write_cuda_source() -> Result<PathBuf, Box<dyn Error>> {
+    let mut header = "static const nocturne::cuda::Part kernels_source[] = {\n".to_owned();
+    for part in CUDA_PARTS {
+        header += &format!("{{\"{part}\",\n");
+        for file in CUDA_SHARED.map(str::to_owned).into_iter().chain([format!("device/{part}.cuh")]) {
+            let text = fs::read_to_string(format!("src/native/cuda/{file}"))?.replace("#pragma once\n", "\n");
+            // Mistakes are then told at their places in these files. A string of each, since a compiler need not take longer ones.
+            header += &format!("R\"NOCTURNE(#line 1 \"{file}\"\n{text})NOCTURNE\"\n");
+        }
+        header += "},\n";
+    }
+    header += "};\n";
+    let folder = PathBuf::from(env::var_os("OUT_DIR").ok_or("cargo does not say where to write (OUT_DIR)")?);
+    fs::write(folder.join("kernels_source.h"), header)?;
+    Ok(folder)
 }
 
 /// Flags for all files.
@@ -87,5 +111,8 @@ fn link_openmp(libraries: &std::path::Path) -> Result<(), Box<dyn Error>> {
     })?;
     println!("cargo:rustc-link-search=native={}", libraries.display());
     println!("cargo:rustc-link-lib=dylib:+verbatim={name}");
+    // The tests find libtorch where it really lies: a library finds those that it needs beside the path by which it was opened.
+    let real = libraries.join("libtorch_cpu.so").canonicalize()?;
+    println!("cargo:rustc-link-arg=-Wl,-rpath,{}", real.parent().unwrap_or(libraries).display());
     Ok(())
 }

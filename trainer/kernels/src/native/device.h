@@ -10,6 +10,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <string>
 
 namespace nocturne {
 
@@ -83,6 +84,9 @@ namespace cuda {
 // call for a device finds out, and `why_not` says what stood in the way.
 bool available(const at::Tensor& x);
 const char* why_not();
+// Compiles the kernels for the device of this number and writes them to `folder`, which exists. Processes whose environment names the folder
+// (NOCTURNE_KERNEL_CACHE) need not compile them. What is in it runs on devices, so nobody who runs edited code may ever write to it.
+void prepare_cache(const std::string& folder, int ordinal);
 NOCTURNE_DEVICE_FUNCTIONS
 }
 

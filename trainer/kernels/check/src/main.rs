@@ -1,0 +1,72 @@
+//! `kernels-check`: what the tests of this crate do, and what only a machine with a device can do. Needs no cargo and no checkout, so it can be
+//! taken to such a machine (docs/gpu.md).
+
+use std::process::ExitCode;
+
+use kernels_check::{COMPARISONS, Place};
+
+const HELP: &str = "\
+Checks the CUDA kernels.
+
+Usage: kernels-check <what>
+
+  emulation      compare every kernel, emulated on the CPU, with plain code
+  compile        compile the kernels for sm_80, sm_90 and sm_100 with NVRTC
+  device [N]     compare every kernel on CUDA device N (0) with plain code
+  measure [N]    how long each kernel takes on CUDA device N (0)
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let device = |text: &str| text.parse().map_err(|_| format!("{text:?} is no number of a device; give 0 for the first one"));
+    let result = match words.as_slice() {
+        ["emulation"] => compare(Place::Emulation),
+        ["compile"] => compile(),
+        ["device"] => kernels_check::load_cuda().and_then(|()| compare(Place::Device(0))),
+        ["device", number] => {
+            device(number).and_then(|number| kernels_check::load_cuda().and_then(|()| compare(Place::Device(number))))
+        }
+        ["measure"] => kernels_check::load_cuda().and_then(|()| kernels_check::measure(0)),
+        ["measure", number] => {
+            device(number).and_then(|number| kernels_check::load_cuda().and_then(|()| kernels_check::measure(number)))
+        }
+        _ => {
+            eprint!("{HELP}");
+            return ExitCode::from(2);
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            eprintln!("error: {problem}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs all comparisons, also behind one that fails.
+fn compare(place: Place) -> Result<(), String> {
+    let mut failed = 0;
+    for test in COMPARISONS {
+        match kernels_check::run(test, place) {
+            Ok(()) => println!("ok      {test}"),
+            Err(problem) => {
+                failed += 1;
+                println!("FAILED  {test}: {problem}");
+            }
+        }
+    }
+    if failed == 0 { Ok(()) } else { Err(format!("{failed} of {} comparisons failed", COMPARISONS.len())) }
+}
+
+fn compile() -> Result<(), String> {
+    if let Some(reason) = kernels_check::no_compiler() {
+        return Err(reason);
+    }
+    for target in ["sm_80", "sm_90", "sm_100"] {
+        kernels_check::compile(target)?;
+        println!("ok      {target}");
+    }
+    Ok(())
+}
