@@ -8,7 +8,10 @@ use crate::steps;
 pub fn test(more: &[&str]) -> Result<(), String> {
     let libtorch = steps::libtorch(&steps::agent()?)?;
     let selection: &[&str] = if more.is_empty() { &["--workspace"] } else { more };
-    steps::run("Test", steps::cargo()?.args(["test", "--locked"]).args(selection).env("LIBTORCH", libtorch))
+    let mut tests = steps::cargo()?;
+    tests.args(["test", "--locked"]).args(selection).env("LIBTORCH", libtorch);
+    crate::nvrtc::offer(&mut tests);
+    steps::run("Test", &mut tests)
 }
 
 /// Clippy over everything, warnings being errors. It shares the compiled binding to libtorch (90 s) with the tests.

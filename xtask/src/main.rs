@@ -7,6 +7,7 @@ mod http;
 mod model_night;
 mod model_server;
 mod night;
+mod nvrtc;
 mod pretend;
 mod quickstart;
 mod readers;

@@ -14,10 +14,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("cargo:rerun-if-changed={path}");
     }
     println!("cargo:rerun-if-env-changed=DEP_TCH_LIBTORCH_LIB");
-    let libraries = PathBuf::from(
-        env::var_os("DEP_TCH_LIBTORCH_LIB")
-            .ok_or("torch-sys does not say where libtorch lies (DEP_TCH_LIBTORCH_LIB); set LIBTORCH to its folder and build again")?,
-    );
+    let libraries = PathBuf::from(env::var_os("DEP_TCH_LIBTORCH_LIB").ok_or(
+        "torch-sys does not say where libtorch lies (DEP_TCH_LIBTORCH_LIB); set LIBTORCH to its folder and build again",
+    )?);
     let include = libraries.with_file_name("include");
 
     let mut checks = native(&include)?;

@@ -199,7 +199,7 @@ pub struct AdamStep {
 /// One AdamW step in place. All four are float tensors of one shape; `mean` and `square` start at zero.
 pub fn adamw(parameter: &mut Tensor, gradient: &Tensor, mean: &mut Tensor, square: &mut Tensor, step: AdamStep) {
     let size = parameter.size();
-    let one_shape = [&*gradient, mean, square].iter().all(|tensor| tensor.size() == size);
+    let one_shape = [gradient, mean, square].iter().all(|tensor| tensor.size() == size);
     if fused::applies_to_state(&[parameter, gradient, mean, square], Kind::Float) && one_shape {
         fused::adamw(parameter, gradient, mean, square, step);
     } else {

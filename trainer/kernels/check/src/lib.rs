@@ -10,7 +10,7 @@
 #[allow(unsafe_code)]
 mod native;
 
-pub use native::{load_cuda, measure, no_compiler, never_launched};
+pub use native::{load_cuda, measure, never_launched, no_compiler, prepare};
 
 /// Comparisons with plain float64 code.
 pub const COMPARISONS: [&str; 10] = [

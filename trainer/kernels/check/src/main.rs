@@ -10,26 +10,23 @@ Checks the CUDA kernels.
 
 Usage: kernels-check <what>
 
-  emulation      compare every kernel, emulated on the CPU, with plain code
-  compile        compile the kernels for sm_80, sm_90 and sm_100 with NVRTC
-  device [N]     compare every kernel on CUDA device N (0) with plain code
-  measure [N]    how long each kernel takes on CUDA device N (0)
+  emulation               compare every kernel, emulated on the CPU, with plain code
+  compile                 compile the kernels for sm_80, sm_90 and sm_100 with NVRTC
+  device [N]              compare every kernel on CUDA device N (0) with plain code
+  measure [N]             how long each kernel takes on CUDA device N (0)
+  prepare FOLDER [N]      compile the kernels for CUDA device N (0) into FOLDER, which NOCTURNE_KERNEL_CACHE may then name
 ";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let device = |text: &str| text.parse().map_err(|_| format!("{text:?} is no number of a device; give 0 for the first one"));
     let result = match words.as_slice() {
         ["emulation"] => compare(Place::Emulation),
         ["compile"] => compile(),
-        ["device"] => kernels_check::load_cuda().and_then(|()| compare(Place::Device(0))),
-        ["device", number] => {
-            device(number).and_then(|number| kernels_check::load_cuda().and_then(|()| compare(Place::Device(number))))
-        }
-        ["measure"] => kernels_check::load_cuda().and_then(|()| kernels_check::measure(0)),
-        ["measure", number] => {
-            device(number).and_then(|number| kernels_check::load_cuda().and_then(|()| kernels_check::measure(number)))
+        ["device", more @ ..] if more.len() < 2 => on_device(more, |device| compare(Place::Device(device))),
+        ["measure", more @ ..] if more.len() < 2 => on_device(more, kernels_check::measure),
+        ["prepare", folder, more @ ..] if more.len() < 2 => {
+            on_device(more, |device| kernels_check::prepare(folder, device))
         }
         _ => {
             eprint!("{HELP}");
@@ -43,6 +40,18 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Loads what a device needs and does something on the one that is named, or on the first.
+fn on_device(named: &[&str], act: impl FnOnce(u16) -> Result<(), String>) -> Result<(), String> {
+    let device = match named {
+        [] => 0,
+        [number, ..] => {
+            number.parse().map_err(|_| format!("{number:?} is no number of a device; give 0 for the first one"))?
+        }
+    };
+    kernels_check::load_cuda()?;
+    act(device)
 }
 
 /// Runs all comparisons, also behind one that fails.

@@ -15,6 +15,7 @@ unsafe extern "C" {
     fn nocturne_check_no_compiler() -> *const c_char;
     fn nocturne_check_never_launched() -> *const c_char;
     fn nocturne_check_load_cuda() -> *const c_char;
+    fn nocturne_check_prepare(folder: *const c_char, device: c_int) -> *const c_char;
     fn nocturne_check_measure(device: c_int) -> *const c_char;
 }
 
@@ -75,6 +76,17 @@ pub fn never_launched() -> String {
 pub fn load_cuda() -> Result<(), String> {
     // SAFETY: as above.
     unsafe { copied(nocturne_check_load_cuda()) }.map_or(Ok(()), Err)
+}
+
+/// Compiles the kernels for a device and writes them to `folder`, which exists: processes whose variable `NOCTURNE_KERNEL_CACHE` names it
+/// need not compile them. What is in it runs on devices, so nobody who runs edited code may ever write to it.
+///
+/// # Errors
+/// When there is no such device, no compiler, or the folder cannot be written to.
+pub fn prepare(folder: &str, device: u16) -> Result<(), String> {
+    let folder = named(folder)?;
+    // SAFETY: as above.
+    unsafe { copied(nocturne_check_prepare(folder.as_ptr(), c_int::from(device))) }.map_or(Ok(()), Err)
 }
 
 /// Prints a table of how long each kernel takes on a device, at the sizes of the scale `h100`, and how much memory it moves meanwhile.

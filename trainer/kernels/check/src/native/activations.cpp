@@ -134,7 +134,9 @@ void norms_of_sums(const Backend& backend) {
 // More rows than the warps of all blocks, which then take several each.
 void many_rows(const Backend& backend) {
   Random random(9);
-  const Tensor x = random.normal({5000, 4}).to(at::kFloat), other = random.normal({5000, 4}).to(at::kFloat), dsum = random.normal({5000, 4}).to(at::kFloat);
+  constexpr int64_t SIZES[] = {5000, 4};
+  const at::IntArrayRef shape(SIZES, 2);
+  const Tensor x = random.normal(shape).to(at::kFloat), other = random.normal(shape).to(at::kFloat), dsum = random.normal(shape).to(at::kFloat);
   Arena arena(backend.device);
   Tensor dx = arena.empty(x.sizes(), at::kFloat), dother = arena.empty(x.sizes(), at::kFloat), da = arena.empty({1}, at::kFloat),
          db = arena.empty({1}, at::kFloat);

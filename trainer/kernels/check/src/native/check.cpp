@@ -93,6 +93,11 @@ const char* nocturne_check_measure(int device) {
   return failure_of([&] { measure(on_device(device)); });
 }
 
+// Compiles the kernels for a device and writes them to a folder. Null, or what stands in the way.
+const char* nocturne_check_prepare(const char* folder, int device) {
+  return failure_of([&] { nocturne::cuda::prepare_cache(folder, device); });
+}
+
 // The kernels that no test on the emulation has launched in this process.
 const char* nocturne_check_never_launched() {
   text = emulation::never_launched();

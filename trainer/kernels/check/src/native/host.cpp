@@ -96,7 +96,8 @@ void cache(const Backend&) {
   try {
     write_image(in + "/missing", key, image);
   } catch (const c10::Error& error) {
-    require(std::string(error.what_without_backtrace()).find("cannot keep compiled kernels: open") != std::string::npos, "writing to no folder is told otherwise");
+    const std::string text = error.what_without_backtrace();
+    require(text.find("cannot keep compiled kernels: open") != std::string::npos, "writing to no folder is told otherwise: " + text);
     return;
   }
   require(false, "writing to a folder that is not there succeeds");

@@ -48,6 +48,7 @@ int64_t bytes_of(std::initializer_list<Tensor> tensors) {
 
 void measure(const Backend& backend) {
   const auto half = at::device(backend.device).dtype(at::kBFloat16), full = at::device(backend.device).dtype(at::kFloat);
+  std::printf("one call of each kernel: time, and the memory that it must move at least by that time\n");
   const Measurement m = {backend, c10::impl::VirtualGuardImpl(backend.device.type()).getStream(backend.device)};
   const int64_t batch = 64, time = 2048, rows = batch * time, width = 512, heads = 4, head = 128, vocabulary = 8192;
   {
@@ -80,7 +81,8 @@ void measure(const Backend& backend) {
     Tensor logits = at::randn({rows / 4, vocabulary}, options), losses = at::empty({rows / 4}, full);
     const Tensor targets = at::randint(vocabulary, {rows / 4}, full.dtype(at::kLong));
     const int64_t bytes = 2 * bytes_of({logits});
-    m.row(options.dtype() == at::kBFloat16 ? "softcap_loss, bf16" : "softcap_loss, fp32", bytes, [&] { backend.softcap_loss(logits, targets, 15.0, 1.0, losses); });
+    const char* name = options.dtype() == at::kBFloat16 ? "softcap_loss, bf16" : "softcap_loss, fp32";
+    m.row(name, bytes, [&] { backend.softcap_loss(logits, targets, 15.0, 1.0, losses); });
   }
   {
     const Tensor gradient = at::randn({8, width, 4 * width}, full);

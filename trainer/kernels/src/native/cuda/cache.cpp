@@ -89,7 +89,8 @@ void write_image(const std::string& folder, const ImageKey& key, const std::stri
   const std::string path = folder + "/" + key.file_name(), partial = path + "." + std::to_string(getpid()) + ".partial";
   const auto fail = [&](const char* call, const std::string& why) {
     unlink(partial.c_str());
-    TORCH_CHECK(false, "cannot keep compiled kernels: ", call, " ", partial, ": ", why, ". See that the folder exists, can be written to and has room");
+    TORCH_CHECK(false, "cannot keep compiled kernels: ", call, " ", partial, ": ", why,
+                ". See that the folder exists, can be written to and has room");
   };
   const std::string content = content_of(key, image);
   unlink(partial.c_str());  // of a process of the same number that was ended
