@@ -32,10 +32,10 @@ pub fn write(path: &Path, text: &str) {
 
 /// Compiles the sources in `folder` as a crate on the harness, with `dependencies` besides; the executable.
 pub fn build(name: &str, folder: &Path, dependencies: &str) -> PathBuf {
-    let harness = root().join("trainer/harness");
+    let [harness, kernels] = ["harness", "kernels"].map(|name| root().join("trainer").join(name));
     let manifest = format!(
         "[package]\nname = {name:?}\nversion = \"0.0.0\"\nedition = \"2024\"\n\n[workspace]\n\n\
-         [dependencies]\nharness = {{ path = {harness:?} }}\n{dependencies}\
+         [dependencies]\nharness = {{ path = {harness:?} }}\nkernels = {{ path = {kernels:?} }}\n{dependencies}\
          tch = {{ version = \"*\", default-features = false }}\n\
          torch-sys = {{ version = \"*\", default-features = false }}\n\n\
          [profile.dev]\ndebug = false\n\n[profile.dev.package.\"*\"]\nopt-level = 1\n"
