@@ -56,7 +56,7 @@ fn held_out() -> HeldOut {
 fn spec(folder: &Path, kind: &str) -> EvaluationSpec {
     let checkpoint = folder.join("checkpoint.safetensors");
     std::fs::write(&checkpoint, kind).unwrap();
-    let ready = Event::Ready { version: protocol::VERSION, parameters: 9, rows_per_step: 4 };
+    let ready = Event::Ready { version: protocol::VERSION, parameters: 9, rows_per_step: 4, threads: None };
     let documents: Vec<Vec<u16>> = (0..20)
         .map(|d| (0..60).map(|i| if i == 0 { 0 } else { 1 + drawn(9_999 + d * 60 + i) % (VOCABULARY - 1) }).collect())
         .collect();

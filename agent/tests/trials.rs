@@ -25,7 +25,7 @@ async fn run_until(
     for name in [data::files::TRAIN_TOKENS, data::files::TRAIN_INDEX] {
         std::fs::write(folder.join(name), "").unwrap();
     }
-    let ready = Event::Ready { version: protocol::VERSION, parameters: 1, rows_per_step: 1 };
+    let ready = Event::Ready { version: protocol::VERSION, parameters: 1, rows_per_step: 1, threads: None };
     let ready = serde_json::to_string(&ready).unwrap();
     let spec = TrialSpec {
         job: Job {
@@ -71,8 +71,15 @@ fn step(step: u64, tokens: u64) -> String {
 }
 
 fn finished() -> String {
-    let event =
-        Event::Finished { steps: 2, tokens: 2, seconds: 0.1, peak_memory_bytes: 1, peak_device_memory_bytes: None };
+    let event = Event::Finished {
+        steps: 2,
+        tokens: 2,
+        seconds: 0.1,
+        peak_memory_bytes: 1,
+        peak_device_memory_bytes: None,
+        memory: None,
+        first_step_seconds: None,
+    };
     format!("'{}'", serde_json::to_string(&event).unwrap())
 }
 

@@ -27,7 +27,9 @@ fn train(dir: &Path, from: Option<&str>, steps: u64, to: &str) -> (Vec<Event>, b
         resume_from: from.map(|name| dir.join(name)),
     });
     match trainer.event() {
-        Event::Ready { version: protocol::VERSION, rows_per_step: 128, parameters } => assert!(parameters > 3_000_000),
+        Event::Ready { version: protocol::VERSION, rows_per_step: 128, parameters, .. } => {
+            assert!(parameters > 3_000_000)
+        }
         other => return (vec![other], trainer.rest().1),
     }
     let budget = Budget::Tokens(20 * 4_096);

@@ -54,6 +54,14 @@ pub enum BenchError {
     /// The run could not be done.
     #[error(transparent)]
     Run(#[from] RunError),
+    /// A trainer that did not come to its end.
+    #[error("the trainer did not finish: {why}; its own words are in {}", log.display())]
+    Unfinished {
+        /// What it said, or how it ended.
+        why: String,
+        /// Where its standard error is.
+        log: PathBuf,
+    },
     /// It could not be evaluated.
     #[error(transparent)]
     Evaluation(#[from] EvaluationError),

@@ -4,14 +4,20 @@
 //! recorded in the database: rows, curves and claims lie in a folder of their own under `.nocturne/bench/`, one JSON document a
 //! line, and a measurement that was cut off goes on where it stopped. [`noise`] is pure.
 //!
+//! [`throughput`] is another matter: how fast the checkout's candidate trains, on random tokens, in any shape. No campaign, data or record
+//! has a part in it.
+//!
 //! Seeds here are no secret: they follow from small numbers, so that anybody can repeat a measurement bit for bit.
 
 mod error;
 #[cfg(test)]
 pub(crate) mod fixture;
 pub mod noise;
+mod random_rows;
 mod rows;
 mod runner;
+mod speed;
+pub mod throughput;
 
 use std::path::Path;
 

@@ -4,7 +4,7 @@ use super::sections::piece;
 use super::window::{Piece, Section};
 use crate::flow::{Brief, SourceFile, Telemetry};
 use crate::llm::spend::estimated_tokens;
-use crate::run::MeasuredStep;
+use crate::run::{MeasuredStep, resident};
 
 /// Parts of the budget at which a curve is told.
 const CURVE_PARTS: usize = 16;
@@ -129,6 +129,13 @@ fn told_measured(steps: &[MeasuredStep]) -> String {
         steps.len(),
         parts.iter().map(share).collect::<Vec<_>>().join(", ")
     );
+    if let Some([(first, before), (last, after)]) = resident(steps) {
+        text.push_str(&format!(
+            "- resident memory, by its word: {:.0} MB at step {first}, {:.0} MB at step {last}\n",
+            before as f64 / 1e6,
+            after as f64 / 1e6
+        ));
+    }
     let norms: Vec<String> = steps
         .iter()
         .filter_map(|step| Some(format!("{:.0} %: {}", 100.0 * step.fraction, figure(step.measured.gradient_norm?))))

@@ -57,6 +57,7 @@ fn measured(step: u32) -> MeasuredStep {
         rest: 0.0,
         gradient_norm: (step != 2).then_some(1.5 / at),
         groups: vec![("blocks.query".to_owned(), 0.25 / at), ("head".to_owned(), 1.2e-5)],
+        resident_bytes: Some(230_000_000 + 1_000_000 * u64::from(step)),
     };
     MeasuredStep::of(u64::from(step), at / 16.0, told).unwrap()
 }

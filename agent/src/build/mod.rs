@@ -135,6 +135,30 @@ impl Builder {
         self.build_in(fresh, &["trainer"], order, export, stop).await
     }
 
+    /// Builds one program of the trainer's package in a slot `name` of its own, which stays for the next time. Where there is none yet it
+    /// begins as a copy of the pristine slot, if that has been built.
+    ///
+    /// # Errors
+    /// See [`BuildError`].
+    pub async fn build_apart(
+        &self,
+        name: &str,
+        program: &str,
+        order: Order<'_>,
+        export: impl FnOnce(&Path) -> Result<(), String> + Send + 'static,
+        stop: StopSignal,
+    ) -> Result<Result<Artifact, BuildFailure>, BuildError> {
+        let (pristine, slot) = (self.slots.join("pristine"), self.slots.join(name));
+        if self.has_start() && !slot.exists() {
+            let copy = {
+                let slot = slot.clone();
+                tokio::task::spawn_blocking(move || slot::copy_afresh(&pristine, &slot))
+            };
+            copy.await.map_err(|error| BuildError::Machine(error.to_string()))??;
+        }
+        self.build_in(slot, &[program], order, export, stop).await
+    }
+
     /// Finds out whether a candidate builds, as [`Builder::build`] would, in a slot `name` that is made for it and removed: no executable
     /// is kept, and the slot that experiments are built in is not touched. Answers with the seconds that the build took.
     ///
@@ -170,6 +194,7 @@ impl Builder {
         built.map(|built| built.map(|artifact| artifact.build_seconds))
     }
 
+    /// Builds `binaries`, of which the first is set aside.
     async fn build_in(
         &self,
         slot: PathBuf,
@@ -235,7 +260,7 @@ impl Builder {
         if ended.code != Some(0) {
             return messages.failure(&ended, build_seconds).map(Err).map_err(BuildError::Machine);
         }
-        let built = target.join(PROFILE).join("trainer");
+        let built = target.join(PROFILE).join(binaries.first().copied().unwrap_or("trainer"));
         let set_aside = order.executable.to_owned();
         let copying = tokio::task::spawn_blocking(move || set_aside_copy(&built, &set_aside));
         match copying.await.map_err(|error| BuildError::Machine(error.to_string()))?? {

@@ -8,34 +8,6 @@ use clap::Args;
 
 use crate::serve::USUAL_PORT;
 
-/// Options of `nocturne bench noise`.
-#[derive(Debug, Clone, Args)]
-pub(super) struct NoiseArgs {
-    /// The campaign's folder, for example experiments/quickstart
-    pub(super) campaign: PathBuf,
-    /// So many seeds of initial values
-    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(2..=64))]
-    pub(super) seeds: u32,
-    /// So many seeds of the data order
-    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(2..=64))]
-    pub(super) orders: u32,
-    /// So many runs once more, under the same seeds
-    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(..=64))]
-    pub(super) repeats: u32,
-    /// Train on so many tokens instead of the campaign's budget: repeatable on a machine with other work
-    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
-    pub(super) tokens: Option<u64>,
-    /// Threads of libtorch instead of the campaign's
-    #[arg(long)]
-    pub(super) threads: Option<usize>,
-    /// Measure this commit (40 digits) instead of HEAD
-    #[arg(long)]
-    pub(super) commit: Option<String>,
-    /// Print JSON
-    #[arg(long)]
-    pub(super) json: bool,
-}
-
 /// Options of `nocturne night`.
 #[derive(Debug, Clone, Args)]
 pub(super) struct NightArgs {
@@ -350,7 +322,7 @@ fn number(text: &str) -> Result<f64, String> {
     text.parse::<f64>().ok().filter(|n| n.is_finite()).ok_or_else(|| "not a number".to_owned())
 }
 
-fn positive(text: &str) -> Result<f64, String> {
+pub(super) fn positive(text: &str) -> Result<f64, String> {
     number(text).and_then(|n| if n > 0.0 { Ok(n) } else { Err("must be more than 0".to_owned()) })
 }
 

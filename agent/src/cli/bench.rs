@@ -6,11 +6,12 @@ use serde_json::json;
 
 use super::night::open_fault;
 use super::output::outln;
-use super::{Fault, NoiseArgs, campaign_fault, here, print_json};
+use super::{Fault, NoiseArgs, ThroughputArgs, campaign_fault, here, print_json};
 use crate::bench::noise::{Component, Spread, Structure, structure};
+use crate::bench::throughput::{self, Length, Shape, Wish};
 use crate::bench::{BenchError, Options, Place, Row, Runner, Variant};
 use crate::flow::CommitId;
-use crate::terminal::Display;
+use crate::terminal::{Display, Notice};
 
 /// The first word of every answer, so that nobody looks for these runs in `nocturne list`.
 const NOT_RECORDED: &str = "Nothing of this is recorded in the database.";
@@ -38,6 +39,26 @@ pub(super) async fn noise(args: NoiseArgs) -> Result<(), Fault> {
         outln!("{line}")?;
     }
     outln!("Rows, curves and claims: {}. {NOT_RECORDED}", runner.folder().display())
+}
+
+pub(super) async fn throughput(args: ThroughputArgs) -> Result<(), Fault> {
+    let ThroughputArgs { depth, dim, head_dim, vocab, seq, batch, .. } = args;
+    let wish = Wish {
+        shape: Shape { depth, dim, head_dim, vocab, seq, batch },
+        precision: args.dtype,
+        device: args.device,
+        threads: args.threads,
+        length: args.seconds.map_or(Length::Steps(args.steps), Length::Seconds),
+    };
+    let mut display = Display::new();
+    if args.compile {
+        let text = "--compile does nothing here: a trainer is compiled before it runs".to_owned();
+        display.notice(&Notice::Warning { text });
+    }
+    let measured = throughput::throughput(&here()?, &wish, &mut display).await;
+    display.finish();
+    let line = serde_json::to_string(&measured.map_err(bench_fault)?).map_err(Fault::failed)?;
+    outln!("{line}")
 }
 
 /// Runs what has not been run yet: the crossed runs first, then a second run of the first pairs of the diagonal.

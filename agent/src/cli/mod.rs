@@ -5,6 +5,7 @@
 
 mod args;
 mod bench;
+mod bench_args;
 mod data;
 mod environment;
 mod export;
@@ -31,11 +32,11 @@ use clap::{Parser, Subcommand};
 pub use fault::Fault;
 
 use args::{
-    AttemptArgs, ConfineArgs, ExportAllArgs, ExportNightArgs, ListArgs, McpArgs, NewArgs, NightArgs, NoiseArgs,
-    PrepareArgs, QueueAddArgs, QueueListArgs, QueueMoveArgs, QueueRemoveArgs, ReadArgs, ReplayArgs, ReportArgs,
-    ReviewBranchesArgs, ReviewChoiceArgs, ReviewListArgs, ReviewRecordArgs, SampleArgs, ServeArgs, SetupArgs, ShowArgs,
-    SuperviseArgs,
+    AttemptArgs, ConfineArgs, ExportAllArgs, ExportNightArgs, ListArgs, McpArgs, NewArgs, NightArgs, PrepareArgs,
+    QueueAddArgs, QueueListArgs, QueueMoveArgs, QueueRemoveArgs, ReadArgs, ReplayArgs, ReportArgs, ReviewBranchesArgs,
+    ReviewChoiceArgs, ReviewListArgs, ReviewRecordArgs, SampleArgs, ServeArgs, SetupArgs, ShowArgs, SuperviseArgs,
 };
+use bench_args::{NoiseArgs, ThroughputArgs};
 
 use crate::campaign::{self, CampaignError};
 use crate::layout::Layout;
@@ -174,6 +175,13 @@ enum BenchCommand {
     /// standard deviation of a run and what it is made of. Nothing is recorded in the database; files lie under
     /// .nocturne/bench/, and a measurement that was cut off goes on where it stopped.
     Noise(NoiseArgs),
+    /// How fast the candidate trains, and what it takes to its first step: the checkout's files as they are on disk, in any shape
+    ///
+    /// Builds the candidate of the checkout that you are in, committed or not, in a slot of its own, and trains it on random tokens, confined
+    /// as a trial is. Takes the options of xtask/reference/throughput.py, the same model in PyTorch, and prints its keys as one line of
+    /// JSON, measured in the same way: tokens_per_second is the median of the last two thirds of the steps. first_step_seconds counts from
+    /// the start of the trainer's process, the reference's from the end of its imports. Use a machine that does nothing else.
+    Throughput(ThroughputArgs),
 }
 
 /// Runs the command line of this process.
@@ -256,6 +264,7 @@ async fn run(command: Command) -> Result<(), Fault> {
         Command::Rebuild(args) => history::rebuild(args).await,
         Command::Mcp(args) => mcp::mcp(args).await,
         Command::Bench(BenchCommand::Noise(args)) => bench::noise(args).await,
+        Command::Bench(BenchCommand::Throughput(args)) => bench::throughput(args).await,
         Command::Supervise(_) | Command::Confine(_) | Command::Attempt(_) => Ok(()),
     }
 }
@@ -320,9 +329,15 @@ mod tests {
             vec!["night", "x", "--resume", "--fresh"],
             vec!["new", "x", "--scale", "tpu"],
             vec!["sample", "x", "--temperature", "-1"],
+            vec!["bench", "throughput", "--dtype", "fp16"],
+            vec!["bench", "throughput", "--device", "gpu"],
+            vec!["bench", "throughput", "--vocab", "1"],
+            vec!["bench", "throughput", "--steps", "0"],
+            vec!["bench", "throughput", "--steps", "3", "--seconds", "3"],
         ] {
             assert!(Cli::try_parse_from([&["nocturne"], arguments.as_slice()].concat()).is_err(), "{arguments:?}");
         }
         assert!(Cli::try_parse_from(["nocturne", "night", "x", "--until", "07:30"]).is_ok());
+        assert!(Cli::try_parse_from(["nocturne", "bench", "throughput", "--device", "cuda:1", "--compile"]).is_ok());
     }
 }

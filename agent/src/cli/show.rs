@@ -1,5 +1,7 @@
 //! `nocturne show`: one experiment whole, or what a night adds up to.
 
+use std::path::Path;
+
 use serde_json::{Value, json};
 
 use super::night::{last_night, night_json, summary};
@@ -13,6 +15,7 @@ use crate::layout::Layout;
 use crate::records::{ExperimentRecord, TrialRecord, WithdrawalRecord};
 use crate::repo::Repo;
 use crate::report::{Account, ExperimentAccount, NightRecords, evaluation_text, named};
+use crate::run::{measured, resident};
 use crate::store::Reader;
 use crate::terminal::{clean, clean_lines, render_summary};
 
@@ -140,6 +143,9 @@ fn print_experiment(
                 trained.peak_memory_bytes as f64 / 1e9,
                 trained.parameters,
             )?;
+            if let Some(words) = memory_text(&layout.curve(&trial.experiment, trial.ordinal)) {
+                outln!("  memory: {words}")?;
+            }
             if let Some(message) = trained.end.message() {
                 outln!("  {}", clean_lines(message))?;
             }
@@ -155,6 +161,18 @@ fn print_experiment(
         outln!("\n{}", clean_lines(diff))?;
     }
     Ok(())
+}
+
+/// Resident memory along the trial whose curve this is; `None` where it told none.
+fn memory_text(curve: &Path) -> Option<String> {
+    match measured(curve) {
+        Ok(steps) => {
+            let [(first, before), (last, after)] = resident(&steps)?;
+            let (before, after) = (before as f64 / 1e6, after as f64 / 1e6);
+            Some(format!("{before:.0} MB at step {first}, {after:.0} MB at step {last}, by the trainer's word"))
+        }
+        Err(error) => Some(format!("not known: {}", clean(&error.to_string()))),
+    }
 }
 
 #[cfg(test)]

@@ -58,9 +58,17 @@ fn usable_gpus(found: usize, visible: Option<&str>) -> usize {
 /// # Errors
 /// [`OpenError::NoSuchDevice`].
 pub fn choose(campaign: &Campaign, environment: &Environment) -> Result<Chosen, OpenError> {
+    choose_device(campaign.machine.device, environment)
+}
+
+/// The device that is asked for, if the machine has it.
+///
+/// # Errors
+/// [`OpenError::NoSuchDevice`].
+pub fn choose_device(device: Device, environment: &Environment) -> Result<Chosen, OpenError> {
     let visible = std::env::var(VISIBLE_DEVICES).ok();
     let found = usable_gpus(environment.gpus.len(), visible.as_deref());
-    let index = match campaign.machine.device {
+    let index = match device {
         Device::Auto => (found > 0).then_some(0),
         Device::Cpu => None,
         Device::Cuda(index) if (index as usize) < found => Some(index as usize),

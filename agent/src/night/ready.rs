@@ -8,7 +8,7 @@ use super::live::Watcher;
 use super::open::OpenError;
 use super::workbench::{Workbench, own_sha256};
 use crate::build::Builder;
-use crate::campaign::Campaign;
+use crate::campaign::{Campaign, Sandbox};
 use crate::layout::Layout;
 use crate::prepare::{self, DataError, Prepared};
 use crate::run::Launcher;
@@ -30,9 +30,17 @@ pub struct Ready {
 /// # Errors
 /// When the machine offers less than the campaign accepts, or the system does not say where this executable lies.
 pub fn launcher(tag: PathBuf, campaign: &Campaign) -> Result<Launcher, OpenError> {
+    launcher_of(tag, campaign.sandbox.least)
+}
+
+/// [`launcher`], confined at least so strongly.
+///
+/// # Errors
+/// The same.
+pub fn launcher_of(tag: PathBuf, least: sandbox::Level) -> Result<Launcher, OpenError> {
     let own = own_executable()?;
     let offer = sandbox::probe(&own);
-    let confinement = sandbox::Confinement::new(&offer, campaign.sandbox.least)?;
+    let confinement = sandbox::Confinement::new(&offer, least)?;
     Ok(Launcher::new(own, &tag, confinement))
 }
 
@@ -59,7 +67,7 @@ pub async fn ready(
     let Chosen { device, environment: variables } = choose(campaign, environment)?;
     let setting = campaign.setting(campaign.machine.threads, device);
     let data = prepare::data(layout, campaign, environment, watcher).await?;
-    let surroundings = surroundings(layout, campaign, environment, &launcher, &setting.device)?;
+    let surroundings = surroundings(layout, &campaign.sandbox, environment, &launcher, &setting.device)?;
     let builder = builder_in(layout, environment, launcher.clone(), &surroundings)?;
     let evaluator_sha256 = own_sha256().map_err(|source| OpenError::File {
         action: "read",
@@ -93,22 +101,30 @@ pub fn builder(
     launcher: Launcher,
 ) -> Result<Builder, OpenError> {
     let Chosen { device, .. } = choose(campaign, environment)?;
-    let surroundings = surroundings(layout, campaign, environment, &launcher, &device)?;
+    let surroundings = surroundings(layout, &campaign.sandbox, environment, &launcher, &device)?;
     builder_in(layout, environment, launcher, &surroundings)
 }
 
-fn surroundings(
+/// What confined processes get to see of this machine.
+///
+/// # Errors
+/// See [`Environment::confined`].
+pub fn surroundings(
     layout: &Layout,
-    campaign: &Campaign,
+    rules: &Sandbox,
     environment: &Environment,
     launcher: &Launcher,
     device: &str,
 ) -> Result<sandbox::Surroundings, OpenError> {
-    let (memory, level) = (campaign.sandbox.memory_bytes(), launcher.confinement().level());
+    let (memory, level) = (rules.memory_bytes(), launcher.confinement().level());
     Ok(environment.confined(layout.root(), device, memory, level)?)
 }
 
-fn builder_in(
+/// [`builder`], where it is known what builds get to see.
+///
+/// # Errors
+/// When the cargo home of builds cannot be made.
+pub fn builder_in(
     layout: &Layout,
     environment: &Environment,
     launcher: Launcher,

@@ -71,6 +71,14 @@ pub enum RepoError {
         /// `is a symbolic link`, ...
         problem: &'static str,
     },
+    /// The checkout holds something that cannot be written out.
+    #[error("{} {problem}; remove it, since the trainer is built from a copy of all files", path.display())]
+    UnexportableCheckout {
+        /// The file.
+        path: PathBuf,
+        /// `is a symbolic link`, ...
+        problem: &'static str,
+    },
     /// The operating system refused.
     #[error("cannot {action} {}: {source}", path.display())]
     File {

@@ -1,17 +1,18 @@
-//! Writes a commit's files into a folder, from which the trainer is then built.
+//! Writes the files of a commit, or of the checkout, into a folder, from which the trainer is then built.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, OpenOptions};
 use std::io::Write;
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 
-use git2::{ObjectType, Oid};
+use git2::{ErrorCode, ObjectType, Oid, StatusOptions};
 
 use super::error::git;
-use super::{Repo, RepoError};
+use super::{Repo, RepoError, commit_id};
 use crate::flow::CommitId;
 
 /// What [`Repo::export`] did, in files.
@@ -25,9 +26,24 @@ pub struct Exported {
     pub removed: usize,
 }
 
+/// The checkout as [`Repo::export_checkout`] found it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checkout {
+    /// The commit that HEAD names; `None` before the first.
+    pub commit: Option<CommitId>,
+    /// Whether something in the checkout is other than in that commit.
+    pub modified: bool,
+}
+
 enum Node {
     Folder(Folder),
-    File { blob: Oid, executable: bool },
+    File { from: Content, executable: bool },
+}
+
+/// Where the bytes of a file are.
+enum Content {
+    Blob(Oid),
+    Disk(PathBuf),
 }
 
 type Folder = BTreeMap<OsString, Node>;
@@ -47,6 +63,66 @@ impl Repo {
         Ok(done)
     }
 
+    /// Makes `folder` hold the files of the checkout as they are on disk now, committed or not, in the way of [`Repo::export`]. Files that git
+    /// ignores stay out. The checkout is only read.
+    ///
+    /// # Errors
+    /// The checkout holds symbolic links or submodules (nothing has been written then), or the disk refuses.
+    pub fn export_checkout(&self, folder: &Path) -> Result<Checkout, RepoError> {
+        let commit = match self.git.head() {
+            Ok(head) => Some(commit_id(head.peel_to_commit().map_err(git("read HEAD's commit"))?.id())?),
+            Err(error) if error.code() == ErrorCode::UnbornBranch => None,
+            Err(error) => return Err(git("read HEAD")(error)),
+        };
+        let mut options = StatusOptions::new();
+        options.include_untracked(true).recurse_untracked_dirs(true).include_ignored(false).update_index(false);
+        let changed = self.git.statuses(Some(&mut options)).map_err(git("compare the checkout with its commit"))?;
+        let index = self.git.index().map_err(git("read the index"))?;
+        let tracked = index.iter().map(|entry| entry.path);
+        let untracked =
+            changed.iter().filter(|entry| entry.status().is_wt_new()).map(|entry| entry.path_bytes().to_vec());
+        let mut files = Folder::new();
+        for path in tracked.chain(untracked) {
+            self.add_file(&mut files, Path::new(OsStr::from_bytes(&path)))?;
+        }
+        fs::create_dir_all(folder).map_err(failed("create", folder))?;
+        self.write_folder(&files, folder, &mut Exported::default())?;
+        Ok(Checkout { commit, modified: !changed.is_empty() })
+    }
+
+    /// Takes a file of the checkout in; one that was deleted there is none.
+    fn add_file(&self, files: &mut Folder, path: &Path) -> Result<(), RepoError> {
+        let place = self.root().join(path);
+        let refuse = |problem| RepoError::UnexportableCheckout { path: place.clone(), problem };
+        let Some(metadata) = metadata(&place)? else { return Ok(()) };
+        if metadata.is_symlink() {
+            return Err(refuse("is a symbolic link"));
+        }
+        if metadata.is_dir() {
+            return Err(refuse("is a submodule or another repository"));
+        }
+        let mut names: Vec<&OsStr> = Vec::new();
+        for component in path.components() {
+            match component {
+                Component::Normal(name) => names.push(name),
+                _ => return Err(refuse("has a name that no file may have")),
+            }
+        }
+        let Some(last) = names.pop() else { return Ok(()) };
+        let mut folder = files;
+        for name in names {
+            let node = folder.entry(name.to_owned()).or_insert_with(|| Node::Folder(Folder::new()));
+            match node {
+                Node::Folder(inner) => folder = inner,
+                // Only one that is being changed while it is read.
+                Node::File { .. } => return Err(refuse("lies in what was a file a moment ago")),
+            }
+        }
+        let executable = metadata.permissions().mode() & 0o111 != 0;
+        folder.insert(last.to_owned(), Node::File { from: Content::Disk(place), executable });
+        Ok(())
+    }
+
     fn read_folder(&self, commit: &CommitId, tree: &git2::Tree<'_>, above: &str) -> Result<Folder, RepoError> {
         let mut folder = Folder::new();
         for entry in tree {
@@ -64,7 +140,7 @@ impl Repo {
                     Node::Folder(self.read_folder(commit, &tree, &format!("{path}/"))?)
                 }
                 (Some(ObjectType::Blob), 0o100_000) => {
-                    Node::File { blob: entry.id(), executable: entry.filemode() & 0o111 != 0 }
+                    Node::File { from: Content::Blob(entry.id()), executable: entry.filemode() & 0o111 != 0 }
                 }
                 (Some(ObjectType::Blob), _) => return Err(refuse("is a symbolic link")),
                 _ => return Err(refuse("is a submodule")),
@@ -92,9 +168,16 @@ impl Repo {
                     }
                     self.write_folder(wanted, &path, done)?;
                 }
-                Node::File { blob, executable } => {
-                    let blob = self.git.find_blob(*blob).map_err(git(format!("read {}", path.display())))?;
-                    if write_file(&path, blob.content(), *executable)? {
+                Node::File { from, executable } => {
+                    let blob;
+                    let content = match from {
+                        Content::Blob(id) => {
+                            blob = self.git.find_blob(*id).map_err(git(format!("read {}", path.display())))?;
+                            Cow::Borrowed(blob.content())
+                        }
+                        Content::Disk(place) => Cow::Owned(fs::read(place).map_err(failed("read", place))?),
+                    };
+                    if write_file(&path, &content, *executable)? {
                         done.written += 1;
                     } else {
                         done.unchanged += 1;

@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 use git2::{ErrorCode, Oid, Repository, RepositoryState};
 
 pub use error::RepoError;
-pub use export::Exported;
+pub use export::{Checkout, Exported};
 pub use message::{accepted_message, commit_message, slug};
 pub use own::begin_own;
 pub use pick::{Picked, accepted_name};

@@ -38,7 +38,7 @@ pub struct MeasuredStep {
 impl MeasuredStep {
     /// Takes a trainer's word in; `None` where it cannot be what it says.
     pub fn of(step: u64, fraction: f64, told: Measured) -> Option<Self> {
-        let Measured { data, forward, backward, optimizer, rest, gradient_norm, groups } = told;
+        let Measured { data, forward, backward, optimizer, rest, gradient_norm, groups, resident_bytes } = told;
         let possible = |value: &f64| (0.0..MOST).contains(value);
         if ![data, forward, backward, optimizer, rest].iter().all(possible) {
             return None;
@@ -52,7 +52,8 @@ impl MeasuredStep {
         kept.retain(|(name, norm)| name_is_plain(name) && possible(norm));
         kept.truncate(MOST_GROUPS);
         let gradient_norm = gradient_norm.filter(possible);
-        let measured = Measured { data, forward, backward, optimizer, rest, gradient_norm, groups: kept };
+        let measured =
+            Measured { data, forward, backward, optimizer, rest, gradient_norm, groups: kept, resident_bytes };
         Some(Self { step, fraction, measured })
     }
 
@@ -61,6 +62,14 @@ impl MeasuredStep {
         let Measured { data, forward, backward, optimizer, rest, .. } = self.measured;
         data + forward + backward + optimizer + rest
     }
+}
+
+/// Resident memory at the first and at the last of the steps that tell it, each with its step's number; one that grows over a run shows here.
+/// In bytes, by the trainer's word.
+pub fn resident(steps: &[MeasuredStep]) -> Option<[(u64, u64); 2]> {
+    let mut told = steps.iter().filter_map(|step| Some((step.step, step.measured.resident_bytes?)));
+    let first = told.next()?;
+    Some([first, told.next_back().unwrap_or(first)])
 }
 
 /// Takes a step into those of a trial; beyond so many, none.
@@ -123,7 +132,16 @@ mod tests {
 
     fn told() -> Measured {
         let groups = vec![("blocks.query".to_owned(), 3.0), ("head".to_owned(), 4.0)];
-        Measured { data: 0.1, forward: 1.0, backward: 2.0, optimizer: 0.5, rest: 0.0, gradient_norm: Some(5.0), groups }
+        Measured {
+            data: 0.1,
+            forward: 1.0,
+            backward: 2.0,
+            optimizer: 0.5,
+            rest: 0.0,
+            gradient_norm: Some(5.0),
+            groups,
+            resident_bytes: Some(300_000_000),
+        }
     }
 
     #[test]
@@ -142,9 +160,19 @@ mod tests {
         assert_eq!(MeasuredStep::of(3, 0.5, Measured { groups, ..told() }).unwrap().measured.groups, []);
         let groups: Vec<(String, f64)> =
             (0..10_000).map(|i| (format!("{i:x<40}"), 1.234_567_890_123_456_7e11)).collect();
-        let kept = MeasuredStep::of(u64::MAX, 1.0 / 3.0, Measured { groups, ..told() }).unwrap();
+        let told = Measured { groups, resident_bytes: Some(u64::MAX), ..told() };
+        let kept = MeasuredStep::of(u64::MAX, 1.0 / 3.0, told).unwrap();
         assert_eq!(kept.measured.groups.len(), MOST_GROUPS);
         assert!((serde_json::to_string(&kept).unwrap().len() as u64) < MOST_LINE_BYTES);
+    }
+
+    #[test]
+    fn memory_is_that_of_the_first_and_the_last_step_that_tell_it() {
+        let step = |step, resident_bytes| MeasuredStep::of(step, 0.5, Measured { resident_bytes, ..told() }).unwrap();
+        assert_eq!(resident(&[step(2, None)]), None);
+        assert_eq!(resident(&[step(2, None), step(3, Some(5))]), Some([(3, 5), (3, 5)]));
+        let steps = [step(2, Some(7)), step(3, Some(5)), step(9, Some(6)), step(10, None)];
+        assert_eq!(resident(&steps), Some([(2, 7), (9, 6)]));
     }
 
     #[test]

@@ -21,7 +21,7 @@ mod tree;
 pub mod trial;
 
 pub use curve::{Curve, CurvePoint};
-pub use measured::{MeasuredStep, measured};
+pub use measured::{MeasuredStep, measured, resident};
 pub use process::{Job, Launcher, Process, RunError, StopSignal, stopped};
 pub use shared::{Answer, Question};
 pub use trial::{EarlySignal, TrialProgress, TrialSpec, not_early, train};

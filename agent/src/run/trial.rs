@@ -195,7 +195,7 @@ async fn hand_over(process: &mut Process, spec: &TrialSpec, seen: &mut Seen) -> 
         return false;
     }
     match next_event(process, seen).await {
-        Some(Event::Ready { version, parameters, rows_per_step }) if version == protocol::VERSION => {
+        Some(Event::Ready { version, parameters, rows_per_step, .. }) if version == protocol::VERSION => {
             seen.parameters = parameters;
             let step_tokens = rows_per_step.saturating_mul(spec.request.setting.context as u64);
             seen.pace = Pace::new(spec.go.budget, step_tokens);

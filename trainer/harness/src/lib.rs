@@ -42,6 +42,23 @@ pub fn run_main<C: Candidate>() -> ExitCode {
         eprintln!("usage: trainer train|serve|sample|probe, with requests on standard input; started by nocturne");
         return ExitCode::from(2);
     }
+    converse(command, |wire| match command {
+        "train" => train::train(wire, C::build),
+        "serve" => serve::serve::<C>(wire),
+        "sample" => sample::sample::<C>(wire),
+        _ => machine::probe(wire),
+    })
+}
+
+/// The command `train` alone, for a candidate that `build` makes instead of [`Candidate::build`]: for programs that measure other shapes than
+/// the recipe's. Everything else is as in [`run_main`].
+pub fn train_main<C: Candidate>(build: impl FnOnce(&Setting, u64) -> Result<C, CandidateError>) -> ExitCode {
+    machine::tune_allocator();
+    converse("train", |wire| train::train(wire, build))
+}
+
+/// Opens the conversation with the agent, serves `command` and tells how it ended.
+fn converse(command: &str, serve: impl FnOnce(&mut wire::Wire) -> Result<(), Stop>) -> ExitCode {
     if command != "probe" && !wire::is_socket() {
         eprintln!(
             "trainer {command}: standard input must be a unix stream socket, because requests carry open files; a terminal \
@@ -56,13 +73,7 @@ pub fn run_main<C: Candidate>() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let done = match command {
-        "train" => train::train::<C>(&mut wire),
-        "serve" => serve::serve::<C>(&mut wire),
-        "sample" => sample::sample::<C>(&mut wire),
-        _ => machine::probe(&mut wire),
-    };
-    match done {
+    match serve(&mut wire) {
         Ok(()) => ExitCode::SUCCESS,
         Err(stop) => {
             eprintln!("trainer: {stop}");

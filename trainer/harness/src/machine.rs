@@ -83,10 +83,9 @@ pub fn probe(wire: &mut Wire) -> Result<(), Stop> {
         eprintln!("trainer: no CUDA devices: {stop}");
     }
     let cuda_devices = guarded("counting devices", tch::Cuda::device_count)?;
-    let threads = guarded("counting threads", tch::get_num_threads)?;
     wire.send(&Event::Probed {
         version: protocol::VERSION,
-        threads: usize::try_from(threads).unwrap_or(0),
+        threads: threads()?,
         cuda_devices: u64::try_from(cuda_devices).unwrap_or(0),
     })
 }
@@ -122,6 +121,42 @@ fn load(library: &std::path::Path) -> Result<(), Stop> {
     Err(Stop::harness(format!("cannot load {}: {failure}", library.display())))
 }
 
+/// Threads of libtorch's CPU operations.
+///
+/// # Errors
+/// When libtorch does not answer.
+pub fn threads() -> Result<usize, Stop> {
+    let threads = guarded("counting threads", tch::get_num_threads)?;
+    Ok(usize::try_from(threads).unwrap_or(0))
+}
+
+/// Resident set of this process now, bytes; `None` where the system does not tell it.
+pub fn resident_bytes() -> Option<u64> {
+    // size resident shared ..., in pages
+    let pages: u64 = fs::read_to_string("/proc/self/statm").ok()?.split_whitespace().nth(1)?.parse().ok()?;
+    pages.checked_mul(rustix::param::page_size() as u64)
+}
+
+/// Seconds since this process was made (not since `main`: loading libtorch comes before that), to a hundredth; `None` where the system does
+/// not tell it.
+pub fn seconds_since_start() -> Option<f64> {
+    let ticks = start_ticks(&fs::read_to_string("/proc/self/stat").ok()?)?;
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: clock_gettime writes one timespec, which `now` is.
+    if unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &raw mut now) } != 0 {
+        return None;
+    }
+    let now = now.tv_sec as f64 + now.tv_nsec as f64 * 1e-9;
+    Some((now - ticks as f64 / rustix::param::clock_ticks_per_second() as f64).max(0.0))
+}
+
+/// When a process began, in clock ticks since the machine did, out of its `/proc/PID/stat`: field 22. The second one is the program's name in
+/// parentheses, which may hold anything.
+fn start_ticks(stat: &str) -> Option<u64> {
+    let (_, behind_name) = stat.rsplit_once(')')?;
+    behind_name.split_whitespace().nth(19)?.parse().ok()
+}
+
 /// Largest resident set of this process so far, bytes.
 pub fn peak_memory_bytes() -> u64 {
     // SAFETY: rusage is plain data for which zero is valid; getrusage fills it and cannot fail with these arguments.
@@ -131,4 +166,27 @@ pub fn peak_memory_bytes() -> u64 {
         usage
     };
     u64::try_from(usage.ru_maxrss).unwrap_or(0) * 1024
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_knows_when_it_began_whatever_its_name() {
+        let stat = "4242 (a) b (c 1 2) R 1 4242 4242 0 -1 4194304 113 0 0 0 7 8 9 10 20 0 1 0 98765 2703360 160 18446744073709551615";
+        assert_eq!(start_ticks(stat), Some(98_765));
+        assert_eq!(start_ticks("4242 (a) R 1"), None);
+        let since = seconds_since_start().unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(30));
+        let later = seconds_since_start().unwrap();
+        assert!(since < 3_600.0 && later >= since + 0.03, "{since} {later}");
+    }
+
+    #[test]
+    fn what_is_resident_is_between_nothing_and_the_peak() {
+        let held = vec![1u8; 32 << 20];
+        let (now, peak) = (resident_bytes().unwrap(), peak_memory_bytes());
+        assert!(now > held.len() as u64 && now <= peak + (1 << 20), "{now} {peak}");
+    }
 }

@@ -37,7 +37,12 @@ pub fn serve<C: Candidate>(wire: &mut Wire) -> Result<(), Stop> {
     let initial = weights(&candidate)?;
     Checkpoint::load_file(&File::from(checkpoint), setting, &candidate).map_err(made_by_candidate)?;
     let (rows_per_step, parameters) = model::describe(&candidate)?;
-    wire.send(&Event::Ready { version: protocol::VERSION, parameters, rows_per_step: rows_per_step as u64 })?;
+    wire.send(&Event::Ready {
+        version: protocol::VERSION,
+        parameters,
+        rows_per_step: rows_per_step as u64,
+        threads: Some(machine::threads()?),
+    })?;
     let server = Server { candidate, setting, batch_rows: request.batch_rows, device };
     loop {
         let message = wire.message()?;

@@ -66,7 +66,8 @@ pub fn guarded<T>(during: &str, code: impl FnOnce() -> T) -> Result<T, Stop> {
     catch_unwind(AssertUnwindSafe(code)).map_err(|panic| Stop::candidate(format!("{during}: {}", words(&*panic))))
 }
 
-fn words(panic: &(dyn Any + Send)) -> String {
+/// The first line of what a panic said.
+pub fn words(panic: &(dyn Any + Send)) -> String {
     let message = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
     let message = message.unwrap_or("panic without a message").replace("\\n", "\n");
     // tch unwraps: what libtorch said is inside, followed by a C++ backtrace of many lines.

@@ -12,6 +12,8 @@ use std::time::Instant;
 use protocol::Measured;
 use tch::{Cuda, Device, Kind, Tensor};
 
+use crate::machine;
+
 /// Steps that are sampled in a run, evenly over its budget.
 const SAMPLES: f64 = 16.0;
 
@@ -141,6 +143,7 @@ impl Sampler {
         let mut sample = SAMPLE.take()?;
         wait_for(self.device);
         sample.measured.rest = sample.since.elapsed().as_secs_f64();
+        sample.measured.resident_bytes = machine::resident_bytes();
         Some(sample.measured)
     }
 }

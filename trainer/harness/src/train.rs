@@ -3,10 +3,10 @@
 use std::fs::File;
 use std::time::Instant;
 
-use protocol::{Budget, Event, Go, TrainRequest};
+use protocol::{Budget, Event, Go, Memory, Setting, TrainRequest};
 use tch::{Device, Tensor};
 
-use crate::candidate::{self, Candidate, Progress, mix_seed};
+use crate::candidate::{self, Candidate, CandidateError, Progress, mix_seed};
 use crate::checkpoint::Checkpoint;
 use crate::clock::{Standing, StepTimer, fraction, may_start};
 use crate::feed::Feed;
@@ -15,14 +15,17 @@ use crate::telemetry::Sampler;
 use crate::wire::Wire;
 use crate::{machine, model};
 
-/// Serves one training run.
+/// Serves one training run of the candidate that `build` makes.
 ///
 /// # Errors
 /// Whatever ends it early; the caller reports it.
-pub fn train<C: Candidate>(wire: &mut Wire) -> Result<(), Stop> {
+pub fn train<C: Candidate>(
+    wire: &mut Wire,
+    build: impl FnOnce(&Setting, u64) -> Result<C, CandidateError>,
+) -> Result<(), Stop> {
     let request: TrainRequest = wire.request()?;
     machine::prepare(&request.setting)?;
-    let mut candidate = guarded("building the model", || C::build(&request.setting, request.seed))??;
+    let mut candidate = guarded("building the model", || build(&request.setting, request.seed))??;
     let (rows, parameters) = model::describe(&candidate)?;
     let mut run = Checkpoint { data_seed: request.data_seed, ..Checkpoint::start(&request.setting, request.seed) };
     if let Some(path) = &request.resume_from {
@@ -41,11 +44,28 @@ pub fn train<C: Candidate>(wire: &mut Wire) -> Result<(), Stop> {
         }
         run = Checkpoint { setting: request.setting.clone(), ..before };
     }
-    wire.send(&Event::Ready { version: protocol::VERSION, parameters, rows_per_step: rows as u64 })?;
+    wire.send(&Event::Ready {
+        version: protocol::VERSION,
+        parameters,
+        rows_per_step: rows as u64,
+        threads: Some(machine::threads()?),
+    })?;
 
     let (go, files) = wire.request_with::<Go, 2>()?;
     let files = files.map(File::from);
-    let seconds = run_until(&mut candidate, &mut run, &go, &files, &mut |event| wire.send(event))?;
+    let (mut steps, mut first_step_seconds, mut early) = (0, None, None);
+    let seconds = run_until(&mut candidate, &mut run, &go, &files, &mut |event| {
+        steps += 1;
+        if steps == 1 {
+            first_step_seconds = machine::seconds_since_start();
+        }
+        if steps <= 2 {
+            early = machine::resident_bytes();
+        }
+        wire.send(event)
+    })?;
+    let (late, peak) = (machine::resident_bytes(), machine::peak_memory_bytes());
+    let memory = early.zip(late).map(|(early, late)| Memory { early, late, peak });
     run.save(&candidate, &go.checkpoint)?;
     wire.send(&Event::Finished {
         steps: run.step,
@@ -53,6 +73,8 @@ pub fn train<C: Candidate>(wire: &mut Wire) -> Result<(), Stop> {
         seconds,
         peak_memory_bytes: machine::peak_memory_bytes(),
         peak_device_memory_bytes: None,
+        memory,
+        first_step_seconds,
     })
 }
 
@@ -81,7 +103,20 @@ pub fn run_until<C: Candidate>(
     let (rows, _) = model::describe(candidate)?;
     let [tokens, index] = files;
     let shards = data::Shards::from_files(tokens, index).map_err(|error| Stop::bad_request(error.to_string()))?;
-    let mut feed = Feed::new(&shards, run, rows, device)?;
+    let beginning = run.clone();
+    Feed::with(&shards, &beginning, rows, device, |feed| steps(candidate, run, go, feed, started, send))
+}
+
+/// The steps of a run, until its budget is used up; the seconds that they took, from `started` on.
+fn steps<C: Candidate>(
+    candidate: &mut C,
+    run: &mut Checkpoint,
+    go: &Go,
+    feed: &mut Feed,
+    started: Instant,
+    send: &mut dyn FnMut(&Event) -> Result<(), Stop>,
+) -> Result<f64, Stop> {
+    let (rows, device) = (feed.rows(), feed.device());
     let mut timer = StepTimer::default();
     let mut sampler = Sampler::new(device);
     let seconds_before = run.seconds;

@@ -22,11 +22,13 @@ use std::io::{self, BufRead, Write};
 use std::path::PathBuf;
 
 pub mod descriptors;
+mod measured;
 mod serve;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+pub use measured::{Measured, Memory};
 pub use serve::{Ask, ServeRequest, WeightsDigest};
 
 /// Raised whenever a message changes its meaning; the agent refuses a trainer of another version.
@@ -180,6 +182,9 @@ pub enum Event {
         parameters: u64,
         /// Rows of `context + 1` tokens in one optimizer step.
         rows_per_step: u64,
+        /// Threads of libtorch's CPU operations; `None` where it does not say.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        threads: Option<usize>,
     },
     /// An optimizer step is done.
     Step {
@@ -210,6 +215,13 @@ pub enum Event {
         /// Largest device memory allocated, bytes; `None` where it is not known. This version knows none: the bindings to
         /// libtorch do not reach its allocator's statistics.
         peak_device_memory_bytes: Option<u64>,
+        /// Resident memory over the training; `None` where the system does not tell it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        memory: Option<Memory>,
+        /// Seconds from the start of the process (loading of libraries and building of the model included) to the end of its first step, the
+        /// loss read; `None` before one, or where the system does not tell when the process began.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        first_step_seconds: Option<f64>,
     },
     /// A part of [`Ask::Score`] is done.
     Scored {
@@ -246,27 +258,6 @@ pub enum Event {
         /// One sentence for a person; may contain text from edited code.
         message: String,
     },
-}
-
-/// Where a step's time went, in seconds, and how large its gradients were. Nothing is decided by it: the edited code says of itself which
-/// part it is in.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-pub struct Measured {
-    /// Drawing the batch and moving it to the device.
-    pub data: f64,
-    /// From tokens to the loss.
-    pub forward: f64,
-    /// From the loss to the gradients.
-    pub backward: f64,
-    /// From the gradients to new weights.
-    pub optimizer: f64,
-    /// What the candidate booked on no part.
-    pub rest: f64,
-    /// Euclidean norm of all gradients together; `None` where the candidate showed none, or they were not finite.
-    pub gradient_norm: Option<f64>,
-    /// The same by group of parameters.
-    #[serde(default)]
-    pub groups: Vec<(String, f64)>,
 }
 
 /// Kinds of [`Event::Failed`].

@@ -33,9 +33,14 @@ impl Trainer {
 
     /// Starts an executable that speaks the trainer's protocol.
     pub fn start_as(executable: &str, command: &str) -> Trainer {
+        Trainer::start_with(executable, &[command])
+    }
+
+    /// The same with any arguments.
+    pub fn start_with(executable: &str, arguments: &[&str]) -> Trainer {
         let (requests, theirs) = UnixStream::pair().unwrap();
         let mut child = Command::new(executable)
-            .arg(command)
+            .args(arguments)
             .stdin(OwnedFd::from(theirs))
             .stdout(Stdio::piped())
             .stderr(Stdio::null())

@@ -69,6 +69,38 @@ fn an_export_writes_only_what_changed() {
 }
 
 #[test]
+fn the_checkout_is_exported_as_it_is_on_disk() {
+    let fixture = Fixture::new();
+    let repo = fixture.repo();
+    let start = repo.start().unwrap().commit;
+    let temp = TempDir::new().unwrap();
+    let slot = temp.path().join("source");
+    let clean = Checkout { commit: Some(start.clone()), modified: false };
+    assert_eq!(repo.export_checkout(&slot).unwrap(), clean);
+    // Byte for byte what the commit holds, modes included.
+    assert_eq!(repo.export(&start, &slot).unwrap(), Exported { written: 0, unchanged: 10, removed: 0 });
+
+    fixture.write(RECIPE, "fn edited() {}\n");
+    fixture.write("trainer/src/new/deep.rs", "// not added\n");
+    fixture.write("target/debug/built", "ignored");
+    fs::remove_file(fixture.root.join("docs/old.txt")).unwrap();
+    let before = fixture.everything();
+    assert_eq!(repo.export_checkout(&slot).unwrap(), Checkout { modified: true, ..clean });
+    assert_eq!(fixture.everything(), before);
+    let text = |path: &str| fs::read_to_string(slot.join(path));
+    assert_eq!(text(RECIPE).unwrap(), "fn edited() {}\n");
+    assert_eq!(text("trainer/src/new/deep.rs").unwrap(), "// not added\n");
+    assert!(text("docs/old.txt").is_err() && text("target/debug/built").is_err());
+    assert_eq!(repo.export(&start, &slot).unwrap(), Exported { written: 2, unchanged: 8, removed: 1 });
+
+    symlink("/etc/passwd", fixture.root.join("trainer/src/linked.rs")).unwrap();
+    let message = repo.export_checkout(&slot).unwrap_err().to_string();
+    assert!(message.contains("trainer/src/linked.rs is a symbolic link"), "{message}");
+    let empty = Fixture::without_commits();
+    assert_eq!(empty.repo().export_checkout(&slot).unwrap(), Checkout { commit: None, modified: false });
+}
+
+#[test]
 fn links_and_submodules_in_a_commit_are_refused_before_anything_is_written() {
     let fixture = Fixture::new();
     symlink("/etc/passwd", fixture.root.join("trainer/src/linked.rs")).unwrap();
