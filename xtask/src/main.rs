@@ -4,6 +4,7 @@ mod browser;
 mod ci;
 mod fuzz;
 mod http;
+mod machine;
 mod model_night;
 mod model_server;
 mod night;
@@ -16,8 +17,11 @@ mod recorded_server;
 mod scale;
 mod serve;
 mod simulate;
+mod soak;
 mod sqlx;
 mod steps;
+mod throughput;
+mod torch;
 
 use std::process::ExitCode;
 
@@ -46,6 +50,10 @@ Usage: cargo xtask <chore>
                          pictures go to target/browser. --short: small nights, unoptimised, as continuous integration does it
   scale [pages|readers]  a server's answers over 10,000 experiments and 5 million points, its memory, and the report; then 50 readers of
                          the live page while nights run: lost updates, and what they cost the night
+  bench [--scale cpu|nanochat] [--rounds N] [--steps N]
+                         the trainer's throughput beside that of the same model in PyTorch, eager and compiled, fp32 and bf16, with stock and
+                         tuned malloc, interleaved: the tables of docs/performance.md. PyTorch is installed into target/
+  soak-trainer [MINUTES] train for MINUTES (30) and look at the trainer's memory every second: it must not grow in the second half
   simulate-nights [N]    what the rule comes to in worlds whose truth is known: the tables of docs/decisions.md, N nights a row
   prepare-sql [--check]  write .sqlx after a change of SQL or schema; with --check only say whether it is up to date
   help                   this text
@@ -80,6 +88,9 @@ fn main() -> ExitCode {
         ["scale", "pages"] => scale::pages(),
         ["scale", "readers"] => readers::all(),
         ["scale", "updates"] => readers::updates(),
+        ["bench", more @ ..] => throughput::bench(more),
+        ["soak-trainer"] => soak::trainer("30"),
+        ["soak-trainer", minutes] => soak::trainer(minutes),
         ["simulate-nights", more @ ..] => simulate::nights(more),
         ["prepare-sql"] => sqlx::prepare(false),
         ["prepare-sql", "--check"] => sqlx::prepare(true),

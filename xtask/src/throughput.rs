@@ -1,0 +1,329 @@
+//! `cargo xtask bench`: the trainer's throughput beside that of the same model in PyTorch, interleaved on this machine, as a table of ratios.
+//! docs/performance.md quotes it and says what is measured how.
+
+use std::fs;
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::torch::{self, Reference};
+use crate::{machine, steps};
+
+/// A model and its batch.
+struct Scale {
+    name: &'static str,
+    from: &'static str,
+    /// In the words of both programs.
+    options: &'static [&'static str],
+    tokens_per_step: f64,
+    steps: u32,
+}
+
+const SCALES: [Scale; 2] = [
+    Scale {
+        name: "cpu",
+        from: "the campaigns' scale `cpu`",
+        options: &[
+            "--depth",
+            "4",
+            "--dim",
+            "256",
+            "--head-dim",
+            "64",
+            "--vocab",
+            "2048",
+            "--seq",
+            "256",
+            "--batch",
+            "16",
+        ],
+        tokens_per_step: 4_096.0,
+        steps: 30,
+    },
+    Scale {
+        name: "nanochat",
+        // dim is 64 a layer there (aspect ratio), the vocabulary tok_train's default.
+        from: "nanochat's runs/runcpu.sh of 2026-01-17: depth 6, heads of 64, 32 rows of 512 tokens; width 384 and 32,768 tokens are its defaults",
+        options: &[
+            "--depth",
+            "6",
+            "--dim",
+            "384",
+            "--head-dim",
+            "64",
+            "--vocab",
+            "32768",
+            "--seq",
+            "512",
+            "--batch",
+            "32",
+        ],
+        tokens_per_step: 16_384.0,
+        steps: 6,
+    },
+];
+
+/// A program and how it is run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Setting {
+    who: Who,
+    dtype: &'static str,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Who {
+    Nocturne,
+    Torch { compiled: bool, tuned: bool },
+}
+
+impl Setting {
+    /// All of them, ours first.
+    fn all() -> Vec<Setting> {
+        let mut all: Vec<Setting> = ["bf16", "fp32"].map(|dtype| Setting { who: Who::Nocturne, dtype }).into();
+        for tuned in [false, true] {
+            for compiled in [false, true] {
+                all.extend(["fp32", "bf16"].map(|dtype| Setting { who: Who::Torch { compiled, tuned }, dtype }));
+            }
+        }
+        all
+    }
+
+    fn name(&self) -> String {
+        let dtype = self.dtype;
+        match self.who {
+            Who::Nocturne => format!("Nocturne, {dtype}"),
+            Who::Torch { compiled, tuned } => format!(
+                "PyTorch {}, {dtype}{}",
+                if compiled { "compiled" } else { "eager" },
+                if tuned { ", tuned malloc" } else { "" }
+            ),
+        }
+    }
+}
+
+/// What one run of a program printed.
+#[derive(Debug, Clone, Copy)]
+struct Run {
+    tokens_per_second: f64,
+    first_step_seconds: f64,
+    peak_rss_mb: f64,
+}
+
+/// What is asked for on the command line.
+struct Wish {
+    scales: Vec<&'static Scale>,
+    rounds: usize,
+    steps: Option<u32>,
+}
+
+impl Wish {
+    fn parse(words: &[&str]) -> Result<Wish, String> {
+        let mut wish = Wish { scales: SCALES.iter().collect(), rounds: 5, steps: None };
+        for pair in words.chunks(2) {
+            let number = |value: &str| match value.parse::<u32>() {
+                Ok(number @ 1..) => Ok(number),
+                _ => Err(format!("{value} is no number of {}", pair[0].trim_start_matches('-'))),
+            };
+            match *pair {
+                ["--scale", name] => {
+                    let scale = SCALES.iter().find(|scale| scale.name == name);
+                    wish.scales = vec![scale.ok_or_else(|| format!("no scale {name}; there are cpu and nanochat"))?];
+                }
+                ["--rounds", value] => wish.rounds = number(value)? as usize,
+                ["--steps", value] => wish.steps = Some(number(value)?),
+                _ => return Err(format!("not understood: {}; cargo xtask help lists the options", pair.join(" "))),
+            }
+        }
+        Ok(wish)
+    }
+}
+
+/// Measures and prints a table for each scale.
+pub fn bench(words: &[&str]) -> Result<(), String> {
+    let wish = Wish::parse(words)?;
+    let agent = steps::agent()?;
+    let reference = Reference::prepare()?;
+    for scale in wish.scales {
+        let steps = wish.steps.unwrap_or(scale.steps);
+        let options = |setting: &Setting, steps: u32| -> Vec<String> {
+            let steps = steps.to_string();
+            let more = ["--steps", &steps, "--dtype", setting.dtype, "--device", "cpu"];
+            scale.options.iter().chain(&more).map(|word| (*word).to_owned()).collect()
+        };
+        let command = |setting: &Setting, steps: u32| -> Result<Command, String> {
+            let mut options = options(setting, steps);
+            Ok(match setting.who {
+                Who::Nocturne => {
+                    let mut command = Command::new(&agent);
+                    command.args(["bench", "throughput"]).args(options).current_dir(steps::root()?);
+                    command
+                }
+                Who::Torch { compiled, tuned } => {
+                    options.extend(compiled.then(|| "--compile".to_owned()));
+                    reference.command(&options, tuned)
+                }
+            })
+        };
+        // Ours is compiled here, not between the measurements.
+        let all = Setting::all();
+        let built = answer("Build the candidate and try it", &mut command(&all[0], 1)?)?;
+        let mut runs: Vec<Vec<Run>> = all.iter().map(|_| Vec::new()).collect();
+        let mut busiest: f64 = 0.0;
+        for round in 0..wish.rounds {
+            // In another order each round, so that no setting always follows the same one.
+            for place in 0..all.len() {
+                let place = (place + round) % all.len();
+                let setting = &all[place];
+                let busy = machine::busy()?;
+                busiest = busiest.max(busy);
+                let title = format!("{} scale, round {} of {}: {}", scale.name, round + 1, wish.rounds, setting.name());
+                let run = read(&answer(&title, &mut command(setting, steps)?)?)?;
+                eprintln!(
+                    "    {:.0} tokens/s (other programs used {:.0} % before it)",
+                    run.tokens_per_second,
+                    100.0 * busy
+                );
+                runs[place].push(run);
+            }
+        }
+        let head = format!(
+            "Scale `{}` ({}): {}, {steps} steps, {} rounds. {}. The trainer of commit {}{}. Before a run other programs used {:.0} % of the \
+             processor at most.",
+            scale.name,
+            scale.from,
+            scale.options.join(" "),
+            wish.rounds,
+            machine::describe()?,
+            built["commit"].as_str().map_or("(none)", |commit| commit.get(..10).unwrap_or(commit)),
+            if built["modified"] == true { " with changes" } else { "" },
+            100.0 * busiest
+        );
+        let text = format!("{head}\n\n{}", table(&all, &runs, scale.tokens_per_step));
+        let path = torch::folder()?.join(format!("{}.md", scale.name));
+        fs::write(&path, &text).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+        println!("{text}");
+        eprintln!("==> Also in {}", path.display());
+    }
+    Ok(())
+}
+
+/// Runs a program and reads the one line of JSON that it prints.
+fn answer(title: &str, command: &mut Command) -> Result<Value, String> {
+    let text = steps::answer(title, command)?;
+    serde_json::from_str(text.trim()).map_err(|error| format!("{title}: {text:?} is no line of JSON: {error}"))
+}
+
+fn read(document: &Value) -> Result<Run, String> {
+    let number = |key: &str| document[key].as_f64().ok_or_else(|| format!("no number {key} in {document}"));
+    Ok(Run {
+        tokens_per_second: number("tokens_per_second")?,
+        first_step_seconds: number("first_step_seconds")?,
+        peak_rss_mb: number("peak_rss_mb")?,
+    })
+}
+
+/// The middle one, or the mean of the middle two.
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    match values.len() {
+        0 => f64::NAN,
+        count => (values[(count - 1) / 2] + values[count / 2]) / 2.0,
+    }
+}
+
+/// The table, and what it comes to.
+fn table(all: &[Setting], runs: &[Vec<Run>], tokens_per_step: f64) -> String {
+    let speed = |place: usize| median(runs[place].iter().map(|run| run.tokens_per_second));
+    let best = |which: &dyn Fn(Who) -> bool| {
+        (0..all.len()).filter(|&place| which(all[place].who)).max_by(|&a, &b| speed(a).total_cmp(&speed(b)))
+    };
+    let Some(ours) = best(&|who| who == Who::Nocturne) else { return String::new() };
+    // Of runs of the same round, since those saw the same machine.
+    let ratios = |place: usize| -> Vec<f64> {
+        let pairs = runs[ours].iter().zip(&runs[place]);
+        pairs.map(|(ours, theirs)| ours.tokens_per_second / theirs.tokens_per_second).collect()
+    };
+    let range = |values: &[f64], digits: usize| {
+        let (low, high) = values.iter().fold((f64::MAX, f64::MIN), |(low, high), &v| (low.min(v), high.max(v)));
+        format!("{low:.digits$} to {high:.digits$}")
+    };
+    let mut lines = vec![
+        format!(
+            "| setting | tokens/s | of the rounds | step, ms | {} times as fast | of the rounds | first step, s: first round, later | peak memory, MiB |",
+            all[ours].name()
+        ),
+        "|---|---|---|---|---|---|---|---|".to_owned(),
+    ];
+    for (place, setting) in all.iter().enumerate() {
+        let speeds: Vec<f64> = runs[place].iter().map(|run| run.tokens_per_second).collect();
+        let mut firsts = runs[place].iter().map(|run| run.first_step_seconds);
+        let first = firsts.next().unwrap_or(f64::NAN);
+        let later = median(firsts);
+        let later = if later.is_nan() { "-".to_owned() } else { format!("{later:.2}") };
+        lines.push(format!(
+            "| {} | {:.0} | {} | {:.0} | {:.2} | {} | {first:.2}, {later} | {:.0} |",
+            setting.name(),
+            speed(place),
+            range(&speeds, 0),
+            1_000.0 * tokens_per_step / speed(place),
+            speed(ours) / speed(place),
+            range(&ratios(place), 2),
+            median(runs[place].iter().map(|run| run.peak_rss_mb)),
+        ));
+    }
+    lines.push(String::new());
+    for (tuned, words) in [(false, "stock malloc"), (true, "tuned malloc")] {
+        let theirs = best(&|who| matches!(who, Who::Torch { tuned: is, .. } if is == tuned));
+        if let Some(theirs) = theirs {
+            let (name, times) = (all[theirs].name(), median(ratios(theirs).into_iter()));
+            lines.push(format!(
+                "{} against the best of PyTorch with {words} ({name}): {times:.2} times as fast, {} in single rounds.",
+                all[ours].name(),
+                range(&ratios(theirs), 2)
+            ));
+        }
+    }
+    lines.push(String::new());
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(tokens_per_second: f64) -> Run {
+        Run { tokens_per_second, first_step_seconds: 1.5, peak_rss_mb: 300.0 }
+    }
+
+    #[test]
+    fn every_ratio_is_of_medians_and_the_best_of_each_malloc_is_named() {
+        let all = Setting::all();
+        assert_eq!(all.len(), 10);
+        // Ours in bf16 is the fastest of ours; theirs grow with their place.
+        let runs: Vec<Vec<Run>> = (0..10)
+            .map(|place| {
+                let speed = if place == 0 { 9_000.0 } else { 1_000.0 * f64::from(place) };
+                vec![run(speed), run(speed * 3.0), run(speed * 1.5)]
+            })
+            .collect();
+        let text = table(&all, &runs, 4_096.0);
+        assert!(
+            text.contains(
+                "| PyTorch compiled, bf16 | 7500 | 5000 to 15000 | 546 | 1.80 | 1.80 to 1.80 | 1.50, 1.50 | 300 |"
+            ),
+            "{text}"
+        );
+        assert!(text.contains("stock malloc (PyTorch compiled, bf16): 1.80 times as fast"), "{text}");
+        assert!(text.contains("tuned malloc (PyTorch compiled, bf16, tuned malloc): 1.00 times as fast"), "{text}");
+    }
+
+    #[test]
+    fn options_that_make_no_sense_are_named() {
+        for words in [&["--rounds", "0"][..], &["--scale", "h100"], &["--rounds"], &["fast"]] {
+            assert!(Wish::parse(words).is_err(), "{words:?}");
+        }
+        let wish = Wish::parse(&["--scale", "nanochat", "--rounds", "3", "--steps", "4"]).unwrap();
+        assert_eq!((wish.scales.len(), wish.scales[0].name, wish.rounds, wish.steps), (1, "nanochat", 3, Some(4)));
+    }
+}
