@@ -67,6 +67,7 @@ fn spec(folder: &Path, kind: &str) -> EvaluationSpec {
             environment: Vec::new(),
             folder: folder.to_owned(),
             nice: 0,
+            cores: None,
             grace_seconds: 0.5,
             log: folder.join("evaluate.log"),
             policy: None,

@@ -226,6 +226,7 @@ impl Place {
             environment,
             folder: output,
             nice: 0,
+            cores: None,
             grace_seconds: GRACE,
             log: self.folder.path().join("log.txt"),
             policy: Some(policy),

@@ -53,6 +53,7 @@ fn job(folder: &Path, script: &str) -> Job {
         environment: vec![("PATH".to_owned(), std::env::var("PATH").unwrap())],
         folder: folder.to_owned(),
         nice: 0,
+        cores: None,
         grace_seconds: 0.5,
         log: folder.join("log.txt"),
         policy: None,

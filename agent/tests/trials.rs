@@ -34,6 +34,7 @@ async fn run_until(
             environment: vec![("PATH".to_owned(), "/usr/bin:/bin".to_owned())],
             folder: output.clone(),
             nice: 0,
+            cores: None,
             grace_seconds: 0.5,
             log: folder.join("log.txt"),
             policy: None,

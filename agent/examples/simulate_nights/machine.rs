@@ -182,6 +182,10 @@ impl Driver<'_> {
             }
             Effect::Commit { proposal, parent, .. } => self.commit(&proposal, parent)?,
             Effect::Build { number, candidate } => Event::Built { number, result: self.build(&candidate)? },
+            // What crashes does so in its trial, whose time counts.
+            Effect::SmokeTest { launch } => {
+                Event::SmokeTested { number: launch.number, commit: launch.candidate.commit.clone(), failed: None }
+            }
             Effect::Train { launch, trial, seed, purpose, era } => {
                 self.train(launch, trial, seed, purpose, era, champion.number)?;
                 return Ok(None);

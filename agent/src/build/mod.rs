@@ -27,8 +27,8 @@ const RED_TEAM: &str = "redteam";
 /// The cargo profile that trainers are built with.
 pub const PROFILE: &str = "trainer";
 
-/// Niceness of a build beside a trial.
-const NICE_BESIDE: i32 = 15;
+/// Niceness of what runs beside a trial.
+pub const NICE_BESIDE: i32 = 15;
 
 /// Why a build could not be done. Never a matter of the edited code; that is a [`BuildFailure`].
 #[derive(Debug, thiserror::Error)]
@@ -230,6 +230,7 @@ impl Builder {
             environment,
             folder: source,
             nice: if order.beside.is_some() { NICE_BESIDE } else { 0 },
+            cores: order.beside,
             grace_seconds: 2.0,
             log: order.log.to_owned(),
         };

@@ -285,6 +285,8 @@ pub(super) struct SuperviseArgs {
     pub(super) parent: u32,
     #[arg(long, default_value_t = 0)]
     pub(super) nice: i32,
+    #[arg(long)]
+    pub(super) cores: Option<usize>,
     #[arg(long, default_value_t = 5.0, value_parser = not_negative)]
     pub(super) grace_seconds: f64,
     #[arg(long)]

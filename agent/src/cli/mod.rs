@@ -198,8 +198,8 @@ pub fn main() -> ExitCode {
     };
     // The helpers start no runtime of many threads and log nothing.
     let command = match cli.command {
-        Command::Supervise(SuperviseArgs { parent, nice, grace_seconds, confined, command }) => {
-            return supervise::main(supervise::Orders { parent, nice, grace_seconds, confined, command });
+        Command::Supervise(SuperviseArgs { parent, nice, cores, grace_seconds, confined, command }) => {
+            return supervise::main(supervise::Orders { parent, nice, cores, grace_seconds, confined, command });
         }
         Command::Confine(ConfineArgs { orders, command }) => return sandbox::confine(&orders, &command),
         Command::Attempt(AttemptArgs { goals }) => return sandbox::attempt(&goals),

@@ -15,6 +15,7 @@ use super::machine::Machine;
 use super::messages::{Effect, Ending, Event};
 use super::perform::TestProgress;
 use super::settle;
+use super::smoke::InFlight;
 use super::telling::{recorded, summary};
 use crate::propose::model::desk::News;
 use crate::terminal::{LiveView, Notice, Stage};
@@ -56,6 +57,8 @@ pub(super) struct Driver<'a> {
     pub(super) stop: watch::Sender<bool>,
     /// The training run in flight and how it is told to end early.
     pub(super) early: Option<(u32, u32, watch::Sender<Option<String>>)>,
+    /// The candidate that is tried for a few steps.
+    pub(super) smoke: Option<InFlight>,
     pub(super) view: LiveView,
     pub(super) watcher: &'a mut dyn Watcher,
 }
@@ -96,6 +99,7 @@ pub async fn drive(
         progress,
         stop: watch::Sender::new(false),
         early: None,
+        smoke: None,
         view,
         watcher,
     };
@@ -199,6 +203,9 @@ impl Driver<'_> {
         if !done.key.is_empty() {
             let mut outcome = json!({ "event": summary(&done.event) });
             if let Event::TrialFault(why) = &done.event {
+                outcome["why"] = json!(why);
+            }
+            if let Event::SmokeTested { failed: Some(why), .. } = &done.event {
                 outcome["why"] = json!(why);
             }
             // What it took without the wait for its turn.

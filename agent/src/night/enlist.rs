@@ -97,9 +97,14 @@ pub(super) async fn create_branch(
     .await
 }
 
-/// Writes down what happened on the way to an experiment that was never tested.
-pub(super) async fn record_attempts(context: &Arc<Context>, id: &ExperimentId, made: &[Attempt]) -> Result<(), Fault> {
-    for record in attempts(context, made, 0.0) {
+/// Writes down what happened on the way to an experiment that had no trial.
+pub(super) async fn record_attempts(
+    context: &Arc<Context>,
+    id: &ExperimentId,
+    made: &[Attempt],
+    build_seconds: f64,
+) -> Result<(), Fault> {
+    for record in attempts(context, made, build_seconds) {
         context.store.record_attempt(id, &record).await.map_err(|error| fault("cannot record the attempts")(&error))?;
     }
     Ok(())

@@ -164,6 +164,15 @@ pub enum Event {
     /// What disturbs trials is there to stay, as heat that they make themselves: runs from now on do not compare with earlier ones. The
     /// trial in flight counts for neither. Not an answer.
     Changed(String),
+    /// A candidate was tried for a few steps, or could not be.
+    SmokeTested {
+        /// The experiment's number.
+        number: u32,
+        /// Which commit.
+        commit: CommitId,
+        /// How it failed, in words; `None` where it did not, or nothing can be said.
+        failed: Option<String>,
+    },
     /// A training run ended.
     Trained(Box<Trained>),
     /// The evaluator answered.
@@ -243,6 +252,11 @@ pub enum Effect {
         number: u32,
         /// What to build.
         candidate: Candidate,
+    },
+    /// Try a candidate for a few steps while it waits for its trials: [`Event::SmokeTested`].
+    SmokeTest {
+        /// What to try.
+        launch: Arc<Launch>,
     },
     /// Write down a proposal that came to nothing before it became an experiment. Not answered.
     Skip {
@@ -332,6 +346,8 @@ pub struct Settled {
     pub proposal: Option<Proposal>,
     /// The commit, where there is one.
     pub candidate: Option<Candidate>,
+    /// The executable, of one that was built and never had a trial.
+    pub untried: Option<Artifact>,
     /// All that happened on the way.
     pub attempts: Vec<Attempt>,
     /// The verdict.

@@ -32,6 +32,7 @@ pub mod replaying;
 mod resume;
 mod retreat;
 mod settle;
+mod smoke;
 mod starting;
 mod telling;
 mod trial;

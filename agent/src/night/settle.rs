@@ -10,8 +10,8 @@ use super::enlist::{branch_name, create_branch, record_attempts};
 use super::messages::{Event, Settled};
 use super::perform::{Fault, blocking, fault, now, warn};
 use super::retreat;
-use crate::flow::{Candidate, CommitId, Decision, ExperimentId, Proposal, Purpose, Verdict};
-use crate::records::{CandidateRecord, ClaimRecord, ExperimentRecord, TrialRecord, WithdrawalRecord};
+use crate::flow::{Artifact, Candidate, CommitId, Decision, ExperimentId, Proposal, Purpose, Verdict};
+use crate::records::{ArtifactRecord, CandidateRecord, ClaimRecord, ExperimentRecord, TrialRecord, WithdrawalRecord};
 
 /// Records a decision and what follows from it: the champion's branch, the note.
 pub(super) async fn settle(context: Arc<Context>, settled: Settled, champion: CommitId) -> Result<Event, Fault> {
@@ -25,7 +25,8 @@ pub(super) async fn settle(context: Arc<Context>, settled: Settled, champion: Co
         let facts = settled.candidate.as_ref().and_then(|candidate| context.patch(&candidate.commit));
         let digest = facts.as_ref().map_or_else(|| unapplied_digest(proposal), |facts| facts.digest.clone());
         store.record_experiment(&id, proposal, &digest, &parent).await.map_err(|error| recording(&error))?;
-        record_attempts(&context, &id, &settled.attempts).await?;
+        let build_seconds = settled.untried.as_ref().map_or(0.0, |artifact| artifact.build_seconds);
+        record_attempts(&context, &id, &settled.attempts, build_seconds).await?;
         if let (Some(candidate), Some(facts)) = (&settled.candidate, facts) {
             let record = CandidateRecord {
                 commit: candidate.commit.clone(),
@@ -36,6 +37,10 @@ pub(super) async fn settle(context: Arc<Context>, settled: Settled, champion: Co
             };
             store.record_candidate(&id, &record).await.map_err(|error| recording(&error))?;
             create_branch(&context, settled.number, &proposal.title, candidate.commit.clone()).await?;
+        }
+        if let Some(Artifact { sha256, build_seconds, .. }) = settled.untried.clone() {
+            let artifact = ArtifactRecord { sha256, build_seconds };
+            store.record_artifact(&id, &artifact).await.map_err(|error| recording(&error))?;
         }
     }
     store.record_decision(&id, &settled.decision).await.map_err(|error| recording(&error))?;

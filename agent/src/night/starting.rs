@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use super::driver::{Done, Driver, DriverError};
 use super::messages::{Effect, Event};
 use super::perform::Fault;
+use super::smoke::{self, InFlight};
 use super::telling::{current, words_of_trial};
 use super::{claim, enlist, evaluate, making, trial};
 use crate::run::StopSignal;
@@ -61,6 +62,21 @@ impl Driver<'_> {
                 }
                 self.spawn_making(key, number, making::build(context, number, candidate, stop));
             }
+            Effect::SmokeTest { launch } => {
+                let number = launch.number;
+                let payload = json!({ "commit": launch.candidate.commit });
+                let what = format!("smoke/{number}/{}", launch.candidate.commit.short());
+                let key = self.journal(&what, "smoke", payload).await?;
+                if let Some((next, what)) = &mut self.view.next
+                    && *next == number
+                {
+                    "trying a few steps".clone_into(what);
+                }
+                let (in_flight, enough) = InFlight::of(number);
+                // Of one before it, which is made again from another champion.
+                self.smoke.replace(in_flight).into_iter().for_each(InFlight::end);
+                self.spawn_making(key, number, smoke::smoke_test(context, launch, stop, enough));
+            }
             Effect::Train { launch, trial, seed, purpose, era } => {
                 let key = self
                     .journal(
@@ -72,6 +88,7 @@ impl Driver<'_> {
                 let words = words_of_trial(&launch, trial, purpose, champion.number);
                 self.view.current = Some(current(launch.number, &words, Stage::Starting));
                 self.view.next = self.view.next.take().filter(|(next, _)| *next != launch.number);
+                self.smoke.take_if(|smoke| smoke.number == launch.number).into_iter().for_each(InFlight::end);
                 // Before anything else is begun: the next proposal is made in the knowledge of this one.
                 if let Err(what) = enlist::enlist(&context, &launch).await {
                     return Ok(Some(Event::Fault(what)));

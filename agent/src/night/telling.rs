@@ -34,6 +34,17 @@ impl Driver<'_> {
                     }
                 }
             }
+            Event::SmokeTested { number, failed, .. } => {
+                if let Some((next, what)) = &mut self.view.next
+                    && next == number
+                {
+                    if failed.is_none() { "ready" } else { "fails" }.clone_into(what);
+                }
+                match failed {
+                    None => Ok(()),
+                    Some(words) => self.record(Level::Info, "smoke", &format!("experiment {number}: {words}")).await,
+                }
+            }
             Event::Trained(trained) => match &trained.end {
                 TrialEnd::MachineFault { message } => self.warn("train", message).await,
                 _ => Ok(()),
@@ -169,6 +180,8 @@ pub(super) fn summary(event: &Event) -> &'static str {
         Event::Refused(_) => "refused",
         Event::Built { result: Ok(_), .. } => "built",
         Event::Built { result: Err(_), .. } => "not built",
+        Event::SmokeTested { failed: None, .. } => "nothing wrong was seen",
+        Event::SmokeTested { failed: Some(_), .. } => "failed its smoke test",
         Event::Look { .. } => "look",
         Event::Changed(_) => "changed",
         Event::Trained(_) => "trained",

@@ -141,6 +141,7 @@ impl Workbench {
             environment: self.environment.clone(),
             folder,
             nice: 0,
+            cores: None,
             grace_seconds: JOB_GRACE_SECONDS,
             log: subject.folder.join(log),
             policy: Some(policy),

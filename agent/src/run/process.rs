@@ -56,6 +56,9 @@ pub struct Job {
     pub folder: PathBuf,
     /// Added to its niceness: builds must not slow down the trial that runs beside them.
     pub nice: i32,
+    /// So many cores are all that it may use, and it is the first to go where memory runs out, for it runs beside a trial; `None`: it may
+    /// use all.
+    pub cores: Option<usize>,
     /// Seconds between SIGTERM and SIGKILL when it is stopped.
     pub grace_seconds: f64,
     /// Where its standard error goes, up to [`MAX_LOG_BYTES`].
@@ -129,6 +132,7 @@ impl Launcher {
             .arg(std::process::id().to_string())
             .arg("--nice")
             .arg(job.nice.to_string())
+            .args(job.cores.map(|cores| format!("--cores={cores}")))
             .arg("--grace-seconds")
             .arg(job.grace_seconds.to_string())
             .arg("--")
@@ -209,6 +213,7 @@ impl Launcher {
             environment: Vec::new(),
             folder: ordeal.folder().to_owned(),
             nice: 0,
+            cores: None,
             grace_seconds: 0.5,
             log: ordeal.log(),
             policy: Some(ordeal.policy(&Surroundings::default(), &self.helper)),

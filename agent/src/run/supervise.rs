@@ -10,6 +10,7 @@ use std::process::{ExitCode, ExitStatus};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal};
+use rustix::thread::CpuSet;
 use sandbox::{Confinement, Group, Level, Link, Passed, Policy, Watch};
 use serde::{Deserialize, Serialize};
 use tokio::process::Child;
@@ -35,6 +36,8 @@ pub struct Orders {
     pub parent: u32,
     /// Added to the command's niceness.
     pub nice: i32,
+    /// So many cores are all that the command may use; `None`: all that the helper may.
+    pub cores: Option<usize>,
     /// Seconds between SIGTERM and SIGKILL when the agent asks to stop.
     pub grace_seconds: f64,
     /// [`Confined`] as JSON; without, the command runs as it is.
@@ -46,6 +49,9 @@ pub struct Orders {
 /// Exit code of the helper when it could not do its work at all; what went wrong stands on standard error. A command that ends
 /// with this code itself is told as 1.
 pub const COULD_NOT_START: u8 = 125;
+
+/// Added to what the kernel goes by when memory runs out, of a thousand.
+const FIRST_TO_GO: &str = "500";
 
 /// How often limits are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -65,6 +71,18 @@ pub fn main(orders: Orders) -> ExitCode {
         // A panic's own exit code would be taken for that of the command, and the command's model would have to answer for it.
         Err(_) => could_not_start("went wrong itself", &"the reason stands above"),
     }
+}
+
+/// Keeps what is started from here on to the last so many of the cores that there are, and makes it the first to go where memory runs
+/// out: a trial runs beside it, and is not to notice.
+fn stay_beside(cores: usize) -> Result<(), CouldNot> {
+    let allowed = rustix::thread::sched_getaffinity(None).map_err(could_not("cannot tell which cores it may use"))?;
+    let mut fewer = CpuSet::new();
+    for core in (0..CpuSet::MAX_CPU).rev().filter(|core| allowed.is_set(*core)).take(cores.max(1)) {
+        fewer.set(core);
+    }
+    rustix::thread::sched_setaffinity(None, &fewer).map_err(could_not("cannot keep to the cores that are left"))?;
+    std::fs::write("/proc/self/oom_score_adj", FIRST_TO_GO).map_err(could_not("cannot offer its memory first"))
 }
 
 /// Why the command could not be started.
@@ -91,6 +109,9 @@ async fn supervise(orders: &Orders) -> Result<u8, CouldNot> {
         .map_err(could_not("cannot become the reaper of its descendants"))?;
     if orders.nice != 0 {
         rustix::process::nice(orders.nice).map_err(could_not("cannot lower its priority"))?;
+    }
+    if let Some(cores) = orders.cores {
+        stay_beside(cores)?;
     }
     let confined = match &orders.confined {
         Some(text) => Some(serde_json::from_str::<Confined>(text).map_err(could_not("cannot read its orders"))?),

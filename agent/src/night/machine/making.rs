@@ -36,6 +36,8 @@ pub(super) enum Making {
     Committing { proposal: Proposal, work: Work, moved: bool },
     /// The compiler is at work.
     Building { proposal: Proposal, candidate: Candidate, lines: Lines, work: Work },
+    /// Built, waits for the testing lane, and is tried for a few steps meanwhile.
+    Trying(Arc<Launch>),
     /// Built, waits for the testing lane.
     Ready(Arc<Launch>),
     /// Given up under this number, which is used up; being recorded.
@@ -49,10 +51,10 @@ impl Making {
         std::mem::replace(self, Self::Idle)
     }
 
-    /// What is built, if anything is.
+    /// What is built, if anything is. What is still being tried is not waited for: its trial says all.
     pub fn take_ready(&mut self) -> Option<Arc<Launch>> {
         match self.take() {
-            Self::Ready(launch) => Some(launch),
+            Self::Ready(launch) | Self::Trying(launch) => Some(launch),
             other => {
                 *self = other;
                 None
@@ -63,14 +65,14 @@ impl Making {
     fn work(&self) -> Option<&Work> {
         match self {
             Self::Proposing { work, .. } | Self::Committing { work, .. } | Self::Building { work, .. } => Some(work),
-            Self::Idle | Self::Ready(_) | Self::Settling(_) | Self::Resting => None,
+            Self::Idle | Self::Trying(_) | Self::Ready(_) | Self::Settling(_) | Self::Resting => None,
         }
     }
 
     /// Whether it works for the morning.
     pub fn leaves_one_out(&self) -> bool {
         match self {
-            Self::Ready(launch) => launch.without.is_some(),
+            Self::Ready(launch) | Self::Trying(launch) => launch.without.is_some(),
             Self::Settling(_) => true,
             other => other.work().is_some_and(|work| work.without.is_some()),
         }
@@ -246,6 +248,7 @@ impl Machine {
                 number: self.next_number,
                 proposal: Some(last.proposal.clone()),
                 candidate: last.candidate.clone(),
+                untried: None,
                 decision: stats::untested(verdict, reason),
                 attempts,
                 val_bpb: None,
@@ -277,7 +280,7 @@ impl Machine {
         };
         (self.fruitless, self.making_faults) = (0, 0);
         work.attempts.push(Attempt { proposal: proposal.clone(), candidate: Some(candidate.clone()), setback: None });
-        self.making = Making::Ready(Arc::new(Launch {
+        let launch = Arc::new(Launch {
             number,
             proposal: Some(proposal),
             candidate,
@@ -285,7 +288,49 @@ impl Machine {
             artifact,
             attempts: work.attempts,
             without: work.without,
-        }));
+        });
+        // Where nothing trains its turn has come, and its trial says all. What leaves out a part of the champion is known to run, or is told
+        // by its trial that it needs the part.
+        if launch.without.is_some() || !matches!(self.testing, Testing::Training(_)) {
+            self.making = Making::Ready(launch);
+            return;
+        }
+        effects.push(Effect::SmokeTest { launch: Arc::clone(&launch) });
+        self.making = Making::Trying(launch);
+    }
+
+    /// A candidate was tried for a few steps. One that failed is settled as if its first trial had failed; the answer to one whose turn has
+    /// come meanwhile, or that is made again from another champion, says nothing any more.
+    pub(super) fn smoke_tested(
+        &mut self,
+        number: u32,
+        commit: &CommitId,
+        failed: Option<String>,
+        effects: &mut Vec<Effect>,
+    ) {
+        let launch = match self.making.take() {
+            Making::Trying(launch) if launch.number == number && launch.candidate.commit == *commit => launch,
+            other => return self.making = other,
+        };
+        let Some(words) = failed else { return self.making = Making::Ready(launch) };
+        let decision = stats::untested(Verdict::Crashed, format!("smoke test: {words}"));
+        effects.push(Effect::Settle {
+            settled: Box::new(Settled {
+                number,
+                proposal: launch.proposal.clone(),
+                candidate: Some(launch.candidate.clone()),
+                untried: Some(launch.artifact.clone()),
+                attempts: launch.attempts.clone(),
+                decision,
+                val_bpb: None,
+                without: None,
+            }),
+        });
+        self.making = Making::Settling(number);
+        let build = &mut self.knowledge.longest_build;
+        *build = build.max(launch.artifact.build_seconds);
+        self.next_number += 1;
+        self.settled += 1;
     }
 
     /// Nothing is known of the candidate; another is made.
@@ -320,7 +365,7 @@ impl Machine {
 
     /// What was built from a champion that has been replaced is made again from the new one.
     pub(super) fn remake_if_outdated(&mut self, effects: &mut Vec<Effect>) {
-        let Making::Ready(launch) = &self.making else { return };
+        let (Making::Ready(launch) | Making::Trying(launch)) = &self.making else { return };
         if launch.candidate.parent == self.champion.commit {
             return;
         }

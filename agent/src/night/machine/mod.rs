@@ -2,7 +2,7 @@
 //! what to do.
 //!
 //! Two lanes run side by side. The *making* lane turns a proposal into a built candidate; the *testing* lane runs one trial at
-//! a time. While one experiment is tested, the next is made. When a test ends with a new champion, a candidate made from the old
+//! a time. While one experiment is tested, the next is made, and tried for a few steps. When a test ends with a new champion, a candidate made from the old
 //! one is made again from the new one before it is tested, so that every experiment is one change away from the champion it is
 //! compared with.
 //!
@@ -179,6 +179,7 @@ impl Machine {
             Event::Committed { candidate, lines } => self.committed(candidate, lines, &mut effects),
             Event::Refused(refusal) => self.refused(refusal, &mut effects),
             Event::Built { number, result } => self.built(number, result, &mut effects),
+            Event::SmokeTested { number, commit, failed } => self.smoke_tested(number, &commit, failed, &mut effects),
             Event::Look { number, trial, look, curve_difference } => {
                 self.looked(number, trial, look, curve_difference, &mut effects);
             }

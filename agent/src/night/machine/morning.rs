@@ -147,7 +147,7 @@ impl Machine {
             return self.finish(ending, effects);
         }
         // What is being made is not tested any more; answers that are still to come are dropped.
-        if matches!(self.making, Making::Ready(_) | Making::Resting) {
+        if matches!(self.making, Making::Ready(_) | Making::Trying(_) | Making::Resting) {
             self.making = Making::Idle;
         }
         self.begin_morning(ending, false);

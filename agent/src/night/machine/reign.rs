@@ -122,6 +122,7 @@ impl Machine {
                 number: 0,
                 proposal: None,
                 candidate: Some(self.baseline.candidate().clone()),
+                untried: None,
                 attempts: Vec::new(),
                 decision: stats::night_start(val_bpb),
                 val_bpb: Some(val_bpb),

@@ -170,6 +170,7 @@ impl Machine {
                 number: contest.number,
                 proposal: contest.executable.proposal().cloned(),
                 candidate: Some(contest.executable.candidate().clone()),
+                untried: None,
                 attempts,
                 decision,
                 val_bpb: super::reign::mean(&contest.runs),

@@ -82,6 +82,7 @@ pub(in crate::propose) fn run(
         environment: environment.to_vec(),
         folder: folder.to_path_buf(),
         nice: NICE,
+        cores: None,
         grace_seconds: GRACE_SECONDS,
         log: log.clone(),
         policy: None,

@@ -77,6 +77,8 @@ impl Records {
         let verdict = settled.decision.verdict;
         self.verdicts.push((settled.number, verdict));
         self.tested_without.extend(settled.without);
+        let untried = settled.untried.as_ref().map_or(0.0, |artifact| artifact.build_seconds);
+        self.longest_build = self.longest_build.max(untried);
         if settled.number > 0 && verdict == Verdict::Kept {
             self.kept.push(settled.number);
         }

@@ -146,6 +146,10 @@ impl<'a> Played<'a> {
                 }
                 _ => built(*number),
             },
+            // Whether it fails before its turn comes or in its trial is a matter of time, which a night that was cut off has less of.
+            Effect::SmokeTest { launch } => {
+                Event::SmokeTested { number: launch.number, commit: launch.candidate.commit.clone(), failed: None }
+            }
             Effect::Train { launch, trial, seed, purpose, era } => {
                 self.records.begun(launch, *trial, *seed, *purpose, *era);
                 self.stopped = false;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::records::Records;
 use super::*;
 use crate::flow::{Rejected, Verdict};
+use crate::night::machine::testing::Testing;
 use crate::night::messages::{Launch, Refusal};
 
 /// How often things go wrong, one in so many; 0: never.
@@ -116,6 +117,12 @@ impl World {
                 true if !brittle(*number) => Event::Built { number: *number, result: Err(failure()) },
                 true if *number > 0 => Event::MakingFault { number: *number, what: "the compiler is gone".to_owned() },
                 _ => built(*number),
+            },
+            // Some of what would crash does so before its trial.
+            Effect::SmokeTest { launch } => Event::SmokeTested {
+                number: launch.number,
+                commit: launch.candidate.commit.clone(),
+                failed: self.happens(self.odds.crashed).then(|| "it crashed: at its first step".to_owned()),
             },
             Effect::Train { launch, trial, .. } => return self.train(launch, *trial, brittle(launch.number)),
             Effect::Evaluate { number, trial, .. } => {
@@ -320,6 +327,16 @@ fn check(
                 champions.filter(|past| matches!(past.came, Came::Verified(_))).any(|past| past.seed == *seed),
                 "the champion has no run under seed {seed}"
             );
+        }
+        Effect::SmokeTest { launch } => {
+            assert!(matches!(machine.testing, Testing::Training(_)), "nothing trains beside a smoke test");
+            assert_eq!(launch.candidate.parent, champion.commit, "not one change away from the champion");
+            assert!(launch.without.is_none());
+        }
+        Effect::Settle { settled } if settled.untried.is_some() => {
+            let tried = records.trials.iter().any(|past| past.number == settled.number);
+            assert!(!tried, "experiment {} had a trial and failed a smoke test", settled.number);
+            assert_eq!((settled.decision.verdict, settled.decision.trials), (Verdict::Crashed, 0));
         }
         Effect::Settle { settled } => {
             *spoilt_trial = None;
