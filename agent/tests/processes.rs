@@ -109,6 +109,16 @@ async fn exit_codes_signals_and_last_words_arrive() {
 }
 
 #[tokio::test]
+async fn what_runs_beside_a_trial_keeps_to_its_cores_and_is_the_first_to_go() {
+    for (name, way) in ways("beside a trial") {
+        let folder = tempfile::tempdir().unwrap();
+        let (launcher, job) = confined(&way, folder.path(), "nproc >&2; cat /proc/self/oom_score_adj >&2");
+        let ended = launcher.start(&Job { cores: Some(1), ..job }).await.unwrap().finish(PATIENCE).await.unwrap();
+        assert_eq!((ended.code, ended.last_words.as_str()), (Some(0), "1\n500"), "{name}");
+    }
+}
+
+#[tokio::test]
 async fn nothing_outlives_the_command_not_even_what_left_its_group() {
     let script =
         "setsid sh -c 'trap \"\" TERM HUP; (sleep 1000 & sleep 1000) & sleep 1000' >/dev/null 2>&1 & sleep 0.2";

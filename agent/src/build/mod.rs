@@ -113,7 +113,8 @@ impl Builder {
         export: impl FnOnce(&Path) -> Result<(), String> + Send + 'static,
         stop: StopSignal,
     ) -> Result<Result<Artifact, BuildFailure>, BuildError> {
-        self.build_in(self.slots.join("pristine"), &["trainer", RED_TEAM], order, export, stop).await
+        let slot = self.slots.join("pristine");
+        self.build_in(slot, Instant::now(), &["trainer", RED_TEAM], order, export, stop).await
     }
 
     /// Builds a candidate in a fresh copy of the pristine slot.
@@ -126,13 +127,14 @@ impl Builder {
         export: impl FnOnce(&Path) -> Result<(), String> + Send + 'static,
         stop: StopSignal,
     ) -> Result<Result<Artifact, BuildFailure>, BuildError> {
+        let began = Instant::now();
         let (pristine, fresh) = (self.slots.join("pristine"), self.slots.join("candidate"));
         let copy = {
             let fresh = fresh.clone();
             tokio::task::spawn_blocking(move || slot::copy_afresh(&pristine, &fresh))
         };
         copy.await.map_err(|error| BuildError::Machine(error.to_string()))??;
-        self.build_in(fresh, &["trainer"], order, export, stop).await
+        self.build_in(fresh, began, &["trainer"], order, export, stop).await
     }
 
     /// Builds one program of the trainer's package in a slot `name` of its own, which stays for the next time. Where there is none yet it
@@ -148,6 +150,7 @@ impl Builder {
         export: impl FnOnce(&Path) -> Result<(), String> + Send + 'static,
         stop: StopSignal,
     ) -> Result<Result<Artifact, BuildFailure>, BuildError> {
+        let began = Instant::now();
         let (pristine, slot) = (self.slots.join("pristine"), self.slots.join(name));
         if self.has_start() && !slot.exists() {
             let copy = {
@@ -156,7 +159,7 @@ impl Builder {
             };
             copy.await.map_err(|error| BuildError::Machine(error.to_string()))??;
         }
-        self.build_in(slot, &[program], order, export, stop).await
+        self.build_in(slot, began, &[program], order, export, stop).await
     }
 
     /// Finds out whether a candidate builds, as [`Builder::build`] would, in a slot `name` that is made for it and removed: no executable
@@ -172,6 +175,7 @@ impl Builder {
         export: impl FnOnce(&Path) -> Result<(), String> + Send + 'static,
         stop: StopSignal,
     ) -> Result<Result<f64, BuildFailure>, BuildError> {
+        let began = Instant::now();
         let (pristine, slot) = (self.slots.join("pristine"), self.slots.join(name));
         let copy = {
             let slot = slot.clone();
@@ -182,7 +186,7 @@ impl Builder {
             Ok(()) => {
                 let (executable, log) = (slot.join("trainer"), slot.join("build.log"));
                 let order = Order { executable: &executable, log: &log, beside, most_seconds };
-                self.build_in(slot.clone(), &["trainer"], order, export, stop).await
+                self.build_in(slot.clone(), began, &["trainer"], order, export, stop).await
             }
             Err(error) => Err(error),
         };
@@ -194,16 +198,16 @@ impl Builder {
         built.map(|built| built.map(|artifact| artifact.build_seconds))
     }
 
-    /// Builds `binaries`, of which the first is set aside.
+    /// Builds `binaries`, of which the first is set aside. `began`: when the slot was begun to be laid out, which counts as building.
     async fn build_in(
         &self,
         slot: PathBuf,
+        began: Instant,
         binaries: &[&str],
         order: Order<'_>,
         export: impl FnOnce(&Path) -> Result<(), String> + Send + 'static,
         mut stop: StopSignal,
     ) -> Result<Result<Artifact, BuildFailure>, BuildError> {
-        let began = Instant::now();
         let (source, target) = (slot.join("source"), slot.join("target"));
         let temporary = target.join("tmp");
         for folder in [&source, &target, &temporary] {

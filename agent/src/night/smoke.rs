@@ -194,3 +194,41 @@ fn told(end: &TrialEnd) -> Tried {
         | TrialEnd::StoppedEarly { .. } => Tried::Untold,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_the_candidate_did_is_its_failure() {
+        let message = || "seen".to_owned();
+        for (end, tried) in [
+            (TrialEnd::Finished, Tried::Well),
+            (TrialEnd::Crashed { message: message() }, Tried::Badly("it crashed: seen".to_owned())),
+            (TrialEnd::NotFinite, Tried::Badly("its loss was not finite".to_owned())),
+            (TrialEnd::OutOfMemory { message: message() }, Tried::Untold),
+            (TrialEnd::MachineFault { message: message() }, Tried::Untold),
+            (TrialEnd::StoppedEarly { message: message() }, Tried::Untold),
+            (TrialEnd::Stopped, Tried::Untold),
+        ] {
+            assert_eq!(told(&end), tried, "{end:?}");
+        }
+    }
+
+    #[test]
+    fn patience_grows_with_what_the_start_takes_and_with_the_cores_that_there_are_not() {
+        // Nothing known: seconds, but not for ever.
+        assert_eq!(most_seconds((0.0, 0.0), 8, 1), LEAST_SECONDS);
+        assert_eq!(most_seconds((0.5, 0.5), 4, 4), 20.0 + 10.0 * 2.0);
+        assert_eq!(most_seconds((0.5, 0.5), 4, 16), 20.0 + 10.0 * 2.0);
+        assert_eq!(most_seconds((0.5, 0.5), 4, 1), 20.0 + 4.0 * 10.0 * 2.0);
+    }
+
+    #[test]
+    fn a_test_whose_turn_has_come_hears_of_it() {
+        let (in_flight, signal) = InFlight::of(7);
+        assert!(in_flight.number == 7 && !*signal.borrow());
+        in_flight.end();
+        assert!(*signal.borrow());
+    }
+}
