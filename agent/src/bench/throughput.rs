@@ -168,6 +168,7 @@ pub async fn throughput(here: &Path, wish: &Wish, watcher: &mut dyn Watcher) -> 
         environment: variables,
         folder: output.clone(),
         nice: 0,
+        cores: None,
         grace_seconds: 2.0,
         log: folder.join("log.txt"),
         policy: Some(sandbox::Policy::train(&surroundings, &executable, &output)),
