@@ -32,6 +32,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     // GCC 12 takes its own vector intrinsics for uses of uninitialised variables (its bug 105593).
     products
         .file("src/native/cpu/attention.cpp")
+        .file("src/native/cpu/linear.cpp")
         .file("src/native/cpu/polar.cpp")
         .flag_if_supported("-Wno-maybe-uninitialized");
     if x86 {
@@ -46,7 +47,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     products.try_compile("nocturne_bf16_products")?;
 
     let mut shim = native();
-    shim.file("src/native/operations.cpp").file("src/native/cpu/cpu.cpp").file("src/native/cpu/instruction_set.cpp");
+    shim.file("src/native/operations.cpp");
+    shim.files(["cpu", "instruction_set", "layers"].map(|file| format!("src/native/cpu/{file}.cpp")));
     shim.files(CUDA.map(|file| format!("src/native/cuda/{file}.cpp"))).include(write_cuda_source()?);
     if x86 {
         shim.define("NOCTURNE_ROWS_X86", None);

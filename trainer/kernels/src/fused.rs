@@ -28,6 +28,8 @@ unsafe extern "C" {
         epsilon: f64,
     ) -> bool;
     fn nocturne_rotary_norm(x: *mut C_tensor, cos: *mut C_tensor, sin: *mut C_tensor, epsilon: f64) -> *mut C_tensor;
+    fn nocturne_kernels_linear_available() -> bool;
+    fn nocturne_linear(x: *mut C_tensor, weight: *mut C_tensor) -> *mut C_tensor;
     fn nocturne_squared_relu(x: *mut C_tensor) -> *mut C_tensor;
     fn nocturne_gated_value(value: *mut C_tensor, gate: *mut C_tensor, embedding: *mut C_tensor) -> *mut C_tensor;
     fn nocturne_softcap_loss(logits: *mut C_tensor, targets: *mut C_tensor, cap: f64) -> *mut C_tensor;
@@ -91,6 +93,23 @@ fn device_applies(x: &Tensor) -> bool {
         Device::Cuda(_) => unsafe { nocturne_kernels_cuda_available(x.as_ptr().cast_mut()) },
         _ => false,
     }
+}
+
+/// Whether the CPU's products of a linear layer take these: bfloat16 rows, a float matrix, sides that its blocks divide.
+pub fn linear_applies(x: &Tensor, weight: &Tensor) -> bool {
+    let size = weight.size();
+    [x, weight].iter().all(|tensor| tensor.device() == Device::Cpu && tensor.numel() > 0)
+        && (x.kind(), weight.kind()) == (Kind::BFloat16, Kind::Float)
+        && size.len() == 2
+        && size.iter().all(|side| side % 64 == 0)
+        && x.size().last() == size.last()
+        // SAFETY: it reads what the processor is.
+        && unsafe { nocturne_kernels_linear_available() }
+}
+
+pub fn linear(x: &Tensor, weight: &Tensor) -> Tensor {
+    // SAFETY: see norm.
+    one(unsafe { nocturne_linear(ptr(x), ptr(weight)) })
 }
 
 /// Whether the CPU's attention takes these: bfloat16, one shape, a width that its blocks divide.

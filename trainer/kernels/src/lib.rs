@@ -8,6 +8,7 @@
 //! | [`rotary_norm`] | rotary positions, then QK-norm |
 //! | [`gated_value`] | value embeddings through a gate |
 //! | [`attention`] | causal attention over a window |
+//! | [`linear`] | a linear layer whose master weights are float |
 //! | [`squared_relu`] | squared ReLU that keeps its output only |
 //! | [`softcap_cross_entropy`] | soft-capped logits and their loss |
 //! | [`muon_look_ahead`], [`polar_express`], [`normuon`], [`cautious_update`], [`adamw`] | the optimizer's passes over a stack of matrices, or over a tensor |
@@ -97,6 +98,14 @@ pub fn attention(query: &Tensor, key: &Tensor, value: &Tensor, window: i64) -> T
     } else {
         plain::attention(query, key, value, window)
     }
+}
+
+/// `x W^T`, with the weights rounded to the kind of `x`; their gradient comes in their own kind.
+///
+/// `x`: [.., inputs]; `weight`: [outputs, inputs]; returns [.., outputs], as `x`. The fused form is the CPU's, for bfloat16 and float
+/// weights, sides that are multiples of 64 and processors with AVX512-BF16; elsewhere it is libtorch's product after a cast.
+pub fn linear(x: &Tensor, weight: &Tensor) -> Tensor {
+    if fused::linear_applies(x, weight) { fused::linear(x, weight) } else { plain::linear(x, weight) }
 }
 
 /// `max(x, 0)^2`, any shape. Its gradient comes from the result, so the input need not be kept.

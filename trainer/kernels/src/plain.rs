@@ -68,6 +68,11 @@ pub fn attention(query: &Tensor, key: &Tensor, value: &Tensor, window: i64) -> T
     mixed.transpose(1, 2)
 }
 
+/// See [`crate::linear`].
+pub fn linear(x: &Tensor, weight: &Tensor) -> Tensor {
+    x.linear(&weight.to_kind(x.kind()), None::<&Tensor>)
+}
+
 /// See [`crate::squared_relu`].
 pub fn squared_relu(x: &Tensor) -> Tensor {
     x.relu().square()

@@ -112,7 +112,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn norms(seed in 0..1000i64, rows in 1..70i64, width in 1..150i64, kind in kinds(), layout in 0..4u8) {
+    fn norms(seed in 0..1000i64, rows in 1..70i64, width in 2..150i64, kind in kinds(), layout in 0..4u8) {
         let shape = [3, rows, width];
         let x = || draw(seed, &shape, kind, layout);
         let other = || draw(seed + 1, &shape, kind, (layout + 1) % 4);
@@ -138,6 +138,20 @@ proptest! {
         let angle = draw(seed + 1, &[time + 3, half], Kind::Float, 0);
         let (cos, sin) = (angle.cos(), angle.sin());
         agree(seed, &[x], &|x| vec![kernels::rotary_norm(&x[0], &cos, &sin)], &|x| vec![plain::rotary_norm(&x[0], &cos, &sin)]);
+    }
+
+    #[test]
+    fn linears(seed in 0..1000i64, rows in prop_oneof![1..120i64, 500..1100i64], inputs in 1..4i64, outputs in 1..4i64, long in 0..5u8, ragged in 0..4u8, kind in kinds(), layout in 0..4u8) {
+        // Sides that the blocks divide, and others; now and then a sum that is taken in parts.
+        let side = |blocks: i64| if ragged == 0 { 24 * blocks } else { 64 * blocks };
+        let (inputs, outputs) = match long { 0 => (2112, side(outputs)), 1 => (side(inputs), 2176), _ => (side(inputs), side(outputs)) };
+        let rows = if long < 2 { rows % 120 + 1 } else { rows };
+        let inputs = [draw(seed, &[1, rows, inputs], kind, layout), draw(seed + 1, &[outputs, inputs], Kind::BFloat16, (layout + 1) % 4).to_kind(Kind::Float)];
+        agree(seed, &inputs, &|x| vec![kernels::linear(&x[0], &x[1])], &|x| vec![plain::linear(&x[0], &x[1])]);
+        // Only the weight's gradient is asked for, then only the input's.
+        let (input, weight) = (&inputs[0], &inputs[1]);
+        agree(seed, &inputs, &|x| vec![kernels::linear(input, &x[1]), &x[0] * 1.0], &|x| vec![plain::linear(&input.to_kind(Kind::Double), &x[1]), &x[0] * 1.0]);
+        agree(seed, &inputs, &|x| vec![kernels::linear(&x[0], weight), &x[1] * 1.0], &|x| vec![plain::linear(&x[0], &weight.to_kind(Kind::Double)), &x[1] * 1.0]);
     }
 
     #[test]

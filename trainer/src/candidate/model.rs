@@ -245,7 +245,7 @@ impl Model {
 
     /// x W^T: [.., inputs] and [outputs, inputs] to [.., outputs].
     fn linear(&self, x: &Tensor, weight: &Tensor) -> Tensor {
-        x.linear(&self.cast(weight), None::<&Tensor>)
+        kernels::linear(x, weight)
     }
 
     /// Rows of a table, cast after the lookup so that the table's gradient is summed in fp32.

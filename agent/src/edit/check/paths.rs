@@ -132,6 +132,7 @@ pub(super) const KERNELS_ITEMS: &[&str] = &[
     "attention",
     "cautious_update",
     "gated_value",
+    "linear",
     "mix_norm",
     "muon_look_ahead",
     "norm",

@@ -11,6 +11,8 @@
 #include <vector>
 
 #include "cpu/attention.h"
+#include "cpu/layers.h"
+#include "cpu/linear.h"
 #include "cpu/polar.h"
 #include "cpu/rows.h"
 #include "device.h"
@@ -181,6 +183,36 @@ struct SoftcapLoss : Function<SoftcapLoss> {
   }
 };
 
+struct Linear : Function<Linear> {
+  static Tensor forward(AutogradContext* context, const Tensor& x, const Tensor& weight) {
+    const Tensor from = as_rows(x), w = weight.contiguous();
+    Tensor y = at::empty({from.size(0), w.size(0)}, x.options());
+    cpu::linear_forward(from, w, y);
+    context->save_for_backward({from, w});
+    auto shape = x.sizes().vec();
+    shape.back() = w.size(0);
+    return y.view(shape);
+  }
+  static variable_list backward(AutogradContext* context, variable_list gradients) {
+    once();
+    const auto saved = context->get_saved_variables();
+    const Tensor &x = saved[0], &weight = saved[1], dy = as_rows(gradients[0]);
+    Tensor dx, dweight;
+    if (context->needs_input_grad(0)) {
+      dx = at::empty_like(x);
+      cpu::linear_backward(dy, weight, dx);
+      auto shape = gradients[0].sizes().vec();
+      shape.back() = x.size(1);
+      dx = dx.view(shape);
+    }
+    if (context->needs_input_grad(1)) {
+      dweight = at::empty_like(weight);
+      cpu::linear_weight_backward(dy, x, dweight);
+    }
+    return {dx, dweight};
+  }
+};
+
 Activations activations(const Tensor& x) { return {static_cast<Bf16*>(x.data_ptr()), {x.stride(0), x.stride(1), x.stride(2)}}; }
 
 // The CPU's kernel reads two neighbours as one word.
@@ -266,6 +298,7 @@ using at::Tensor;
 const char* nocturne_kernels_error() { return nocturne::last_error.c_str(); }
 const char* nocturne_kernels_instruction_set() { return nocturne::rows().name; }
 bool nocturne_kernels_polar_available() { return nocturne::polar_available(); }
+bool nocturne_kernels_linear_available() { return nocturne::linear_available(); }
 bool nocturne_kernels_attention_available() { return nocturne::attention_available(); }
 
 Tensor* nocturne_norm(Tensor* x, double epsilon) {
@@ -279,6 +312,9 @@ bool nocturne_mix_norm(Tensor** out, Tensor* x, Tensor* a, Tensor* x0, Tensor* b
 }
 Tensor* nocturne_rotary_norm(Tensor* x, Tensor* cos, Tensor* sin, double epsilon) {
   return one([&] { return nocturne::RotaryNorm::apply(*x, *cos, *sin, epsilon); });
+}
+Tensor* nocturne_linear(Tensor* x, Tensor* weight) {
+  return one([&] { return nocturne::Linear::apply(*x, *weight); });
 }
 Tensor* nocturne_squared_relu(Tensor* x) {
   return one([&] { return nocturne::SquaredRelu::apply(*x); });
