@@ -15,9 +15,8 @@
 #include "cpu/linear.h"
 #include "cpu/polar.h"
 #include "cpu/rows.h"
+#include "cpu/threads.h"
 #include "device.h"
-
-#include <ATen/Parallel.h>
 
 namespace nocturne {
 namespace {
@@ -228,8 +227,8 @@ struct Attention : Function<Attention> {
     const AttentionShape shape = {q.size(0), q.size(1), q.size(2), q.size(3), window, static_cast<float>(scale)};
     Tensor out = at::empty(q.sizes(), q.options());
     Tensor level = at::empty({shape.batch, shape.heads, shape.times}, q.options().dtype(at::kFloat));
-    at::parallel_for(0, shape.batch * shape.heads, 1, [&](int64_t begin, int64_t end) {
-      attention_forward(shape, activations(q), activations(k), activations(v), activations(out), level.data_ptr<float>(), begin, end);
+    cpu::share_out(shape.batch * shape.heads, [&](int64_t head) {
+      attention_forward(shape, activations(q), activations(k), activations(v), activations(out), level.data_ptr<float>(), head, head + 1);
     });
     context->save_for_backward({q, k, v, out, level});
     context->saved_data["window"] = window;
@@ -243,9 +242,9 @@ struct Attention : Function<Attention> {
     const AttentionShape shape = {q.size(0), q.size(1), q.size(2), q.size(3), context->saved_data["window"].toInt(),
                                   static_cast<float>(context->saved_data["scale"].toDouble())};
     Tensor dq = empty_by_head(q), dk = empty_by_head(k), dv = at::empty(v.sizes(), v.options());
-    at::parallel_for(0, shape.batch * shape.heads, 1, [&](int64_t begin, int64_t end) {
+    cpu::share_out(shape.batch * shape.heads, [&](int64_t head) {
       attention_backward(shape, activations(q), activations(k), activations(v), activations(out), activations(dout),
-                         saved[4].data_ptr<float>(), activations(dq), activations(dk), activations(dv), begin, end);
+                         saved[4].data_ptr<float>(), activations(dq), activations(dk), activations(dv), head, head + 1);
     });
     return {dq, dk, dv, Tensor(), Tensor()};
   }
@@ -338,10 +337,8 @@ bool nocturne_polar_express(Tensor* x, const float* coefficients, int64_t count)
     for (int64_t i = 0; i < count; ++i) steps.push_back({coefficients[3 * i], coefficients[3 * i + 1], coefficients[3 * i + 2]});
     const int64_t rows = x->size(1), columns = x->size(2);
     auto* data = static_cast<nocturne::Bf16*>(x->data_ptr());
-    at::parallel_for(0, x->size(0), 1, [&](int64_t begin, int64_t end) {
-      for (int64_t member = begin; member < end; ++member) {
-        nocturne::polar_express(data + member * rows * columns, rows, columns, steps.data(), count);
-      }
+    nocturne::cpu::share_out(x->size(0), [&](int64_t member) {
+      nocturne::polar_express(data + member * rows * columns, rows, columns, steps.data(), count);
     });
   });
 }

@@ -3,7 +3,6 @@
 // Sums over many rows are added up in parts of a fixed size, in their order, so that a result does not depend on the number of threads.
 
 #include <ATen/Functions.h>
-#include <ATen/Parallel.h>
 
 #include <algorithm>
 #include <cmath>
@@ -12,6 +11,7 @@
 #include "../device.h"
 #include "attention.h"
 #include "rows.h"
+#include "threads.h"
 
 namespace nocturne::cpu {
 namespace {
@@ -19,7 +19,7 @@ namespace {
 using at::Tensor;
 using Index = std::int64_t;
 
-// Elements that are worth a thread of their own.
+// Elements that a thread takes at once.
 constexpr Index GRAIN = 1 << 14;
 // Rows that are added up as one part.
 constexpr Index PART = 64;
@@ -58,7 +58,8 @@ void by_kind(const Tensor& x, F f) {
 
 template <typename F>
 void over_rows(Index count, Index width, F f) {
-  at::parallel_for(0, count, std::max<Index>(1, GRAIN / std::max<Index>(1, width)), f);
+  const Index rows = std::max<Index>(1, GRAIN / std::max<Index>(1, width));
+  share_out((count + rows - 1) / rows, [&](Index task) { f(task * rows, std::min(count, (task + 1) * rows)); });
 }
 
 Strides strides(const Tensor& x) { return {x.stride(0), x.stride(1), x.stride(2)}; }
@@ -212,11 +213,9 @@ void muon_look(const Tensor& gradient, Tensor& momentum, double mu, Tensor& look
   std::vector<float> sums(static_cast<std::size_t>(members * parts));
   by_kind(look, [&](auto kind) {
     using T = decltype(kind);
-    at::parallel_for(0, members * parts, 1, [&](Index begin, Index end) {
-      for (Index part = begin; part < end; ++part) {
-        const Index first = part / parts * each + part % parts * GRAIN, last = std::min((part / parts + 1) * each, first + GRAIN);
-        sums[part] = Of<T>::functions().muon_look(floats(gradient), floats(momentum), static_cast<float>(mu), data<T>(look), first, last);
-      }
+    share_out(members * parts, [&](Index part) {
+      const Index first = part / parts * each + part % parts * GRAIN, last = std::min((part / parts + 1) * each, first + GRAIN);
+      sums[part] = Of<T>::functions().muon_look(floats(gradient), floats(momentum), static_cast<float>(mu), data<T>(look), first, last);
     });
   });
   for (Index member = 0; member < members; ++member) {
@@ -234,26 +233,23 @@ void normuon(Tensor& direction, Tensor& second, double beta2) {
   by_kind(direction, [&](auto kind) {
     using T = decltype(kind);
     const auto& functions = Of<T>::functions();
-    at::parallel_for(0, members, 1, [&](Index begin, Index end) {
+    share_out(members, [&](Index member) {
       std::vector<float> scale(static_cast<std::size_t>(lines));
-      for (Index member = begin; member < end; ++member) {
-        T* matrix = data<T>(direction) + member * row_count * columns;
-        std::fill(scale.begin(), scale.end(), 0.0f);
-        functions.muon_squares(matrix, columns, by_column, scale.data(), 0, row_count);
-        float* running = floats(second) + member * lines;
-        double before = 0, after = 0;
-        for (Index line = 0; line < lines; ++line) {
-          const float mean = scale[line] / static_cast<float>(length);
-          running[line] += static_cast<float>(1.0 - beta2) * (mean - running[line]);
-          const float inverse = 1.0f / std::sqrt(std::max(running[line], 1e-10f));
-          before += static_cast<double>(scale[line]);
-          after += static_cast<double>(scale[line]) * static_cast<double>(inverse) * static_cast<double>(inverse);
-          scale[line] = inverse;
-        }
-        const double kept = std::sqrt(before) / std::max(std::sqrt(after), 1e-10);
-        for (float& value : scale) value = static_cast<float>(static_cast<double>(value) * kept);
-        functions.muon_scale(matrix, scale.data(), by_column, columns, 0, row_count);
+      T* matrix = data<T>(direction) + member * row_count * columns;
+      functions.muon_squares(matrix, columns, by_column, scale.data(), 0, row_count);
+      float* running = floats(second) + member * lines;
+      double before = 0, after = 0;
+      for (Index line = 0; line < lines; ++line) {
+        const float mean = scale[line] / static_cast<float>(length);
+        running[line] += static_cast<float>(1.0 - beta2) * (mean - running[line]);
+        const float inverse = 1.0f / std::sqrt(std::max(running[line], 1e-10f));
+        before += static_cast<double>(scale[line]);
+        after += static_cast<double>(scale[line]) * static_cast<double>(inverse) * static_cast<double>(inverse);
+        scale[line] = inverse;
       }
+      const double kept = std::sqrt(before) / std::max(std::sqrt(after), 1e-10);
+      for (float& value : scale) value = static_cast<float>(static_cast<double>(value) * kept);
+      functions.muon_scale(matrix, scale.data(), by_column, columns, 0, row_count);
     });
   });
 }
