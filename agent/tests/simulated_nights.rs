@@ -63,6 +63,13 @@ fn where_some_ideas_gain_the_rule_finds_them_and_little_else() {
         let parts = night.champion_time + night.drift_time + night.morning_time;
         assert!(night.morning_time >= 6.0 && parts < 0.5 * BUDGET, "{night:?}");
     }
+    // What follows a change that is kept has to be made anew, and cannot be foreseen.
+    let foreseen = ratio(&found, |night| night.foreseen, |night| night.followed).value;
+    let wrongly = ratio(&found, |night| night.foreseen_wrongly, |night| night.followed).value;
+    assert!(
+        foreseen > 0.65 && wrongly < 0.2,
+        "{foreseen} of the trials that follow another were foreseen, {wrongly} wrongly"
+    );
     // A champion that nothing has replaced for long is watched.
     assert!(found.iter().map(|night| night.drift_time).sum::<f64>() >= 1.0);
     // What it is to be better than, in the same nights.

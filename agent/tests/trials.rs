@@ -59,6 +59,7 @@ async fn run_until(
         grace_seconds: 120.0,
         most_seconds: 120.0,
         most_checkpoint_bytes: 1_000,
+        hold: None,
     };
     let launcher =
         Launcher::new(env!("CARGO_BIN_EXE_nocturne").into(), &folder.join("lock"), sandbox::Confinement::off());

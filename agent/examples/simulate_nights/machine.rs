@@ -8,10 +8,10 @@ use std::sync::Arc;
 use nocturne::flow::{
     Artifact, BadName, BuildFailure, Candidate, CommitId, DocumentLoss, Proposal, Purpose, Rejected, Verified,
 };
-use nocturne::night::Machine;
 use nocturne::night::messages::{
     EARLIER_NIGHTS, Effect, Ending, Event, Finding, Launch, Limits, Lines, Measured, Refusal, Start,
 };
+use nocturne::night::{Foreseen, Machine};
 use nocturne::propose::LEAVE_ONE_OUT;
 use nocturne::stats::Rules;
 use nocturne::stats::noise::Observation;
@@ -58,6 +58,8 @@ struct Driver<'a> {
     trained: Option<Flight>,
     tally: Tally,
     ending: Option<Ending>,
+    /// What was foreseen during the last evaluation, until the next trial.
+    foreseen: Option<Option<Foreseen>>,
 }
 
 /// Holds one night; what it learns is added to the memory.
@@ -89,6 +91,7 @@ pub fn night(world: &mut World, rules: &Rules, memory: &mut Memory, troubles: &T
         trained: None,
         tally: Tally::default(),
         ending: None,
+        foreseen: None,
     };
     driver.play(&mut machine).map_err(|why| format!("night {number}: {why}"))?;
     driver.remember(memory);
@@ -187,6 +190,11 @@ impl Driver<'_> {
                 Event::SmokeTested { number: launch.number, commit: launch.candidate.commit.clone(), failed: None }
             }
             Effect::Train { launch, trial, seed, purpose, era } => {
+                let next =
+                    Foreseen { launch: Arc::clone(&launch), trial, seed, purpose, era, champion: champion.number };
+                if let Some(foreseen) = self.foreseen.take() {
+                    self.tally.follows(foreseen.map(|foreseen| foreseen.is(&next)));
+                }
                 self.train(launch, trial, seed, purpose, era, champion.number)?;
                 return Ok(None);
             }
@@ -200,7 +208,10 @@ impl Driver<'_> {
                 self.tally.stops(self.experiments.get_mut(&number), true);
                 return Ok(None);
             }
-            Effect::Evaluate { .. } => self.evaluate()?,
+            Effect::Evaluate { .. } => {
+                self.foreseen = Some(machine.foresee(self.now));
+                self.evaluate()?
+            }
             Effect::Settle { settled } => {
                 let ideas = match &settled.candidate {
                     Some(candidate) => Some(self.ideas(&candidate.commit)?.to_vec()),

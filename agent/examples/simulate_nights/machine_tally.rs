@@ -64,6 +64,14 @@ impl Tally {
         (self.champions, self.repeats) = (champions, repeats);
     }
 
+    /// A trial follows an evaluation, during which this one was foreseen.
+    pub fn follows(&mut self, foreseen: Option<bool>) {
+        let night = &mut self.night;
+        night.followed += 1.0;
+        night.foreseen += one_if(foreseen == Some(true));
+        night.foreseen_wrongly += one_if(foreseen == Some(false));
+    }
+
     /// A trial ended after this share of its time.
     pub fn trial(&mut self, flight: &Flight, experiment: &mut Experiment, taken: f64) {
         let night = &mut self.night;

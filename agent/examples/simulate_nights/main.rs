@@ -77,6 +77,7 @@ fn all(nights: u64, rules: &Rules) -> Result<(), String> {
         worlds.iter().map(|(_, spec)| ours(*spec, nights, rules)).collect::<Result<_, String>>()?;
     against_greedy(&worlds, &found, nights)?;
     honesty(&worlds, &found);
+    foresight(&worlds, &found);
     tried(nights, rules)?;
     campaigns(nights, rules)?;
     in_trouble(nights, rules)
@@ -189,6 +190,16 @@ fn honesty(worlds: &[(String, Spec)], found: &[Vec<Night>]) {
         row.extend(table::stops(ours));
         row.extend([table::claims(ours), table::wrong_claims(ours)]);
         table.row(row);
+    }
+    table.print();
+}
+
+fn foresight(worlds: &[(String, Spec)], found: &[Vec<Night>]) {
+    println!("The same nights: trials that were foreseen while the one before was evaluated (in %)\n");
+    let mut table = Table::new(&["world", "foreseen", "another was"]);
+    for ((name, _), ours) in worlds.iter().zip(found) {
+        let [right, wrong] = table::foresight(ours);
+        table.row(vec![name.clone(), right, wrong]);
     }
     table.print();
 }

@@ -85,6 +85,14 @@ pub fn covered(nights: &[Night]) -> [String; 3] {
     ]
 }
 
+/// Trials that were foreseen while the one before them was evaluated, and those instead of which another was.
+pub fn foresight(nights: &[Night]) -> [String; 2] {
+    [
+        percent(ratio(nights, |night| night.foreseen, |night| night.followed)),
+        percent(ratio(nights, |night| night.foreseen_wrongly, |night| night.followed)),
+    ]
+}
+
 /// Time saved on bad candidates, early stops that were of true improvements, and spared trials whose experiment was kept.
 pub fn stops(nights: &[Night]) -> [String; 3] {
     [

@@ -37,6 +37,10 @@ pub struct Night {
     pub left_out_time: f64,
     pub experiments: f64,
     pub time: f64,
+    /// Trials that followed an evaluation, those of them that had been foreseen during it, and those instead of which another had.
+    pub followed: f64,
+    pub foreseen: f64,
+    pub foreseen_wrongly: f64,
     /// Times that the machine was seen to have changed.
     pub eras: f64,
     /// 1 where the night was given up for faults of the machine.

@@ -8,6 +8,7 @@
 
 use tokio::sync::{Mutex, MutexGuard};
 
+use super::ahead::Room;
 use super::workbench::Workbench;
 use crate::run::{StopSignal, stopped};
 
@@ -16,6 +17,8 @@ use crate::run::{StopSignal, stopped};
 pub(super) struct Cores {
     /// Cores that a trial leaves free.
     spare: usize,
+    /// What an evaluation leaves room for.
+    room: Room,
     turn: Mutex<()>,
 }
 
@@ -43,12 +46,24 @@ fn cores_of_the_machine() -> usize {
 impl Cores {
     /// This machine's, for trials on this workbench.
     pub fn of(workbench: &Workbench) -> Self {
-        Self::new(cores_of_the_machine(), cores_of_a_trial(workbench))
+        Self::new(cores_of_the_machine(), cores_of_a_trial(workbench), workbench.on_gpu())
     }
 
     /// Of the machine's cores a trial keeps `busy` ones busy.
-    fn new(all: usize, busy: usize) -> Self {
-        Self { spare: all.saturating_sub(busy), turn: Mutex::new(()) }
+    fn new(all: usize, busy: usize, on_gpu: bool) -> Self {
+        let spare = all.saturating_sub(busy);
+        // On less than half the cores that it would have alone, an evaluation takes so long that waiting for it is better.
+        let room = match on_gpu {
+            true if spare > 0 => Room::Start,
+            false if spare > 0 && 2 * spare >= busy => Room::Trial { cores: spare.min(busy) },
+            _ => Room::Nothing,
+        };
+        Self { spare, room, turn: Mutex::new(()) }
+    }
+
+    /// What may be begun while a trial is evaluated.
+    pub fn beside_an_evaluation(&self) -> Room {
+        self.room
     }
 
     /// Jobs that a build beside a trial may run at once; `None` where builds have the machine to themselves.
@@ -80,7 +95,7 @@ mod tests {
         let (_stop, mut signal) = watch::channel(false);
         let mut other = signal.clone();
         for (all, busy, jobs) in [(2, 2, None), (2, 8, None), (1, 1, None), (2, 1, Some(1)), (16, 1, Some(15))] {
-            let cores = Cores::new(all, busy);
+            let cores = Cores::new(all, busy, false);
             assert_eq!(cores.jobs(), jobs, "{busy} of {all}");
             let training = cores.take(&mut signal).now_or_never().flatten();
             assert!(training.is_some());
@@ -91,10 +106,27 @@ mod tests {
     }
 
     #[test]
+    fn an_evaluation_leaves_room_where_it_has_cores_of_its_own() {
+        let trial = |cores| Room::Trial { cores };
+        for (all, busy, on_gpu, room) in [
+            (2, 2, false, Room::Nothing),
+            (1, 1, false, Room::Nothing),
+            (2, 1, false, trial(1)),
+            (16, 4, false, trial(4)),
+            (8, 5, false, trial(3)),
+            (8, 7, false, Room::Nothing),
+            (16, 1, true, Room::Start),
+            (1, 1, true, Room::Nothing),
+        ] {
+            assert_eq!(Cores::new(all, busy, on_gpu).beside_an_evaluation(), room, "{busy} of {all}, GPU: {on_gpu}");
+        }
+    }
+
+    #[test]
     fn who_waits_can_be_stopped() {
         let (stop, mut signal) = watch::channel(false);
         let mut other = signal.clone();
-        let cores = Cores::new(1, 1);
+        let cores = Cores::new(1, 1, false);
         let _training = cores.take(&mut signal).now_or_never().flatten();
         stop.send(true).unwrap();
         assert!(matches!(cores.take(&mut other).now_or_never(), Some(None)));

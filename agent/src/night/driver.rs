@@ -6,14 +6,15 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 
+use super::ahead::Ahead;
 use super::context::Context;
 use super::live::Watcher;
 use super::looks::Look;
 use super::machine::Machine;
 use super::messages::{Effect, Ending, Event};
-use super::perform::TestProgress;
+use super::perform::{self, Fault, TestProgress};
 use super::settle;
 use super::smoke::InFlight;
 use super::telling::{recorded, summary};
@@ -59,6 +60,10 @@ pub(super) struct Driver<'a> {
     pub(super) early: Option<(u32, u32, watch::Sender<Option<String>>)>,
     /// The candidate that is tried for a few steps.
     pub(super) smoke: Option<InFlight>,
+    /// The trial that was begun ahead.
+    pub(super) ahead: Option<Ahead>,
+    /// Such ones that nobody wants, on their way out.
+    pub(super) leaving: Vec<JoinHandle<Result<Event, Fault>>>,
     pub(super) view: LiveView,
     pub(super) watcher: &'a mut dyn Watcher,
 }
@@ -100,6 +105,8 @@ pub async fn drive(
         stop: watch::Sender::new(false),
         early: None,
         smoke: None,
+        ahead: None,
+        leaving: Vec::new(),
         view,
         watcher,
     };
@@ -221,6 +228,8 @@ impl Driver<'_> {
 
     /// Hands an event to the machine and starts what it asks for; returns the ending when there is one.
     async fn take(&mut self, event: Event) -> Result<Option<Ending>, DriverError> {
+        // Time alone changes nothing of what can be foreseen.
+        let tick = event == Event::Tick;
         let mut queue = std::collections::VecDeque::from([event]);
         while let Some(event) = queue.pop_front() {
             self.tell(&event).await?;
@@ -260,14 +269,28 @@ impl Driver<'_> {
                 }
             }
         }
+        if !tick {
+            self.look_ahead();
+        }
         Ok(None)
     }
 
     /// Writes down that an effect begins; returns its key.
     pub(super) async fn journal(&mut self, what: &str, kind: &str, payload: Value) -> Result<String, DriverError> {
+        self.journal_since(what, kind, payload, perform::now()).await
+    }
+
+    /// As [`Self::journal`], of one that began before it was asked for.
+    pub(super) async fn journal_since(
+        &mut self,
+        what: &str,
+        kind: &str,
+        payload: Value,
+        since: jiff::Timestamp,
+    ) -> Result<String, DriverError> {
         self.journalled += 1;
         let key = format!("{}.{}/{what}", self.part, self.journalled);
-        self.context.store.begin_effect(&self.context.night.id, &key, kind, &payload).await?;
+        self.context.store.effect_begun_at(&self.context.night.id, &key, kind, &payload, since).await?;
         Ok(key)
     }
 
@@ -281,7 +304,14 @@ impl Driver<'_> {
         self.context.asking.stop();
         // Nobody listening means nothing runs.
         let _nothing_runs = self.stop.send(true);
-        let all = async { while self.tasks.join_next().await.is_some() {} };
+        self.leaving.extend(self.ahead.take().map(Ahead::abandon));
+        let all = async {
+            while self.tasks.join_next().await.is_some() {}
+            for left in self.leaving.drain(..) {
+                // Its answer is nobody's.
+                drop(left.await);
+            }
+        };
         if tokio::time::timeout(Duration::from_secs(30), all).await.is_err() {
             self.tasks.abort_all();
         }

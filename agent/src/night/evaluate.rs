@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc::UnboundedSender;
 
+use super::ahead::Room;
 use super::context::Context;
 use super::messages::{Event, Measured};
 use super::perform::{Fault, TestProgress, blocking, fault, warn};
@@ -77,7 +78,11 @@ pub(super) async fn evaluate(
     let reference = reference(&context, asked, &held_out).await?;
     let subject = context.subject(&id, trial, &record.artifact_sha256);
     let spec = context.workbench.evaluation(&subject, checkpoint, held_out, reference);
-    let spec = spec.map_err(|error| fault("cannot prepare the evaluation")(&error))?;
+    let mut spec = spec.map_err(|error| fault("cannot prepare the evaluation")(&error))?;
+    // Always, whether or not a trial trains beside it: all evaluations of a night are alike.
+    if let Room::Trial { cores } = context.cores.beside_an_evaluation() {
+        (spec.job.cores, spec.setting.threads) = (Some(cores), cores);
+    }
     let (part, what_for) = match purpose {
         Purpose::Search => (records::HeldOut::Search, DECISIONS),
         Purpose::Morning => (records::HeldOut::Sealed, MORNING),

@@ -3,6 +3,7 @@
 //! The machine knows nothing of files, processes, clocks or SQL: events and a time in seconds go in, effects come out. Every
 //! decision of a night can therefore be tested without a night.
 
+mod ahead;
 mod asking;
 mod begin;
 mod briefing;
@@ -43,7 +44,7 @@ pub use context::Context;
 pub use driver::{DriverError, Outcome, drive};
 pub use live::{Unwatched, Watcher};
 pub use lock::{Lock, is_running};
-pub use machine::Machine;
+pub use machine::{Foreseen, Machine};
 pub(crate) use making::MOST_BUILD_SECONDS;
 pub use making::MOST_START_SECONDS;
 pub use messages::{Ending, Limits};

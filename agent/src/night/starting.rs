@@ -5,12 +5,14 @@ use std::sync::Arc;
 use serde_json::json;
 use tokio::sync::watch;
 
+use super::ahead::Wanted;
 use super::driver::{Done, Driver, DriverError};
+use super::machine::Foreseen;
 use super::messages::{Effect, Event};
 use super::perform::Fault;
 use super::smoke::{self, InFlight};
 use super::telling::{current, words_of_trial};
-use super::{claim, enlist, evaluate, making, trial};
+use super::{claim, enlist, evaluate, making, perform, trial};
 use crate::run::StopSignal;
 use crate::terminal::Stage;
 
@@ -78,11 +80,22 @@ impl Driver<'_> {
                 self.spawn_making(key, number, smoke::smoke_test(context, launch, stop, enough));
             }
             Effect::Train { launch, trial, seed, purpose, era } => {
+                let asked =
+                    Foreseen { launch: Arc::clone(&launch), trial, seed, purpose, era, champion: champion.number };
+                let adopted = match self.ahead.take().map(|ahead| ahead.claim(&asked)) {
+                    Some(Ok(adopted)) => Some(adopted),
+                    Some(Err(left)) => {
+                        self.leaving.push(left);
+                        None
+                    }
+                    None => None,
+                };
                 let key = self
-                    .journal(
+                    .journal_since(
                         &format!("train/{}/{trial}", launch.number),
                         "train",
                         json!({ "commit": launch.candidate.commit, "seed": seed, "purpose": purpose, "era": era }),
+                        adopted.as_ref().map_or_else(perform::now, |adopted| adopted.begun_at),
                     )
                     .await?;
                 let words = words_of_trial(&launch, trial, purpose, champion.number);
@@ -93,12 +106,25 @@ impl Driver<'_> {
                 if let Err(what) = enlist::enlist(&context, &launch).await {
                     return Ok(Some(Event::Fault(what)));
                 }
+                if let Some(adopted) = adopted {
+                    self.early = Some((launch.number, trial, adopted.early.clone()));
+                    self.spawn(key, adopted.follow(stop));
+                    return Ok(None);
+                }
                 let progress = self.progress.clone();
                 let (signal, early) = watch::channel(None);
                 self.early = Some((launch.number, trial, signal));
                 let wait = self.machine.may_wait(self.now());
-                let asked = trial::Asked { launch, trial, seed, purpose, era, wait, champion: champion.number };
-                self.spawn(key, trial::run_trial(context, asked, stop, early, progress));
+                let (wanted, champion) = (Wanted::now(), champion.number);
+                let asked = trial::Asked { launch, trial, seed, purpose, era, wait, champion, wanted, hold: false };
+                let leaving = std::mem::take(&mut self.leaving);
+                self.spawn(key, async move {
+                    for left in leaving {
+                        // Its answer is nobody's.
+                        drop(left.await);
+                    }
+                    trial::run_trial(context, asked, stop, early, progress).await
+                });
             }
             Effect::Evaluate { number, trial, purpose } => {
                 let payload = json!({ "purpose": purpose });

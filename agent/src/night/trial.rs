@@ -1,18 +1,21 @@
 //! Performing [`Effect::Train`](super::messages::Effect): one training run, written down before and after.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use protocol::Budget;
 use tokio::sync::mpsc::UnboundedSender;
 
+use super::ahead::{Teller, Wanted};
 use super::context::Context;
 use super::looks::{Looks, champions_curve};
+use super::machine::failure;
 use super::making;
 use super::messages::{Event, Launch};
-use super::perform::{Fault, TestProgress, blocking, fault};
+use super::perform::{Fault, TestProgress, blocking, fault, now};
 use crate::conditions::{Judged, Settled};
+use crate::files::remove_folder;
 use crate::flow::{Purpose, Trained, TrialEnd};
 use crate::hash::sha256_file;
 use crate::run::{EarlySignal, StopSignal, train};
@@ -43,10 +46,14 @@ pub(super) struct Asked {
     pub wait: Option<f64>,
     /// The champion's number: with its run under the same seed the trial is compared while it trains.
     pub champion: u32,
+    /// Whether the night has asked for it yet.
+    pub wanted: Wanted,
+    /// It gets ready, and trains only when it is asked for.
+    pub hold: bool,
 }
 
 /// Trains one trial. Champion and candidates train under the same seeds, so that they are compared on the same initial values and
-/// data order.
+/// data order. What is begun ahead is on no record before the night asks for it; what it never asks for leaves none, nor a file.
 pub(super) async fn run_trial(
     context: Arc<Context>,
     asked: Asked,
@@ -54,18 +61,18 @@ pub(super) async fn run_trial(
     early: EarlySignal,
     progress: UnboundedSender<TestProgress>,
 ) -> Result<Event, Fault> {
+    let mut teller = Teller::new(progress, asked.wanted.clone());
     let asked_at = Instant::now();
     check_disk(&context)?;
-    // Nobody listening is no reason to stop.
-    let say = |heard: TestProgress| drop(progress.send(heard));
     let wait = asked.wait.map(|seconds| Duration::from_secs_f64(seconds.max(0.0)));
-    match context.conditions.settle(&mut stop, wait, |words| say(TestProgress::Waiting(words.to_owned()))).await {
+    match context.conditions.settle(&mut stop, wait, |words| teller.say(TestProgress::Waiting(words.to_owned()))).await
+    {
         Settled::Calm => {}
         Settled::Stopped => return Ok(Event::Stop { at_once: true }),
         Settled::Never(why) if wait.is_some() => return Ok(Event::NotBegun(why)),
         Settled::Never(why) => return Err(format!("{why}; then run the night again, and it goes on")),
     }
-    let Asked { launch, trial, purpose, era, champion, .. } = asked;
+    let Asked { launch, trial, purpose, era, champion, mut wanted, hold, .. } = asked;
     let id = context.id(launch.number);
     let recording = fault("cannot record the trial");
     let seed = context.seed(asked.seed).ok_or_else(|| {
@@ -85,8 +92,12 @@ pub(super) async fn run_trial(
             "a build took so long ({seconds:.0} s) that a trial would not end in time"
         )));
     }
-    let begun = context.store.begin_trial(&id, trial, seed, budget, &sha256, purpose, era).await;
-    begun.map_err(|error| recording(&error))?;
+    let started_at = now();
+    let begin = |at| context.store.trial_begun_at(&id, trial, seed, budget, &sha256, purpose, era, at);
+    let mut on_record = wanted.already();
+    if on_record {
+        begin(started_at).await.map_err(|error| recording(&error))?;
+    }
     let mut looks = match purpose {
         Purpose::Search if launch.number != champion => champions_curve(&context, champion, seed, era, budget).await?,
         Purpose::Search | Purpose::Morning => None,
@@ -95,29 +106,68 @@ pub(super) async fn run_trial(
     let subject = context.subject(&id, trial, &sha256);
     subject.create_folders().map_err(|error| fault("cannot create the trial's folder")(&error))?;
     let grace_seconds = context.campaign.machine.grace_seconds;
-    let spec = context.workbench.trial(&subject, seed, budget, grace_seconds, MOST_TRIAL_SECONDS);
+    let mut spec = context.workbench.trial(&subject, seed, budget, grace_seconds, MOST_TRIAL_SECONDS);
+    spec.hold = hold.then(|| wanted.signal());
     let mut reported: Option<Instant> = None;
     let watch = context.conditions.watch().await;
-    let trained = train(&context.workbench.launcher, &spec, stop, early, |heard| {
-        looks.iter_mut().flat_map(|looks| looks.step(&heard.point)).for_each(|look| say(TestProgress::Look(look)));
-        if reported.is_none_or(|at| at.elapsed() >= REPORT_EVERY) {
-            reported = Some(Instant::now());
-            say(TestProgress::Training(heard));
+    let trained = {
+        let run = train(&context.workbench.launcher, &spec, stop, early, |heard| {
+            let seen = looks.iter_mut().flat_map(|looks| looks.step(&heard.point));
+            seen.for_each(|look| teller.say(TestProgress::Look(look)));
+            if reported.is_none_or(|at| at.elapsed() >= REPORT_EVERY) {
+                reported = Some(Instant::now());
+                teller.say(TestProgress::Training(heard));
+            }
+        });
+        tokio::pin!(run);
+        tokio::select! {
+            trained = &mut run => trained,
+            true = wanted.come(), if !on_record => {
+                // One that was held begins only now.
+                let at = if hold { now() } else { started_at };
+                begin(at).await.map_err(|error| recording(&error))?;
+                on_record = true;
+                run.await
+            }
         }
-    })
-    .await;
+    };
     let trained = match trained {
         Ok(trained) => {
             let judged = watch.end(&trained.end).await;
             if let Judged::Changed(why) = &judged {
-                say(TestProgress::Changed { number: launch.number, trial, why: why.clone() });
+                teller.say(TestProgress::Changed { number: launch.number, trial, why: why.clone() });
             }
             judge(judged, trained, &spec.checkpoint)?
         }
         Err(error) => unmeasured(TrialEnd::MachineFault { message: error.to_string() }, seed, budget),
     };
-    context.store.end_trial(&id, trial, &trained).await.map_err(|error| recording(&error))?;
+    let ended_at = now();
+    if !on_record {
+        if !wanted.come().await {
+            remove(subject.folder).await?;
+            return Ok(Event::Stop { at_once: true });
+        }
+        // What went wrong may be due to what ran beside it, and is no verdict yet.
+        if trained.end != TrialEnd::Finished {
+            remove(subject.folder).await?;
+            let how = failure(&trained.end);
+            return Ok(Event::NotBegun(format!(
+                "begun while another was evaluated, it ended too early ({how}); it is run again"
+            )));
+        }
+        begin(started_at).await.map_err(|error| recording(&error))?;
+    }
+    teller.flush();
+    context.store.trial_ended_at(&id, trial, &trained, ended_at).await.map_err(|error| recording(&error))?;
     Ok(Event::Trained(Box::new(trained)))
+}
+
+/// Removes what a trial left that is on no record.
+async fn remove(folder: PathBuf) -> Result<(), Fault> {
+    blocking("removing what a trial left", move || {
+        remove_folder(&folder).map_err(|error| fault("cannot remove what a trial left")(&error))
+    })
+    .await
 }
 
 /// What the machine's conditions make of a trial. One that they disturbed is a fault of the machine: how it ended otherwise, and how

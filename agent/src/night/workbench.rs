@@ -167,6 +167,7 @@ impl Workbench {
             grace_seconds,
             most_seconds,
             most_checkpoint_bytes: self.most_checkpoint_bytes(),
+            hold: None,
         }
     }
 

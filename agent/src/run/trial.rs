@@ -50,6 +50,8 @@ pub struct TrialSpec {
     pub most_seconds: f64,
     /// Largest checkpoint that is taken, bytes.
     pub most_checkpoint_bytes: u64,
+    /// Where there is one, the trainer gets ready and is told to go when this becomes true.
+    pub hold: Option<StopSignal>,
 }
 
 /// The training data, opened anew for every trial: processes that share an open file share its offset.
@@ -161,7 +163,7 @@ pub async fn train(
         ready = tokio::time::timeout(Duration::from_secs_f64(START_SECONDS), hand_over(&mut process, spec, &mut seen)) => ready,
         () = stopped(&mut stop) => return end(process, spec, seen, Instant::now(), began, Some(TrialEnd::Stopped)).await,
     };
-    let started = Instant::now();
+    let mut started = Instant::now();
     match ready {
         Err(_) => {
             let message = format!("its model was not built after {START_SECONDS:.0} seconds");
@@ -170,12 +172,22 @@ pub async fn train(
         Ok(false) => return end(process, spec, seen, started, began, None).await,
         Ok(true) => {}
     }
+    let mut began = began;
+    if let Some(mut hold) = spec.hold.clone() {
+        tokio::select! {
+            () = stopped(&mut hold) => {}
+            () = stopped(&mut stop) => return end(process, spec, seen, started, began, Some(TrialEnd::Stopped)).await,
+        }
+        // The wait is no part of its start.
+        began += started.elapsed();
+        started = Instant::now();
+    }
 
     let most = match spec.go.budget {
         Budget::Seconds(seconds) => seconds,
         Budget::Tokens(_) => spec.most_seconds,
     };
-    let go = Instant::now();
+    let go = started;
     let deadline = tokio::time::Instant::from_std(go + Duration::from_secs_f64(most + spec.grace_seconds));
     let forced = tokio::select! {
         kept = converse(&mut process, spec, &data, go, &mut seen, &mut progress) => {

@@ -1,6 +1,7 @@
 //! The journal of effects: each is written down before it is performed and after, so that a night that was cut off knows what
 //! may have been done in part.
 
+use jiff::Timestamp;
 use serde_json::Value;
 
 use super::error::StoreError;
@@ -25,6 +26,18 @@ pub enum Begun {
 impl Store {
     /// Writes down that an effect is about to be performed. The same key must always name the same kind and payload.
     pub async fn begin_effect(&self, night: &NightId, key: &str, kind: &str, payload: &Value) -> Result<Begun> {
+        self.effect_begun_at(night, key, kind, payload, now()).await
+    }
+
+    /// As [`Self::begin_effect`], of one that has been going on since `begun_at`, before it was certain that it is to be performed.
+    pub async fn effect_begun_at(
+        &self,
+        night: &NightId,
+        key: &str,
+        kind: &str,
+        payload: &Value,
+        begun_at: Timestamp,
+    ) -> Result<Begun> {
         let _turn = self.turn.lock().await;
         let mut transaction = self.begin().await?;
         if let Some(recorded) = select::effects(&mut transaction, &self.context, night, Some(key)).await?.pop() {
@@ -42,7 +55,7 @@ impl Store {
             key: key.to_owned(),
             kind: kind.to_owned(),
             payload: payload.clone(),
-            begun_at: now(),
+            begun_at,
             ended_at: None,
             outcome: None,
         };

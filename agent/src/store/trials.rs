@@ -1,5 +1,6 @@
 //! Writing down a trial: that it began, how it ended, what the evaluator said.
 
+use jiff::Timestamp;
 use protocol::Budget;
 
 use super::error::{Context, StoreError};
@@ -23,6 +24,22 @@ impl Store {
         artifact_sha256: &str,
         purpose: Purpose,
         era: u32,
+    ) -> Result<()> {
+        self.trial_begun_at(id, ordinal, seed, budget, artifact_sha256, purpose, era, now()).await
+    }
+
+    /// As [`Self::begin_trial`], of one that has been running since `started_at`, before it was certain that it is asked for.
+    #[expect(clippy::too_many_arguments, reason = "each is one fact of the trial")]
+    pub async fn trial_begun_at(
+        &self,
+        id: &ExperimentId,
+        ordinal: u32,
+        seed: u64,
+        budget: Budget,
+        artifact_sha256: &str,
+        purpose: Purpose,
+        era: u32,
+        started_at: Timestamp,
     ) -> Result<()> {
         let _turn = self.turn.lock().await;
         let mut transaction = self.begin().await?;
@@ -49,7 +66,7 @@ impl Store {
                     would_stop: None,
                     artifact_sha256: artifact_sha256.to_owned(),
                     folder: Layout::trial_folder(id, ordinal),
-                    started_at: now(),
+                    started_at,
                     trained: None,
                     ended_at: None,
                     evaluation: None,
@@ -69,6 +86,17 @@ impl Store {
 
     /// Records how a trial ended. Its seed and budget must be those it began with.
     pub async fn end_trial(&self, id: &ExperimentId, ordinal: u32, trained: &Trained) -> Result<()> {
+        self.trial_ended_at(id, ordinal, trained, now()).await
+    }
+
+    /// As [`Self::end_trial`], of one that ended at `ended_at`, before it was certain that it is asked for.
+    pub async fn trial_ended_at(
+        &self,
+        id: &ExperimentId,
+        ordinal: u32,
+        trained: &Trained,
+        ended_at: Timestamp,
+    ) -> Result<()> {
         self.change_trial(id, ordinal, |trial, context| {
             if (trained.seed, trained.budget) != (trial.seed, trial.budget) {
                 let what = format!("the seed or budget of trial {ordinal} of experiment {id}");
@@ -76,7 +104,7 @@ impl Store {
             }
             let what = || format!("the end of trial {ordinal} of experiment {id}");
             if set_once(context, what, &mut trial.trained, trained)? {
-                trial.ended_at = Some(now());
+                trial.ended_at = Some(ended_at);
             }
             Ok(None)
         })

@@ -125,6 +125,7 @@ impl<'a> Bench<'a> {
             grace_seconds: 0.5,
             most_seconds: 6.0,
             most_checkpoint_bytes: 8 << 30,
+            hold: None,
         };
         let (_never, stop) = tokio::sync::watch::channel(false);
         let trained = train(&self.launcher, &spec, stop, not_early(), |_| {}).await.unwrap();

@@ -5,9 +5,9 @@
 use std::sync::Arc;
 
 use super::Machine;
-use super::trial::{Executable, Role, Trial};
+use super::trial::{Executable, Role, Shown, Trial};
 use crate::flow::Decision;
-use crate::night::messages::{Effect, Launch, Lines, Measured, Unsettled, Without};
+use crate::night::messages::{Effect, Launch, Lines, Unsettled, Without};
 use crate::stats::Run;
 use crate::stats::decide;
 use crate::stats::mixture::Mixture;
@@ -173,11 +173,11 @@ impl Machine {
     }
 
     /// A trial of the experiment was vouched for.
-    pub(super) fn candidate_ran(&mut self, trial: Trial, measured: Measured) {
-        let (number, seed, val_bpb) = (trial.launch.number, trial.seed, measured.verified.val_bpb);
+    pub(super) fn candidate_ran(&mut self, trial: Trial, shown: Shown) {
+        let (number, seed, val_bpb) = (trial.launch.number, trial.seed, shown.val_bpb);
         self.knowledge.ran(&self.rules, (number, self.champion.number), self.era, seed, val_bpb);
         let Some(contest) = &mut self.contest else { return };
-        contest.runs.push(Run { seed, val_bpb, era: self.era, documents: measured.documents });
+        contest.runs.push(Run { seed, val_bpb, era: self.era, documents: shown.documents });
         contest.steps.push(trial.steps);
         contest.judged = false;
         let Some(champion) = self.reign.runs.iter().find(|run| run.seed == seed) else { return };

@@ -15,10 +15,12 @@
 //! - `contest` an experiment's trials, one after the other, until it is settled, and `settling` how that is done;
 //! - `reign` the champion's own runs: under the seeds that candidates need, and again, to watch for drift;
 //! - `morning` what follows when the search has ended: the claim, then the champion without each kept experiment;
+//! - `foresight` what it will most likely ask for when the trial that is being evaluated is judged;
 //! - `knowledge` what the night has learnt of noise, effects, curves and durations;
 //! - `restore` the state of a night that is gone on with, for which `replay` takes in again what it had done.
 
 mod contest;
+mod foresight;
 mod knowledge;
 mod making;
 mod morning;
@@ -35,6 +37,7 @@ mod tests;
 use std::collections::{BTreeSet, HashMap};
 
 use contest::Contest;
+pub use foresight::Foreseen;
 use knowledge::Knowledge;
 pub(in crate::night) use making::CANNOT_LEAVE_OUT;
 use making::Making;

@@ -8,10 +8,10 @@ use std::collections::{HashMap, VecDeque};
 use super::contest::Contest;
 use super::making::Making;
 use super::testing::Testing;
-use super::trial::{Role, Side, Trial};
+use super::trial::{Role, Shown, Side, Trial};
 use super::{Machine, Phase};
 use crate::flow::{Decision, Evidence, Verdict};
-use crate::night::messages::{Effect, Ending, Measured, Without};
+use crate::night::messages::{Effect, Ending, Without};
 use crate::stats::difference::difference;
 use crate::stats::noise::Noise;
 use crate::stats::race::{RULE, SEARCH_SEEDS, Step};
@@ -260,10 +260,10 @@ impl Machine {
         self.reign.runs.iter().filter(|run| !self.searched.contains(&run.seed)).cloned().collect()
     }
 
-    pub(super) fn morning_ran(&mut self, side: Side, trial: &Trial, measured: Measured) {
+    pub(super) fn morning_ran(&mut self, side: Side, trial: &Trial, shown: Shown) {
         let Phase::Morning(morning) = &mut self.phase else { return };
-        let (seed, val_bpb) = (trial.seed, measured.verified.val_bpb);
-        let run = Run { seed, val_bpb, era: self.era, documents: measured.documents };
+        let (seed, val_bpb) = (trial.seed, shown.val_bpb);
+        let run = Run { seed, val_bpb, era: self.era, documents: shown.documents };
         match side {
             Side::Start => morning.start.push(run),
             Side::Champion => morning.champion.push(run),

@@ -2,9 +2,9 @@
 //! whether the machine is still the same. When it is not, a new *era* begins, whose runs are not compared with older ones.
 
 use super::testing::Testing;
-use super::trial::{Role, Trial};
+use super::trial::{Role, Shown, Trial};
 use super::{Machine, Phase};
-use crate::night::messages::{Effect, Ending, Measured, Settled};
+use crate::night::messages::{Effect, Ending, Settled};
 use crate::stats;
 use crate::stats::Run;
 use crate::stats::decide;
@@ -168,13 +168,13 @@ impl Machine {
     }
 
     /// The champion was measured under a seed that it had not had.
-    pub(super) fn champion_ran(&mut self, trial: &Trial, measured: Measured, effects: &mut Vec<Effect>) {
-        let (seed, val_bpb) = (trial.seed, measured.verified.val_bpb);
+    pub(super) fn champion_ran(&mut self, trial: &Trial, shown: Shown, effects: &mut Vec<Effect>) {
+        let (seed, val_bpb) = (trial.seed, shown.val_bpb);
         let own = (self.champion.number, self.champion.number);
         self.doubt(seed, (val_bpb, trial.steps), effects);
         self.since_drift_watch = 0.0;
         self.knowledge.ran(&self.rules, own, self.era, seed, val_bpb);
-        let run = Run { seed, val_bpb, era: self.era, documents: measured.documents };
+        let run = Run { seed, val_bpb, era: self.era, documents: shown.documents };
         self.reference.champion_ran(run.clone());
         self.reign.runs.push(run);
         self.reign.steps.push(trial.steps);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::making::Making;
-use super::trial::{Executable, Role, Side, Trial, failure};
+use super::trial::{Executable, Role, Shown, Side, Trial, failure};
 use super::{Machine, Phase};
 use crate::flow::{BuildFailure, Rejected, Trained, TrialEnd, Verdict};
 use crate::night::messages::{Effect, Ending, Finding, Measured, Standing};
@@ -191,11 +191,16 @@ impl Machine {
 
     /// How a trial that was stopped would have ended, by the last look that tells.
     fn forecast(&self, trial: &Trial) -> Option<Finding> {
-        let known = &self.knowledge;
-        let told = |(look, curve_difference): &(usize, f64)| known.early.forecast(*look, *curve_difference);
-        let (estimate, spread) = trial.looks.iter().rev().find_map(told)?;
+        let (estimate, spread) = self.forecast_of(trial)?;
         // No surer than a trial that finished.
-        Some(Finding { estimate, standard_error: spread.max(known.noise.pair_sd()) })
+        Some(Finding { estimate, standard_error: spread.max(self.knowledge.noise.pair_sd()) })
+    }
+
+    /// By how much a trial will end above the champion's under the same seed, by the last look that tells, and the sd of that forecast's
+    /// error, bits per byte.
+    pub(super) fn forecast_of(&self, trial: &Trial) -> Option<(f64, f64)> {
+        let told = |(look, difference): &(usize, f64)| self.knowledge.early.forecast(*look, *difference);
+        trial.looks.iter().rev().find_map(told)
     }
 
     pub(super) fn evaluate(&mut self, trial: Trial, effects: &mut Vec<Effect>) {
@@ -225,11 +230,16 @@ impl Machine {
         if let Some(seconds) = trial.seconds {
             self.knowledge.took(seconds + measured.verified.seconds);
         }
+        self.ran(trial, measured.into(), effects);
+    }
+
+    /// Takes in what a trial showed.
+    pub(super) fn ran(&mut self, trial: Trial, shown: Shown, effects: &mut Vec<Effect>) {
         match trial.role {
-            Role::Candidate => self.candidate_ran(trial, measured),
-            Role::Champion => self.champion_ran(&trial, measured, effects),
-            Role::DriftWatch => self.watch_drift(trial.seed, measured.verified.val_bpb, trial.steps, effects),
-            Role::Morning(side) => self.morning_ran(side, &trial, measured),
+            Role::Candidate => self.candidate_ran(trial, shown),
+            Role::Champion => self.champion_ran(&trial, shown, effects),
+            Role::DriftWatch => self.watch_drift(trial.seed, shown.val_bpb, trial.steps, effects),
+            Role::Morning(side) => self.morning_ran(side, &trial, shown),
         }
     }
 

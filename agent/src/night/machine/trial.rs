@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::flow::{Candidate, Proposal, Purpose, TrialEnd};
-use crate::night::messages::{Launch, Standing, Without};
+use crate::flow::{Candidate, DocumentLoss, Proposal, Purpose, TrialEnd};
+use crate::night::messages::{Launch, Measured, Standing, Without};
 use crate::stats::reference::Glimpse;
 
 /// A commit that may have trials.
@@ -96,6 +96,21 @@ impl Trial {
             Role::Morning(_) => Purpose::Morning,
             Role::Candidate | Role::Champion | Role::DriftWatch => Purpose::Search,
         }
+    }
+}
+
+/// What a trial showed on held-out text.
+#[derive(Debug, Clone)]
+pub(super) struct Shown {
+    /// Bits per byte.
+    pub val_bpb: f64,
+    /// Losses of the documents; empty where they are not known.
+    pub documents: Arc<[DocumentLoss]>,
+}
+
+impl From<Measured> for Shown {
+    fn from(measured: Measured) -> Self {
+        Self { val_bpb: measured.verified.val_bpb, documents: measured.documents }
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod fate;
 mod faults;
+mod foresight;
 mod making;
 mod morning;
 mod nights;
