@@ -202,6 +202,44 @@ fn no_candidate_is_built_while_a_trial_trains() {
     }
 }
 
+/// Where a trial leaves a core, the next one is under way before the one before it is judged; what is on record is of those that were asked
+/// for alone.
+#[tokio::test]
+async fn where_there_is_room_a_trial_begins_while_the_one_before_it_is_evaluated() {
+    let fixture = Fixture::new();
+    fixture.replace("experiments/pretend/campaign.toml", "device = \"cpu\"", "device = \"cpu\"\nthreads = 1");
+    let night = fixture.json(&["night", "experiments/pretend", "--experiments", "5", "--json"]);
+    fixture.assert_no_process_left();
+    let name: nocturne::flow::NightId = night["night"].as_str().unwrap().parse().unwrap();
+    let layout = Layout::new(fixture.root());
+    let reader = Reader::open(&layout.database()).await.unwrap();
+    let effects = reader.effects(&name).await.unwrap();
+    let of = |kind: &str| effects.iter().filter(move |effect| effect.kind == kind).collect::<Vec<_>>();
+    let (trains, evaluations) = (of("train"), of("evaluate"));
+    assert!(trains.len() >= 7 && evaluations.len() >= 6, "{} {}", trains.len(), evaluations.len());
+    let began_before = |train: &&&nocturne::records::EffectRecord| {
+        let before = evaluations.iter().rfind(|evaluation| evaluation.ordinal < train.ordinal);
+        before.is_some_and(|evaluation| evaluation.ended_at.is_some_and(|ended| train.begun_at < ended))
+    };
+    let ahead = trains.iter().filter(began_before).count();
+    let room = std::thread::available_parallelism().is_ok_and(|cores| cores.get() > 1);
+    assert_eq!(ahead > 0, room, "{ahead} of {} trials began ahead", trains.len());
+
+    // One folder for each trial on record, and a record of each folder.
+    for experiment in reader.experiments(&name).await.unwrap() {
+        let trials = reader.trials(&experiment.id).await.unwrap();
+        let recorded: BTreeSet<String> = trials.iter().map(|trial| format!("trial-{}", trial.ordinal)).collect();
+        let mut found = BTreeSet::new();
+        for entry in fs::read_dir(layout.experiment(&experiment.id)).unwrap() {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            found.extend(name.starts_with("trial-").then_some(name));
+        }
+        assert_eq!(found, recorded, "experiment {}", experiment.id);
+    }
+    // And nothing of a trial in folders of what was never an experiment.
+    assert_eq!(fixture.nocturne(&["doctor"]).output().unwrap().status.code(), Some(0));
+}
+
 #[test]
 fn bad_experiments_are_recorded_with_their_evidence_and_the_night_goes_on() {
     // What every experiment of the night does, and what must be said of it.
