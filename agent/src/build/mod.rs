@@ -2,11 +2,13 @@
 //!
 //! A *slot* is a copy of the repository's files (`source`) beside cargo's target directory (`target`). The `pristine` slot
 //! holds the night's start, built once. Every candidate is built in a copy of it, made anew for that build, so that only the
-//! edited crate is compiled and nothing one build leaves behind reaches another. Compiling is confined: the compiler reads
+//! edited crate is compiled and nothing one build leaves behind reaches another. Where there is a core to spare, the next copy is made
+//! before it is wanted (`spare`). Compiling is confined: the compiler reads
 //! files when the code tells it to, and build scripts and macros are programs.
 
 mod cargo;
 mod slot;
+mod spare;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -20,6 +22,7 @@ use sandbox::{Policy, Surroundings};
 use crate::flow::{Artifact, BuildFailure};
 use crate::hash::sha256_file;
 use crate::run::{Job, Launcher, RunError, StopSignal, stopped};
+use spare::Spare;
 
 /// The trainer package's second binary: known cheats, which the evaluator is tried on before a night begins.
 const RED_TEAM: &str = "redteam";
@@ -65,6 +68,7 @@ pub struct Builder {
     environment: Vec<(String, String)>,
     surroundings: Surroundings,
     slots: PathBuf,
+    spare: tokio::sync::Mutex<Spare>,
 }
 
 /// One build.
@@ -89,7 +93,8 @@ impl Builder {
         surroundings: Surroundings,
         slots: PathBuf,
     ) -> Self {
-        Self { launcher, cargo, environment, surroundings, slots }
+        let spare = tokio::sync::Mutex::new(Spare::new(&slots));
+        Self { launcher, cargo, environment, surroundings, slots, spare }
     }
 
     /// Whether the pristine slot is there to be copied.
@@ -114,6 +119,7 @@ impl Builder {
         stop: StopSignal,
     ) -> Result<Result<Artifact, BuildFailure>, BuildError> {
         let slot = self.slots.join("pristine");
+        self.spare.lock().await.forget().await;
         self.build_in(slot, Instant::now(), &["trainer", RED_TEAM], order, export, stop).await
     }
 
@@ -129,12 +135,19 @@ impl Builder {
     ) -> Result<Result<Artifact, BuildFailure>, BuildError> {
         let began = Instant::now();
         let (pristine, fresh) = (self.slots.join("pristine"), self.slots.join("candidate"));
-        let copy = {
+        if !self.spare.lock().await.take(fresh.clone()).await? {
             let fresh = fresh.clone();
-            tokio::task::spawn_blocking(move || slot::copy_afresh(&pristine, &fresh))
-        };
-        copy.await.map_err(|error| BuildError::Machine(error.to_string()))??;
+            let copy = tokio::task::spawn_blocking(move || slot::copy_afresh(&pristine, &fresh));
+            copy.await.map_err(|error| BuildError::Machine(error.to_string()))??;
+        }
         self.build_in(fresh, began, &["trainer"], order, export, stop).await
+    }
+
+    /// Begins to lay out the slot of the next candidate. [`Self::build`] then finds it, and copies nothing.
+    pub async fn lay_out_ahead(&self) {
+        if self.has_start() {
+            self.spare.lock().await.prepare(self.slots.join("pristine"));
+        }
     }
 
     /// Builds one program of the trainer's package in a slot `name` of its own, which stays for the next time. Where there is none yet it

@@ -3,17 +3,23 @@
 use std::fs;
 use std::io;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::BuildError;
 
 /// Makes `to` a copy of the slot `from`, whatever it was before.
 pub(super) fn copy_afresh(from: &Path, to: &Path) -> Result<(), BuildError> {
-    let failed = |source| BuildError::File { action: "remove the old slot", path: to.to_owned(), source };
-    crate::files::remove_folder(to).map_err(failed)?;
-    copy_folder(from, to)
+    copy_afresh_unless(from, to, &AtomicBool::new(false))
 }
 
-fn copy_folder(from: &Path, to: &Path) -> Result<(), BuildError> {
+/// As [`copy_afresh`], until `enough` is true; then it ends with [`BuildError::Stopped`], in the middle.
+pub(super) fn copy_afresh_unless(from: &Path, to: &Path, enough: &AtomicBool) -> Result<(), BuildError> {
+    let failed = |source| BuildError::File { action: "remove the old slot", path: to.to_owned(), source };
+    crate::files::remove_folder(to).map_err(failed)?;
+    copy_folder(from, to, enough)
+}
+
+fn copy_folder(from: &Path, to: &Path, enough: &AtomicBool) -> Result<(), BuildError> {
     let failed = |action, path: &Path| {
         let path = path.to_owned();
         move |source| BuildError::File { action, path, source }
@@ -22,9 +28,12 @@ fn copy_folder(from: &Path, to: &Path) -> Result<(), BuildError> {
     for entry in fs::read_dir(from).map_err(failed("read the folder", from))? {
         let entry = entry.map_err(failed("read the folder", from))?;
         let (source, target) = (entry.path(), to.join(entry.file_name()));
+        if enough.load(Ordering::Relaxed) {
+            return Err(BuildError::Stopped);
+        }
         let kind = entry.file_type().map_err(failed("look at", &source))?;
         if kind.is_dir() {
-            copy_folder(&source, &target)?;
+            copy_folder(&source, &target, enough)?;
         } else if kind.is_file() {
             copy_file(&source, &target).map_err(failed("copy", &source))?;
         }

@@ -280,6 +280,10 @@ pub(super) async fn build(
     } else {
         context.builder.build(order, export, stop).await
     };
+    // Where a trial leaves no core, copying would take its time.
+    if context.cores.jobs().is_some() {
+        context.builder.lay_out_ahead().await;
+    }
     match built {
         Ok(result) => Ok(Event::Built { number, result }),
         Err(BuildError::Stopped) => Ok(Event::Stop { at_once: true }),
