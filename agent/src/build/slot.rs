@@ -39,12 +39,18 @@ fn copy_folder(from: &Path, to: &Path, enough: &AtomicBool) -> Result<(), BuildE
         }
         // Neither a tree of ours nor cargo makes links here; one that is there anyway is not followed.
     }
-    Ok(())
+    // Last: what is put into a folder changes its time. A build script that asks to run again when a folder changes is asked after that.
+    copy_times(from, to).map_err(failed("copy the times of", from))
 }
 
 fn copy_file(from: &Path, to: &Path) -> io::Result<()> {
     fs::copy(from, to)?;
+    copy_times(from, to)
+}
+
+fn copy_times(from: &Path, to: &Path) -> io::Result<()> {
     let times = fs::metadata(from)?;
+    // A folder cannot be opened for writing, and need not be.
     fs::File::options().write(true).open(to).or_else(|_| fs::File::open(to))?.set_modified(times.modified()?)
 }
 
@@ -60,6 +66,8 @@ mod tests {
         fs::write(from.join("a/b/file"), "text").unwrap();
         let old = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000);
         fs::File::options().write(true).open(from.join("a/b/file")).unwrap().set_modified(old).unwrap();
+        // A build script may ask to run again when a folder changes.
+        fs::File::open(from.join("a/b")).unwrap().set_modified(old).unwrap();
         fs::create_dir_all(to.join("a")).unwrap();
         fs::write(to.join("a/left-behind"), "poison").unwrap();
 
@@ -67,6 +75,7 @@ mod tests {
 
         assert_eq!(fs::read_to_string(to.join("a/b/file")).unwrap(), "text");
         assert_eq!(fs::metadata(to.join("a/b/file")).unwrap().modified().unwrap(), old);
+        assert_eq!(fs::metadata(to.join("a/b")).unwrap().modified().unwrap(), old);
         assert!(!to.join("a/left-behind").exists());
     }
 }
