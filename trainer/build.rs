@@ -1,10 +1,9 @@
-//! Writes libtorch's folder into the run path of the trainer, the harness's tests and its own, so that they start without
-//! LD_LIBRARY_PATH.
+//! Writes libtorch's folder into the run path of the trainer and its tests, so that they start without LD_LIBRARY_PATH.
 
 use std::path::{Path, PathBuf};
 
 fn main() {
-    // Two packages share this file; a change of it builds and runs it again anyway.
+    println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-env-changed=DEP_TCH_LIBTORCH_LIB");
     if let Some(folder) = std::env::var_os("DEP_TCH_LIBTORCH_LIB") {
         println!("cargo:rustc-link-arg=-Wl,-rpath,{}", behind_links(Path::new(&folder)).display());

@@ -46,6 +46,7 @@ pub fn short() -> Result<(), String> {
     clone.check_branches(&document)?;
     clone.check_records(&night, &document)?;
     clone.check_certificates(&agent, &night)?;
+    clone.check_builds(&night)?;
     let after = clone.state()?;
     if before != after {
         return Err(format!("the night changed the clone.\nBefore:\n{before}\nAfter:\n{after}"));
@@ -73,6 +74,22 @@ impl Clone {
             Command::new("git").args(["switch", "--quiet", "--force-create", "night-of-xtask"]).current_dir(&folder),
         )?;
         Ok(Self(folder))
+    }
+
+    /// A candidate's build compiles the edited crate and nothing else: what takes minutes was built with the night's start.
+    fn check_builds(&self, night: &str) -> Result<(), String> {
+        for number in 1..=EXPERIMENTS {
+            let log = self.0.join(".nocturne/nights").join(night).join(number.to_string()).join("build.log");
+            let text = fs::read_to_string(&log).map_err(|error| format!("cannot read {}: {error}", log.display()))?;
+            let compiled: Vec<&str> = text.lines().filter_map(|line| line.trim().strip_prefix("Compiling ")).collect();
+            if compiled.is_empty() || compiled.iter().any(|package| !package.starts_with("trainer ")) {
+                return Err(format!(
+                    "{}: the build of a candidate compiled {compiled:?}, not the trainer alone",
+                    log.display()
+                ));
+            }
+        }
+        Ok(())
     }
 
     /// What else runs on this machine would only make trials run again: a busy one must not fail the check. And a few seeds are enough
