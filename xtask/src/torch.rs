@@ -6,7 +6,8 @@ use std::process::{Command, Stdio};
 
 use crate::steps;
 
-/// What glibc reads at the start of a process: the same settings that the trainer makes for itself in `harness::machine`.
+/// What glibc reads at the start of a process: the settings for large tensors that the trainer makes for itself in `harness::machine`, which also
+/// has one arena and huge pages.
 const TUNED_MALLOC: [(&str, &str); 3] =
     [("MALLOC_MMAP_MAX_", "0"), ("MALLOC_TRIM_THRESHOLD_", "1073741824"), ("MALLOC_TOP_PAD_", "67108864")];
 

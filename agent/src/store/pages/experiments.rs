@@ -103,6 +103,17 @@ pub struct TreeExperiment {
     pub choice: Option<ReviewChoice>,
 }
 
+/// What an experiment is listed by; `fallen`: its verdict was taken back.
+fn listing(
+    decoder: &Decoder<'_>,
+    verdict: Option<&String>,
+    fallen: bool,
+    proposer: String,
+    family: String,
+) -> Result<Listing> {
+    Ok(Listing { verdict: decoder.optional_word("verdict", verdict)?, stands: !fallen, proposer, family })
+}
+
 impl Reader {
     /// A page of a night's experiments.
     pub async fn listed(&self, night: &NightId, query: &ListQuery<'_>) -> Result<Listed> {
@@ -184,12 +195,7 @@ impl Reader {
             let found = ListedExperiment {
                 number,
                 title: row.title,
-                listing: Listing {
-                    verdict: decoder.optional_word("verdict", row.verdict.as_ref())?,
-                    stands: !row.fallen,
-                    proposer: row.proposer,
-                    family: row.family,
-                },
+                listing: listing(&decoder, row.verdict.as_ref(), row.fallen, row.proposer, row.family)?,
                 difference: row.difference,
                 interval: pair(row.interval_low, row.interval_high),
                 expected: row.expected.filter(|_| !row.fallen),
@@ -213,8 +219,7 @@ impl Reader {
         .map_err(&doing)?;
         let counts = counts.into_iter().map(|row| {
             let decoder = Decoder::new(&self.context, format!("the experiments of night {night}"));
-            let verdict = decoder.optional_word("verdict", row.verdict.as_ref())?;
-            Ok((Listing { verdict, stands: !row.fallen, proposer: row.proposer, family: row.family }, row.count))
+            Ok((listing(&decoder, row.verdict.as_ref(), row.fallen, row.proposer, row.family)?, row.count))
         });
         Ok(Listed {
             rows: page.into_iter().filter_map(|number| listed.remove(&number)).collect(),
@@ -243,12 +248,7 @@ impl Reader {
             Ok(TreeExperiment {
                 number: decoder.count("number", row.number)?,
                 title: row.title,
-                listing: Listing {
-                    verdict: decoder.optional_word("verdict", row.verdict.as_ref())?,
-                    stands: !row.fallen,
-                    proposer: row.proposer,
-                    family: row.family,
-                },
+                listing: listing(&decoder, row.verdict.as_ref(), row.fallen, row.proposer, row.family)?,
                 difference: row.difference,
                 champion: decoder.word("champion_commit", &row.champion_commit)?,
                 commit: decoder.optional_word("commit_id", row.commit_id.as_ref())?,
