@@ -108,13 +108,19 @@ async fn exit_codes_signals_and_last_words_arrive() {
     }
 }
 
+/// An evaluation keeps its memory: where it lost it to a trial, its model would have to answer for that.
 #[tokio::test]
-async fn what_runs_beside_a_trial_keeps_to_its_cores_and_is_the_first_to_go() {
-    for (name, way) in ways("beside a trial") {
-        let folder = tempfile::tempdir().unwrap();
-        let (launcher, job) = confined(&way, folder.path(), "nproc >&2; cat /proc/self/oom_score_adj >&2");
-        let ended = launcher.start(&Job { cores: Some(1), ..job }).await.unwrap().finish(PATIENCE).await.unwrap();
-        assert_eq!((ended.code, ended.last_words.as_str()), (Some(0), "1\n500"), "{name}");
+async fn what_runs_beside_a_trial_keeps_to_its_cores_and_what_gives_way_is_the_first_to_go() {
+    let ours = std::fs::read_to_string("/proc/self/oom_score_adj").unwrap();
+    for (nice, adjusted) in [(0, ours.trim()), (15, "500")] {
+        for (name, way) in ways("beside a trial") {
+            let folder = tempfile::tempdir().unwrap();
+            let (launcher, job) = confined(&way, folder.path(), "nproc >&2; cat /proc/self/oom_score_adj >&2");
+            let job = Job { cores: Some(1), nice, ..job };
+            let ended = launcher.start(&job).await.unwrap().finish(PATIENCE).await.unwrap();
+            let expected = format!("1\n{adjusted}");
+            assert_eq!((ended.code, ended.last_words), (Some(0), expected), "{name}, niceness {nice}");
+        }
     }
 }
 

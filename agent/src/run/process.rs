@@ -54,10 +54,10 @@ pub struct Job {
     pub environment: Vec<(String, String)>,
     /// Where it runs.
     pub folder: PathBuf,
-    /// Added to its niceness: builds must not slow down the trial that runs beside them.
+    /// Added to its niceness: builds must not slow down the trial that runs beside them. What is nicer than the agent is the first to go where
+    /// memory runs out, too.
     pub nice: i32,
-    /// So many cores are all that it may use, and it is the first to go where memory runs out, for it runs beside a trial; `None`: it may
-    /// use all.
+    /// So many cores are all that it may use, for a trial runs beside it; `None`: it may use all.
     pub cores: Option<usize>,
     /// Seconds between SIGTERM and SIGKILL when it is stopped.
     pub grace_seconds: f64,

@@ -34,7 +34,7 @@ pub struct Confined {
 pub struct Orders {
     /// The agent's process id; the helper stops at once when its parent is another.
     pub parent: u32,
-    /// Added to the command's niceness.
+    /// Added to the command's niceness. What is nicer than the agent is the first to go where memory runs out.
     pub nice: i32,
     /// So many cores are all that the command may use; `None`: all that the helper may.
     pub cores: Option<usize>,
@@ -73,16 +73,14 @@ pub fn main(orders: Orders) -> ExitCode {
     }
 }
 
-/// Keeps what is started from here on to the last so many of the cores that there are, and makes it the first to go where memory runs
-/// out: a trial runs beside it, and is not to notice.
+/// Keeps what is started from here on to the last so many of the cores that there are: a trial runs beside it, and is not to notice.
 fn stay_beside(cores: usize) -> Result<(), CouldNot> {
     let allowed = rustix::thread::sched_getaffinity(None).map_err(could_not("cannot tell which cores it may use"))?;
     let mut fewer = CpuSet::new();
     for core in (0..CpuSet::MAX_CPU).rev().filter(|core| allowed.is_set(*core)).take(cores.max(1)) {
         fewer.set(core);
     }
-    rustix::thread::sched_setaffinity(None, &fewer).map_err(could_not("cannot keep to the cores that are left"))?;
-    std::fs::write("/proc/self/oom_score_adj", FIRST_TO_GO).map_err(could_not("cannot offer its memory first"))
+    rustix::thread::sched_setaffinity(None, &fewer).map_err(could_not("cannot keep to the cores that are left"))
 }
 
 /// Why the command could not be started.
@@ -109,6 +107,10 @@ async fn supervise(orders: &Orders) -> Result<u8, CouldNot> {
         .map_err(could_not("cannot become the reaper of its descendants"))?;
     if orders.nice != 0 {
         rustix::process::nice(orders.nice).map_err(could_not("cannot lower its priority"))?;
+    }
+    if orders.nice > 0 {
+        // What gives way to others on the processor does so where memory runs out. An evaluation does neither: it would count against its model.
+        std::fs::write("/proc/self/oom_score_adj", FIRST_TO_GO).map_err(could_not("cannot offer its memory first"))?;
     }
     if let Some(cores) = orders.cores {
         stay_beside(cores)?;
