@@ -18,6 +18,7 @@ using Index = std::int64_t;
 // Rows that a thread takes at once: few enough for the processor's second cache, and for threads to end together.
 constexpr Index ROWS = 48;
 // Sides of a weight's gradient that a thread takes at once, and their product: what is packed for it, and its sums, fit into that cache.
+// There are two tiles or more for each thread.
 constexpr Index TILE_SIDE = 512, TILE_AREA = 1 << 17;
 
 const Bf16* halves(const Tensor& x) { return static_cast<const Bf16*>(x.data_ptr()); }
@@ -59,7 +60,7 @@ void linear_weight_backward(const Tensor& dy, const Tensor& x, Tensor& dweight) 
   const LinearShape shape = {x.size(0), x.size(1), dy.size(1)};
   Index outputs = std::min(TILE_SIDE, shape.outputs), inputs = std::min(TILE_SIDE, shape.inputs);
   const auto tiles = [&] { return divided(shape.outputs, outputs) * divided(shape.inputs, inputs); };
-  while ((outputs * inputs > TILE_AREA || tiles() < at::get_num_threads()) && std::max(outputs, inputs) > LINEAR_PANEL) {
+  while ((outputs * inputs > TILE_AREA || tiles() < 2 * at::get_num_threads()) && std::max(outputs, inputs) > LINEAR_PANEL) {
     Index& longer = outputs >= inputs ? outputs : inputs;
     longer = halved(longer);
   }
