@@ -185,13 +185,31 @@ async fn killed_between_its_effects_a_night_comes_to_its_claim() {
         assert!(!ended || output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         fixture.assert_no_process_left();
         assert!(kills < 100, "the night does not come to its end");
+        // The report is written, and its time journalled, after the night's end: a night killed there is over.
+        ended |= is_over(&fixture).await;
     }
     let nights = nights(&fixture);
     assert_eq!(nights.len(), 1, "the night was not gone on with");
+    let name = nights[0].file_name().unwrap().to_string_lossy().into_owned();
+    let report = fixture.nocturne(&["report", &name]).output().unwrap();
+    assert!(report.status.success(), "{}", String::from_utf8_lossy(&report.stderr));
+    assert!(fixture.root().join(format!("experiments/pretend/nights/{name}/report.html")).exists());
     let experiments = records(&fixture).await;
     assert_eq!(experiments.len(), 2, "{experiments:?}");
     assert_eq!(experiments[1].decision.as_ref().unwrap().verdict, Verdict::Kept);
-    check_trials(&fixture, &nights[0].file_name().unwrap().to_string_lossy(), kills).await;
+    check_trials(&fixture, &name, kills).await;
+}
+
+/// Whether the end of the only night is on record.
+async fn is_over(fixture: &Fixture) -> bool {
+    let database = Layout::new(fixture.root()).database();
+    if !database.exists() {
+        return false;
+    }
+    let reader = Reader::open(&database).await.unwrap();
+    let over = reader.nights().await.unwrap().iter().any(|night| night.end.is_some());
+    reader.close().await;
+    over
 }
 
 /// Lines in the journal of the only night.
