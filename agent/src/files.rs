@@ -136,27 +136,48 @@ pub fn read_json<T: DeserializeOwned>(path: &Path, limit: u64) -> Result<T, File
 }
 
 /// Removes a folder that edited code could write, whatever it has made of it: folders nested deeper than paths are long and files
-/// may be open, folders closed to their owner. One that is not there is removed already. Nobody may write there any more.
+/// may be open, folders closed to their owner. One that is not there is removed already. Nobody may write there any more. What an
+/// earlier removal of it left, because its process ended, is removed too.
 ///
 /// # Errors
 /// The system's.
 pub fn remove_folder(path: &Path) -> io::Result<()> {
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(io::ErrorKind::InvalidInput.into());
+    };
+    let parent = if parent == Path::new("") { Path::new(".") } else { parent };
+    let aside = format!(".removing-{}-", name.to_string_lossy());
+    match fs::read_dir(parent) {
+        Ok(entries) => {
+            for entry in entries {
+                let entry = entry?;
+                // The rest is `tempfile`'s: a name that goes on with a dash is that of another folder's removal.
+                let name = entry.file_name();
+                let rest = name.to_str().and_then(|name| name.strip_prefix(&aside));
+                let is_left_over = rest.is_some_and(|rest| rest.chars().all(char::is_alphanumeric));
+                if is_left_over && entry.file_type()?.is_dir() {
+                    remove_level_by_level(&entry.path(), parent, &aside)?;
+                }
+            }
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    }
     match fs::symlink_metadata(path) {
         // Not by the standard library, which calls itself once a folder and runs out of stack before it runs out of open files.
-        Ok(metadata) if metadata.is_dir() => remove_level_by_level(path),
+        Ok(metadata) if metadata.is_dir() => remove_level_by_level(path, parent, &aside),
         Ok(_) => fs::remove_file(path),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error),
     }
 }
 
-/// Moves what lies in the folders of a folder up beside it, removes the rest, and goes on with what was moved: no path is ever
-/// long, and one folder is open at a time.
-fn remove_level_by_level(path: &Path) -> io::Result<()> {
-    let parent = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
+/// Moves what lies in the folders of a folder up to `parent`, under names that begin with `aside`, removes the rest, and goes on with
+/// what was moved: no path is ever long, and one folder is open at a time.
+fn remove_level_by_level(path: &Path, parent: &Path, aside: &str) -> io::Result<()> {
     let mut level = path.to_owned();
     loop {
-        let next = tempfile::Builder::new().prefix(".removing-").tempdir_in(parent)?.keep();
+        let next = tempfile::Builder::new().prefix(aside).tempdir_in(parent)?.keep();
         let mut moved = 0_u64;
         open_up(&level)?;
         for entry in fs::read_dir(&level)? {
@@ -215,6 +236,19 @@ mod tests {
         remove_folder(&root).unwrap();
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
         remove_folder(&root).unwrap();
+    }
+
+    #[test]
+    fn what_an_interrupted_removal_left_is_removed_with_the_next_and_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let left = [".removing-slot-aB3dE6", ".removing-slot-2-aB3dE6", ".removing-slots-aB3dE6"];
+        for name in left {
+            fs::create_dir_all(folder.path().join(name).join("0/inner")).unwrap();
+        }
+        remove_folder(&folder.path().join("slot")).unwrap();
+        let there = left.map(|name| folder.path().join(name).exists());
+        assert_eq!(there, [false, true, true]);
+        remove_folder(&folder.path().join("none/slot")).unwrap();
     }
 
     #[test]

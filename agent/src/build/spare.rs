@@ -9,7 +9,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::task::JoinHandle;
 
 use super::{BuildError, slot};
-use crate::files::remove_folder;
 
 /// Lays out slots ahead, one at a time.
 #[derive(Debug)]
@@ -41,7 +40,7 @@ impl Spare {
         }
         let (place, discarded, enough) = (self.place.clone(), self.discarded.clone(), Arc::clone(&self.enough));
         self.copying = Some(tokio::task::spawn_blocking(move || {
-            remove(&discarded)?;
+            slot::remove(&discarded)?;
             slot::copy_afresh_unless(&pristine, &place, &enough)
         }));
     }
@@ -54,8 +53,8 @@ impl Spare {
         let Some(copying) = self.copying.take() else { return Ok(false) };
         copying.await.map_err(|error| BuildError::Machine(error.to_string()))??;
         let (place, discarded) = (self.place.clone(), self.discarded.clone());
-        let moving = tokio::task::spawn_blocking(move || {
-            remove(&discarded)?;
+        super::blocking(move || {
+            slot::remove(&discarded)?;
             let moved = |action, path: &Path| {
                 let path = path.to_owned();
                 move |source| BuildError::File { action, path, source }
@@ -67,8 +66,8 @@ impl Spare {
                 _ => {}
             }
             std::fs::rename(&place, &slot).map_err(moved("put in place the slot", &slot))
-        });
-        moving.await.map_err(|error| BuildError::Machine(error.to_string()))??;
+        })
+        .await?;
         Ok(true)
     }
 
@@ -88,14 +87,6 @@ impl Drop for Spare {
         // The program does not end before its copying does.
         self.enough.store(true, Ordering::Relaxed);
     }
-}
-
-fn remove(folder: &Path) -> Result<(), BuildError> {
-    remove_folder(folder).map_err(|source| BuildError::File {
-        action: "remove the old slot",
-        path: folder.to_owned(),
-        source,
-    })
 }
 
 #[cfg(test)]
