@@ -16,40 +16,55 @@ inline __m512 load_bf16(const Bf16* from) {
   return _mm512_castsi512_ps(_mm512_slli_epi32(words, 16));
 }
 
+// A tile of 16 rows and columns, turned.
+inline void turn(const Bf16* from, Index from_row, Bf16* to, Index to_row) {
+  __m512i tile[LANES];
+#pragma GCC unroll 16
+  for (Index i = 0; i < LANES; ++i) {
+    tile[i] = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from + i * from_row)));
+  }
+  transpose(tile);
+#pragma GCC unroll 16
+  for (Index i = 0; i < LANES; ++i) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + i * to_row), _mm512_cvtepi32_epi16(tile[i]));
+  }
+}
+
 // [rows][columns] to [columns][rows].
 void exchange(const Bf16* from, Index rows, Index columns, Bf16* to) {
-  constexpr Index TILE = 32;
-  for (Index i = 0; i < rows; i += TILE) {
-    for (Index j = 0; j < columns; j += TILE) {
-      for (Index k = j; k < j + TILE; ++k) {
-        for (Index l = i; l < i + TILE; ++l) to[k * rows + l] = from[l * columns + k];
-      }
-    }
+  for (Index j = 0; j < columns; j += LANES) {
+    for (Index i = 0; i < rows; i += LANES) turn(from + i * columns + j, columns, to + j * rows + i, rows);
   }
 }
 
 const Word* words(const Bf16* from) { return reinterpret_cast<const Word*>(from); }
 
-// The lower half of a symmetric product, in blocks: for the blocks of 64 rows, `finish` gets (row, column, 16 values) of columns up to the
-// block's last row. What it stores is then mirrored to the upper half.
+// Rows of A times the first columns of a packed panel of B: `finish` gets (row, column, 16 sums).
+template <int COUNT, typename F>
+inline void rows_by_panel(Index rows, const Word* a, Index a_row, const Word* panel, Index count, F finish) {
+  by_row_blocks(rows, [&](Index first, auto block) {
+    Sums<block(), COUNT> sums;
+    sums.each([&](int, int, __m512& sum) { sum = _mm512_setzero_ps(); });
+    sums.add_product(a + first * a_row, a_row, 1, panel, BLOCK, count);
+    sums.each([&](int m, int vector, __m512& sum) { finish(first + m, vector * LANES, sum); });
+  });
+}
+
+// A symmetric product: `finish` makes of (row, column, 16 sums) of the lower half what is stored, which is then mirrored to the upper half.
 template <typename F>
-void symmetric(Index side, const Word* a, Index a_row, const Word* b, Index b_row, Index count, float* block, Bf16* to, F finish) {
-  for (Index first = 0; first < side; first += BLOCK) {
-    const Index columns = first + BLOCK;
-    product<false>(BLOCK, columns, a + first * a_row, a_row, 1, b, b_row, count, block, columns);
-    for (Index i = 0; i < BLOCK; ++i) {
-      for (Index j = 0; j < columns; j += LANES) {
-        store_bf16(to + (first + i) * side + j, finish(first + i, j, _mm512_loadu_ps(block + i * columns + j)));
-      }
-    }
+void symmetric(Index side, const Word* a, Index a_row, const Word* panels, Index count, Bf16* to, F finish) {
+  for (Index n = 0; n < side; n += BLOCK) {
+    const auto from = [&](Index row) {
+      return [=](Index i, Index j, __m512 sum) { store_bf16(to + (row + i) * side + n + j, finish(row + i, n + j, sum)); };
+    };
+    const Word* panel = panels + n * count;
+    // Of the panel's first rows, only half the columns lie below the diagonal.
+    const Index below = n + BLOCK / 2;
+    rows_by_panel<VECTORS / 2>(BLOCK / 2, a + n * a_row, a_row, panel, count, from(n));
+    rows_by_panel<VECTORS>(side - below, a + below * a_row, a_row, panel, count, from(below));
   }
-  constexpr Index TILE = 32;
-  for (Index i = 0; i < side; i += TILE) {
-    for (Index j = 0; j < i; j += TILE) {
-      for (Index k = j; k < j + TILE; ++k) {
-        for (Index l = i; l < i + TILE; ++l) to[k * side + l] = to[l * side + k];
-      }
-    }
+  for (Index i = LANES; i < side; i += LANES) {
+    for (Index j = 0; j < i; j += LANES) turn(to + i * side + j, side, to + j * side + i, side);
   }
 }
 
@@ -63,31 +78,26 @@ void polar_express(Bf16* matrix, Index rows, Index columns, const PolarStep* ste
   const Index side = std::min(rows, columns), length = std::max(rows, columns);
   Buffer<Bf16> turned(tall ? side * length : 0), gram(side * side), mixed(side * side);
   Buffer<Word> packed(side / 2 * length), packed_gram(side / 2 * side);
-  Buffer<float> block(BLOCK * length);
   if (tall) exchange(matrix, rows, columns, turned.data());
   Bf16* x = tall ? turned.data() : matrix;
   for (Index step = 0; step < count; ++step) {
     const PolarStep& by = steps[step];
-    pack_transposed(x, length, side, side, length, packed.data());
-    symmetric(side, words(x), length / 2, packed.data(), side, length / 2, block.data(), gram.data(),
-              [](Index, Index, __m512 sum) { return sum; });
-    pack_pairs(gram.data(), side, side, side, side, packed_gram.data());
+    for (Index i = 0; i < side; i += BLOCK) {
+      pack_transposed(x + i * length, length, BLOCK, BLOCK, length, packed.data() + i * (length / 2));
+    }
+    symmetric(side, words(x), length / 2, packed.data(), length / 2, gram.data(), [](Index, Index, __m512 sum) { return sum; });
+    pack_row_pairs<BLOCK>(gram.data(), side, side, side, side, packed_gram.data());
     const __m512 b = _mm512_set1_ps(by.b), c = _mm512_set1_ps(by.c);
-    symmetric(side, words(gram.data()), side / 2, packed_gram.data(), side, side / 2, block.data(), mixed.data(),
-              [&](Index i, Index j, __m512 sum) {
-                return _mm512_fmadd_ps(c, sum, _mm512_mul_ps(b, load_bf16(gram.data() + i * side + j)));
-              });
-    pack_pairs(x, length, side, side, length, packed.data());
+    symmetric(side, words(gram.data()), side / 2, packed_gram.data(), side / 2, mixed.data(), [=, &gram](Index i, Index j, __m512 sum) {
+      return _mm512_fmadd_ps(c, sum, _mm512_mul_ps(b, load_bf16(gram.data() + i * side + j)));
+    });
+    pack_row_pairs<BLOCK>(x, length, side, side, length, packed.data());
     const __m512 a = _mm512_set1_ps(by.a);
-    for (Index first = 0; first < side; first += BLOCK) {
-      product<false>(BLOCK, length, words(mixed.data()) + first * side / 2, side / 2, 1, packed.data(), length, side / 2, block.data(),
-                     length);
-      for (Index i = 0; i < BLOCK; ++i) {
-        Bf16* row = x + (first + i) * length;
-        for (Index j = 0; j < length; j += LANES) {
-          store_bf16(row + j, _mm512_fmadd_ps(a, load_bf16(row + j), _mm512_loadu_ps(block.data() + i * length + j)));
-        }
-      }
+    for (Index n = 0; n < length; n += BLOCK) {
+      rows_by_panel<VECTORS>(side, words(mixed.data()), side / 2, packed.data() + n * (side / 2), side / 2, [&](Index i, Index j, __m512 sum) {
+        Bf16* at = x + i * length + n + j;
+        store_bf16(at, _mm512_fmadd_ps(a, load_bf16(at), sum));
+      });
     }
   }
   if (tall) exchange(turned.data(), columns, rows, matrix);

@@ -41,51 +41,81 @@ class Buffer {
 
 inline __m512bh pairs(__m512i words) { return (__m512bh)words; }
 
-// C[m][n] (+)= sum over p of A[m][p] B[p][n], for ROWS rows and COLUMNS vectors of n. A: words at m * a_row + p * a_pair.
-template <int ROWS, int COLUMNS, bool ADD>
-inline void product_block(const Word* a, Index a_row, Index a_pair, const Word* b, Index b_row, Index count, float* c, Index c_row) {
-  __m512 sum[ROWS][COLUMNS];
-#pragma GCC unroll 8
-  for (int m = 0; m < ROWS; ++m) {
-#pragma GCC unroll 4
-    for (int n = 0; n < COLUMNS; ++n) sum[m][n] = ADD ? _mm512_loadu_ps(c + m * c_row + n * LANES) : _mm512_setzero_ps();
-  }
-  for (Index p = 0; p < count; ++p) {
-    __m512bh right[COLUMNS];
-#pragma GCC unroll 4
-    for (int n = 0; n < COLUMNS; ++n) right[n] = pairs(_mm512_loadu_si512(b + p * b_row + n * LANES));
-#pragma GCC unroll 8
-    for (int m = 0; m < ROWS; ++m) {
-      const __m512bh left = pairs(_mm512_set1_epi32(static_cast<int>(a[m * a_row + p * a_pair])));
-#pragma GCC unroll 4
-      for (int n = 0; n < COLUMNS; ++n) sum[m][n] = _mm512_dpbf16_ps(sum[m][n], left, right[n]);
+// Rows of a block of the result: with four vectors of columns, as many sums as there are registers for.
+constexpr Index ROWS = 6;
+
+// Calls f(first row, constant number of rows) for blocks of at most ROWS rows, which differ by one row at most: a block of few rows
+// would wait for the memory of B.
+template <typename F>
+inline void by_row_blocks(Index rows, F f) {
+  const Index blocks = (rows + ROWS - 1) / ROWS;
+  for (Index block = 0, m = 0; block < blocks; ++block) {
+    const Index count = rows / blocks + (block < rows % blocks);
+    switch (count) {
+      case 6: f(m, std::integral_constant<int, 6>()); break;
+      case 5: f(m, std::integral_constant<int, 5>()); break;
+      case 4: f(m, std::integral_constant<int, 4>()); break;
+      case 3: f(m, std::integral_constant<int, 3>()); break;
+      case 2: f(m, std::integral_constant<int, 2>()); break;
+      default: f(m, std::integral_constant<int, 1>());
     }
-  }
-#pragma GCC unroll 8
-  for (int m = 0; m < ROWS; ++m) {
-#pragma GCC unroll 4
-    for (int n = 0; n < COLUMNS; ++n) _mm512_storeu_ps(c + m * c_row + n * LANES, sum[m][n]);
+    m += count;
   }
 }
 
-template <int COLUMNS, bool ADD>
-inline void product_columns(Index rows, const Word* a, Index a_row, Index a_pair, const Word* b, Index b_row, Index count, float* c,
-                            Index c_row) {
-  Index m = 0;
-  for (; m + 6 <= rows; m += 6) product_block<6, COLUMNS, ADD>(a + m * a_row, a_row, a_pair, b, b_row, count, c + m * c_row, c_row);
-  for (; m + 2 <= rows; m += 2) product_block<2, COLUMNS, ADD>(a + m * a_row, a_row, a_pair, b, b_row, count, c + m * c_row, c_row);
-  for (; m < rows; ++m) product_block<1, COLUMNS, ADD>(a + m * a_row, a_row, a_pair, b, b_row, count, c + m * c_row, c_row);
+// The sums of a block of the result: sum[m][n] over COUNT rows and COLUMNS vectors of n, in registers.
+template <int COUNT, int COLUMNS>
+struct Sums {
+  __m512 of[COUNT][COLUMNS];
+
+  // Calls f(row, vector, sum) for all of them; f may change the sum.
+  template <typename F>
+  inline __attribute__((always_inline)) void each(F f) {
+#pragma GCC unroll 6
+    for (int m = 0; m < COUNT; ++m) {
+#pragma GCC unroll 4
+      for (int n = 0; n < COLUMNS; ++n) f(m, n, of[m][n]);
+    }
+  }
+
+  // Adds, over p, A[m][p] B[p][n]. A: words at m * a_row + p * a_pair.
+  inline __attribute__((always_inline)) void add_product(const Word* a, Index a_row, Index a_pair, const Word* b, Index b_row, Index count) {
+    for (Index p = 0; p < count; ++p) {
+      __m512bh right[COLUMNS];
+#pragma GCC unroll 4
+      for (int n = 0; n < COLUMNS; ++n) right[n] = pairs(_mm512_loadu_si512(b + p * b_row + n * LANES));
+#pragma GCC unroll 6
+      for (int m = 0; m < COUNT; ++m) {
+        const __m512bh left = pairs(_mm512_set1_epi32(static_cast<int>(a[m * a_row + p * a_pair])));
+#pragma GCC unroll 4
+        for (int n = 0; n < COLUMNS; ++n) of[m][n] = _mm512_dpbf16_ps(of[m][n], left, right[n]);
+      }
+    }
+  }
+};
+
+// C[m][n] (+)= sum over p of A[m][p] B[p][n], for COUNT rows and COLUMNS vectors of n. A: words at m * a_row + p * a_pair.
+template <int COUNT, int COLUMNS, bool ADD>
+inline void product_block(const Word* a, Index a_row, Index a_pair, const Word* b, Index b_row, Index count, float* c, Index c_row) {
+  Sums<COUNT, COLUMNS> sums;
+  sums.each([&](int m, int n, __m512& sum) { sum = ADD ? _mm512_loadu_ps(c + m * c_row + n * LANES) : _mm512_setzero_ps(); });
+  sums.add_product(a, a_row, a_pair, b, b_row, count);
+  sums.each([&](int m, int n, __m512& sum) { _mm512_storeu_ps(c + m * c_row + n * LANES, sum); });
 }
 
 // C[rows][columns] (+)= A B; columns a multiple of 16.
 template <bool ADD>
 inline void product(Index rows, Index columns, const Word* a, Index a_row, Index a_pair, const Word* b, Index b_row, Index count, float* c,
-             Index c_row) {
+                    Index c_row) {
+  const auto part = [&](Index n, auto vectors) {
+    by_row_blocks(rows, [&](Index m, auto block) {
+      product_block<block(), vectors(), ADD>(a + m * a_row, a_row, a_pair, b + n, b_row, count, c + m * c_row + n, c_row);
+    });
+  };
   Index n = 0;
-  for (; n + 4 * LANES <= columns; n += 4 * LANES) {
-    product_columns<4, ADD>(rows, a, a_row, a_pair, b + n, b_row, count, c + n, c_row);
-  }
-  for (; n < columns; n += LANES) product_columns<1, ADD>(rows, a, a_row, a_pair, b + n, b_row, count, c + n, c_row);
+  for (; n + 4 * LANES <= columns; n += 4 * LANES) part(n, std::integral_constant<int, 4>());
+  for (; n + 2 * LANES <= columns; n += 2 * LANES) part(n, std::integral_constant<int, 2>());
+  if (n < columns) part(n, std::integral_constant<int, 1>());
 }
 
 // Exchanges rows and columns of 16 vectors of 16 words.
@@ -154,6 +184,25 @@ inline void pack_pairs(const Bf16* from, Index stride, Index times, Index padded
       for (Index i = 0; i < width; ++i) row[i] = even[i];
     } else {
       std::memset(row, 0, static_cast<std::size_t>(width) * sizeof(Word));
+    }
+  }
+}
+
+// [rows][stride] to words [columns / PANEL][padded / 2][PANEL]: pairs of rows, in panels of columns, of which there is a multiple of 32;
+// zero beyond the rows. Padded is even.
+template <Index PANEL>
+inline void pack_row_pairs(const Bf16* from, Index stride, Index rows, Index padded, Index columns, Word* to) {
+  alignas(64) static constexpr Bf16 LOW[2 * LANES] = {0, 32, 1, 33, 2,  34, 3,  35, 4,  36, 5,  37, 6,  38, 7,  39,
+                                                      8, 40, 9, 41, 10, 42, 11, 43, 12, 44, 13, 45, 14, 46, 15, 47};
+  const __m512i low = _mm512_load_si512(LOW), high = _mm512_add_epi16(low, _mm512_set1_epi16(LANES));
+  for (Index t = 0; t < padded; t += 2) {
+    const Bf16 *even = from + t * stride, *odd = even + stride;
+    for (Index i = 0; i < columns; i += 2 * LANES) {
+      const __m512i a = t < rows ? _mm512_loadu_si512(even + i) : _mm512_setzero_si512();
+      const __m512i b = t + 1 < rows ? _mm512_loadu_si512(odd + i) : _mm512_setzero_si512();
+      const auto at = [&](Index column) { return to + column / PANEL * PANEL * (padded / 2) + t / 2 * PANEL + column % PANEL; };
+      _mm512_storeu_si512(at(i), _mm512_permutex2var_epi16(a, low, b));
+      _mm512_storeu_si512(at(i + LANES), _mm512_permutex2var_epi16(a, high, b));
     }
   }
 }

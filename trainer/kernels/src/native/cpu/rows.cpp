@@ -6,6 +6,7 @@
 #include <bit>
 #include <cmath>
 #include <cstddef>
+#include <type_traits>
 
 namespace nocturne::NOCTURNE_ROWS {
 namespace {
@@ -152,50 +153,72 @@ struct Place {
   Index batch, time, head;
   Place(Index row, const Heads& shape)
       : batch(row / shape.heads / shape.times), time(row / shape.heads % shape.times), head(row % shape.heads) {}
+  // To the next row.
+  void step(const Heads& shape) {
+    if (++head < shape.heads) return;
+    head = 0;
+    if (++time < shape.times) return;
+    time = 0;
+    ++batch;
+  }
   Index in(const Strides& strides) const { return batch * strides.batch + time * strides.time + head * strides.head; }
 };
+
+// Calls f with half a head's width, as a constant where it is a usual one: loops of so few vectors are then no loops.
+template <typename F>
+inline void with_half(Index half, F f) {
+  switch (half) {
+    case 32: return f(std::integral_constant<Index, 32>());
+    case 64: return f(std::integral_constant<Index, 64>());
+    default: return f(half);
+  }
+}
 
 template <typename T>
 void rotary_norm_forward(const T* x, Strides xs, const float* cos, const float* sin, T* y, Strides ys, float* inverse, Heads shape,
                          float epsilon, Index begin, Index end) {
-  const Index half = shape.width / 2;
-  for (Index row = begin; row < end; ++row) {
-    const Place place(row, shape);
-    const T *p = x + place.in(xs), *q = p + half;
-    const float *c = cos + place.time * half, *s = sin + place.time * half;
-    T *to_p = y + place.in(ys), *to_q = to_p + half;
-    float squares = 0;
-    // A rotation keeps lengths.
+  with_half(shape.width / 2, [&](auto constant) {
+    const Index half = constant;
+    Place place(begin, shape);
+    for (Index row = begin; row < end; ++row, place.step(shape)) {
+      const T *p = x + place.in(xs), *q = p + half;
+      const float *c = cos + place.time * half, *s = sin + place.time * half;
+      T *to_p = y + place.in(ys), *to_q = to_p + half;
+      float squares = 0;
+      // A rotation keeps lengths.
 #pragma omp simd reduction(+ : squares)
-    for (Index i = 0; i < half; ++i) squares += load(p + i) * load(p + i) + load(q + i) * load(q + i);
-    const float scale = 1.0f / std::sqrt(squares / static_cast<float>(shape.width) + epsilon);
-    inverse[row] = scale;
+      for (Index i = 0; i < half; ++i) squares += load(p + i) * load(p + i) + load(q + i) * load(q + i);
+      const float scale = 1.0f / std::sqrt(squares / static_cast<float>(2 * half) + epsilon);
+      inverse[row] = scale;
 #pragma omp simd
-    for (Index i = 0; i < half; ++i) {
-      const float a = load(p + i), b = load(q + i);
-      store(to_p + i, scale * (a * c[i] + b * s[i]));
-      store(to_q + i, scale * (b * c[i] - a * s[i]));
+      for (Index i = 0; i < half; ++i) {
+        const float a = load(p + i), b = load(q + i);
+        store(to_p + i, scale * (a * c[i] + b * s[i]));
+        store(to_q + i, scale * (b * c[i] - a * s[i]));
+      }
     }
-  }
+  });
 }
 
 template <typename T>
 void rotary_norm_backward(const T* dy, Strides dys, const T* y, Strides ys, const float* inverse, const float* cos, const float* sin, T* dx,
                           Strides dxs, Heads shape, Index begin, Index end) {
-  const Index half = shape.width / 2;
-  for (Index row = begin; row < end; ++row) {
-    const Place place(row, shape);
-    const T *g = dy + place.in(dys), *n = y + place.in(ys);
-    const float *c = cos + place.time * half, *s = sin + place.time * half;
-    T* to = dx + place.in(dxs);
-    const float mean = mean_of_products(g, n, shape.width), scale = inverse[row];
+  with_half(shape.width / 2, [&](auto constant) {
+    const Index half = constant;
+    Place place(begin, shape);
+    for (Index row = begin; row < end; ++row, place.step(shape)) {
+      const T *g = dy + place.in(dys), *n = y + place.in(ys);
+      const float *c = cos + place.time * half, *s = sin + place.time * half;
+      T* to = dx + place.in(dxs);
+      const float mean = mean_of_products(g, n, 2 * half), scale = inverse[row];
 #pragma omp simd
-    for (Index i = 0; i < half; ++i) {
-      const float a = scale * (load(g + i) - load(n + i) * mean), b = scale * (load(g + half + i) - load(n + half + i) * mean);
-      store(to + i, a * c[i] - b * s[i]);
-      store(to + half + i, a * s[i] + b * c[i]);
+      for (Index i = 0; i < half; ++i) {
+        const float a = scale * (load(g + i) - load(n + i) * mean), b = scale * (load(g + half + i) - load(n + half + i) * mean);
+        store(to + i, a * c[i] - b * s[i]);
+        store(to + half + i, a * s[i] + b * c[i]);
+      }
     }
-  }
+  });
 }
 
 template <typename T>
