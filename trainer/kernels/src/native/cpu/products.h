@@ -114,8 +114,12 @@ inline void product(Index rows, Index columns, const Word* a, Index a_row, Index
   };
   Index n = 0;
   for (; n + 4 * LANES <= columns; n += 4 * LANES) part(n, std::integral_constant<int, 4>());
-  for (; n + 2 * LANES <= columns; n += 2 * LANES) part(n, std::integral_constant<int, 2>());
-  if (n < columns) part(n, std::integral_constant<int, 1>());
+  switch ((columns - n) / LANES) {
+    case 3: return part(n, std::integral_constant<int, 3>());
+    case 2: return part(n, std::integral_constant<int, 2>());
+    case 1: return part(n, std::integral_constant<int, 1>());
+    default: return;
+  }
 }
 
 // Exchanges rows and columns of 16 vectors of 16 words.
