@@ -2,23 +2,32 @@
 
 use std::process::Command;
 
-use crate::steps;
+use crate::{nvrtc, sqlx, steps, suites};
 
 /// Every test of the workspace, or what `more` selects.
 pub fn test(more: &[&str]) -> Result<(), String> {
     let libtorch = steps::libtorch(&steps::agent()?)?;
-    let selection: &[&str] = if more.is_empty() { &["--workspace"] } else { more };
+    if more.is_empty() {
+        return suites::run(&libtorch);
+    }
     let mut tests = steps::cargo()?;
-    tests.args(["test", "--locked"]).args(selection).env("LIBTORCH", libtorch);
-    crate::nvrtc::offer(&mut tests);
+    tests.args(["test", "--locked"]).args(more).env("LIBTORCH", libtorch);
+    tests.envs(nvrtc::found().map(|library| (nvrtc::VARIABLE, library)));
     steps::run("Test", &mut tests)
 }
 
-/// Clippy over everything, warnings being errors. It shares the compiled binding to libtorch (90 s) with the tests.
-pub fn clippy() -> Result<(), String> {
+/// Clippy over everything, warnings being errors. It shares the compiled binding to libtorch (90 s) with the tests. With `and_sql` it says
+/// besides whether the prepared SQL is up to date, as `prepare-sql --check` does, for which the agent would have to be checked once more.
+pub fn clippy(and_sql: bool) -> Result<(), String> {
     let libtorch = steps::libtorch(&steps::agent()?)?;
-    let arguments = ["clippy", "--locked", "--workspace", "--all-targets", "--quiet", "--", "--deny", "warnings"];
-    steps::run("Clippy", steps::cargo()?.args(arguments).env("LIBTORCH", libtorch))
+    let mut clippy = steps::cargo()?;
+    clippy.args(["clippy", "--locked", "--workspace", "--all-targets", "--quiet", "--", "--deny", "warnings"]);
+    clippy.env("LIBTORCH", libtorch);
+    if and_sql {
+        sqlx::compare(true, |asking| steps::run("Clippy, asking the database", asking.told_to(&mut clippy)))
+    } else {
+        steps::run("Clippy", &mut clippy)
+    }
 }
 
 /// Cheats and honest architectures before the evaluator, those parts included that take too long for every day.

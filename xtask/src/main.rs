@@ -20,6 +20,7 @@ mod simulate;
 mod soak;
 mod sqlx;
 mod steps;
+mod suites;
 mod throughput;
 mod torch;
 
@@ -32,7 +33,8 @@ Usage: cargo xtask <chore>
 
   test [-- ARGUMENTS]    every test of the workspace, the trainer's included; installs libtorch first where it is missing.
                          ARGUMENTS go to cargo test, for example: cargo xtask test -- --package harness
-  clippy                 clippy over everything, the trainer included, warnings being errors
+  clippy [--and-sql]     clippy over everything, the trainer included, warnings being errors; with --and-sql also what
+                         prepare-sql --check does, in the same go
   ci                     what continuous integration runs (.ci/run): formatting, clippy, SQL, all tests, a short real night
   evaluator              the evaluator's figures: every cheat, forty evaluations of each honest architecture, what a verification
                          costs; half an hour, with tables
@@ -65,7 +67,8 @@ fn main() -> ExitCode {
     let result = match words.as_slice() {
         ["test"] => ci::test(&[]),
         ["test", "--", more @ ..] => ci::test(more),
-        ["clippy"] => ci::clippy(),
+        ["clippy"] => ci::clippy(false),
+        ["clippy", "--and-sql"] => ci::clippy(true),
         ["ci"] => ci::all(),
         ["evaluator"] => ci::evaluator(),
         ["night"] => night::short(),

@@ -10,19 +10,16 @@ use crate::steps;
 /// The package of the compiler, as the lists of pinned wheels name it.
 const PACKAGE: &str = "nvidia-cuda-nvrtc==";
 
-/// Gives a command the compiler, fetched into the target folder by the first call (90 MB). Without it the tests that need it say that they
-/// are skipped, and why.
-pub fn offer(command: &mut Command) {
-    // Whoever names one wants that.
-    if std::env::var_os("NOCTURNE_NVRTC").is_some() {
-        return;
+/// Names the library to the tests, which say that they are skipped, and why, where it does not.
+pub const VARIABLE: &str = "NOCTURNE_NVRTC";
+
+/// The compiler that tests are to be given, fetched into the target folder by the first call (90 MB). `None` where there is none, with a word
+/// on why, and where the person names one: whoever does wants that.
+pub fn found() -> Option<PathBuf> {
+    if std::env::var_os(VARIABLE).is_some() {
+        return None;
     }
-    match library() {
-        Ok(library) => {
-            command.env("NOCTURNE_NVRTC", library);
-        }
-        Err(problem) => eprintln!("==> Without NVIDIA's run-time compiler: {problem}"),
-    }
+    library().inspect_err(|problem| eprintln!("==> Without NVIDIA's run-time compiler: {problem}")).ok()
 }
 
 /// The library, from the target folder or fetched by pip, which checks the pinned hash.

@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::steps;
+
 /// Applies the files named after the database, in order.
 const APPLY_WITH_PYTHON: &str = "\
 import sqlite3, sys
@@ -25,6 +27,34 @@ database.close()
 
 /// Writes `.sqlx/`, or with `check` only compares. The error is what to tell the person.
 pub fn prepare(check: bool) -> Result<(), String> {
+    compare(check, |asking| {
+        let mut library = steps::cargo()?;
+        library.args(["rustc", "--quiet", "--package", "nocturne", "--lib", "--profile", "check", "--"]);
+        steps::run("Ask the database", asking.told_to(&mut library))
+    })
+}
+
+/// What the macros have to be told to ask the database and to write down its answers.
+pub struct Asking {
+    database: String,
+    folder: PathBuf,
+    flag: String,
+}
+
+impl Asking {
+    /// Tells it to a command that checks `nocturne` and ends in arguments of the compiler.
+    pub fn told_to<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+        command
+            .args(["--cfg", &self.flag])
+            .env("DATABASE_URL", &self.database)
+            .env("SQLX_OFFLINE", "false")
+            .env("SQLX_OFFLINE_DIR", &self.folder)
+            .env("CARGO_INCREMENTAL", "0")
+    }
+}
+
+/// Has `nocturne` checked by `compile` beside a fresh database, then does what [`prepare`] does.
+pub fn compare(check: bool, compile: impl FnOnce(&Asking) -> Result<(), String>) -> Result<(), String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().ok_or("xtask lies in no workspace")?;
     let committed = root.join(".sqlx");
     let scratch = Scratch::new()?;
@@ -33,7 +63,11 @@ pub fn prepare(check: bool) -> Result<(), String> {
     fs::create_dir(&fresh).map_err(failed("create", &fresh))?;
 
     apply(&migrations(root)?, &database)?;
-    ask(root, &database, &fresh)?;
+    // The macros' files are not among what cargo watches: a flag that is never the same makes it compile the crate again.
+    let moment = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+    let flag = format!("sqlx_prepare_run=\"{moment}\"");
+    compile(&Asking { database: url(&database), folder: fresh.clone(), flag })
+        .map_err(|why| format!("{why}; .sqlx is left as it was"))?;
 
     let (old, new) = (contents(&committed)?, contents(&fresh)?);
     if new.is_empty() {
@@ -124,24 +158,6 @@ fn apply(migrations: &[PathBuf], database: &Path) -> Result<(), String> {
         }
     }
     Ok(())
-}
-
-/// Compiles the library against the database; the macros leave one file a statement in `folder`.
-fn ask(root: &Path, database: &Path, folder: &Path) -> Result<(), String> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    // The macros' files are not among what cargo watches: a flag that is never the same makes it compile the crate again.
-    let moment = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
-    let fresh = format!("sqlx_prepare_run=\"{moment}\"");
-    let status = Command::new(cargo)
-        .current_dir(root)
-        .args(["rustc", "--quiet", "--package", "nocturne", "--lib", "--profile", "check", "--", "--cfg", &fresh])
-        .env("DATABASE_URL", url(database))
-        .env("SQLX_OFFLINE", "false")
-        .env("SQLX_OFFLINE_DIR", folder)
-        .env("CARGO_INCREMENTAL", "0")
-        .status()
-        .map_err(|error| format!("cannot start cargo: {error}"))?;
-    if status.success() { Ok(()) } else { Err("the check of `nocturne` failed; .sqlx is left as it was".into()) }
 }
 
 /// A path as a URL that SQLite's driver reads back as the same path.

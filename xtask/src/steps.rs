@@ -52,9 +52,10 @@ pub fn answer(title: &str, command: &mut Command) -> Result<String, String> {
 
 /// Builds the agent (the usual, unoptimised way) and returns the program.
 pub fn agent() -> Result<PathBuf, String> {
-    // `--workspace` chooses the features of the dependencies, the same ones as the tests have, so that hardly any of them is
-    // compiled twice; `--bin` chooses what is built, which needs no libtorch.
-    run("Build the agent", cargo()?.args(["build", "--quiet", "--locked", "--workspace", "--bin", "nocturne"]))?;
+    // `--workspace` and an example choose the features of the dependencies: only with something that may use the packages of tests are they
+    // those of the tests, and then the agent and what it needs are not compiled twice. Neither of the two needs libtorch.
+    let arguments = ["build", "--quiet", "--locked", "--workspace", "--bin", "nocturne", "--example", "terminal"];
+    run("Build the agent", cargo()?.args(arguments))?;
     Ok(target()?.join("debug").join("nocturne"))
 }
 
