@@ -238,3 +238,34 @@ proptest! {
         }
     }
 }
+
+/// A build that left the vector code of this processor out would be slow, and its results would agree all the same.
+#[test]
+fn the_best_vector_code_for_this_processor_is_used() {
+    assert_eq!(kernels::instruction_set(), expected_instruction_set());
+    if !kernels::has_fused_attention() {
+        eprintln!("skipped: fused attention: this processor or compiler has no products of bf16 in vector code");
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+fn expected_instruction_set() -> &'static str {
+    let v4 = is_x86_feature_detected!("avx512f")
+        && is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx512dq")
+        && is_x86_feature_detected!("avx512vl")
+        && is_x86_feature_detected!("avx512cd");
+    let v3 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("bmi2");
+    if v4 {
+        "avx512"
+    } else if v3 {
+        "avx2"
+    } else {
+        "portable"
+    }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn expected_instruction_set() -> &'static str {
+    "portable"
+}

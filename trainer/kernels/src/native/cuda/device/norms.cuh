@@ -46,6 +46,21 @@ template <typename T, int N, int C> struct Row {
   }
 };
 
+// Gives the lane's share of the sum of a row's squares its meaning: writes the row divided by its root mean square, and what it was multiplied by.
+template <typename T, int N, int C, typename Arguments>
+__device__ inline void write_norm(const Row<T, N, C>& x, float squares, unsigned row, const Arguments& a) {
+  const float inverse = inverse_root_mean(warp_sum(squares), a.width, a.epsilon);
+  T* y = static_cast<T*>(a.y) + static_cast<unsigned long long>(row) * a.width;
+  each_pack<N, C>(a.width, [&](int i, unsigned at) {
+    float v[N];
+    x.again(i, at, v);
+#pragma unroll
+    for (int k = 0; k < N; ++k) v[k] *= inverse;
+    write<T, N>(y + at, v);
+  });
+  if (lane() == 0) a.inverse[row] = inverse;
+}
+
 template <typename T, int N, int C> __device__ inline void norm_forward(const NormForward& a) {
   const unsigned row = blockIdx.x * warps() + warp();
   if (row >= a.rows) return;
@@ -58,16 +73,7 @@ template <typename T, int N, int C> __device__ inline void norm_forward(const No
 #pragma unroll
     for (int k = 0; k < N; ++k) squares += v[k] * v[k];
   });
-  const float inverse = inverse_root_mean(warp_sum(squares), a.width, a.epsilon);
-  T* y = static_cast<T*>(a.y) + first;
-  each_pack<N, C>(a.width, [&](int i, unsigned at) {
-    float v[N];
-    x.again(i, at, v);
-#pragma unroll
-    for (int k = 0; k < N; ++k) v[k] *= inverse;
-    write<T, N>(y + at, v);
-  });
-  if (lane() == 0) a.inverse[row] = inverse;
+  write_norm(x, squares, row, a);
 }
 
 template <typename T, int N, int C> __device__ inline void mix_norm_forward(const MixNormForward& a) {
@@ -93,53 +99,46 @@ template <typename T, int N, int C> __device__ inline void mix_norm_forward(cons
 #pragma unroll
     for (int k = 0; k < N; ++k) squares += v[k] * v[k];
   });
-  const float inverse = inverse_root_mean(warp_sum(squares), a.width, a.epsilon);
-  T* y = static_cast<T*>(a.y) + first;
-  each_pack<N, C>(a.width, [&](int i, unsigned at) {
-    float v[N];
-    sum.again(i, at, v);
-#pragma unroll
-    for (int k = 0; k < N; ++k) v[k] *= inverse;
-    write<T, N>(y + at, v);
-  });
-  if (lane() == 0) a.inverse[row] = inverse;
+  write_norm(sum, squares, row, a);
 }
 
-// Reads a row of dy and y and gives the mean of their product.
-template <typename T, int N, int C> __device__ inline float mean_product(Row<T, N, C>& dy, Row<T, N, C>& y, unsigned width) {
+// Calls f(at, d) for each pack of a row that is this lane's, d being the gradient of what was normed, and of what is added to it if
+// something is.
+template <typename T, int N, int C, typename Arguments, typename F>
+__device__ inline void each_gradient(const Arguments& a, unsigned row, F f) {
+  const unsigned long long first = static_cast<unsigned long long>(row) * a.width;
+  Row<T, N, C> dy(a.dy, first), y(a.y, first);
   float products = 0.0f;
-  each_pack<N, C>(width, [&](int i, unsigned at) {
+  each_pack<N, C>(a.width, [&](int i, unsigned at) {
     float v[N], w[N];
     dy.take(i, at, v);
     y.take(i, at, w);
 #pragma unroll
     for (int k = 0; k < N; ++k) products += v[k] * w[k];
   });
-  return warp_sum(products) / float(width);
+  const float mean = warp_sum(products) / float(a.width);
+  const float inverse = a.inverse[row];
+  const T* dsum = a.dsum == nullptr ? nullptr : static_cast<const T*>(a.dsum) + first;
+  each_pack<N, C>(a.width, [&](int i, unsigned at) {
+    float d[N], w[N];
+    dy.again(i, at, d);
+    y.again(i, at, w);
+#pragma unroll
+    for (int k = 0; k < N; ++k) d[k] = inverse * (d[k] - w[k] * mean);
+    if (dsum != nullptr) {
+      read<T, N>(dsum + at, w);
+#pragma unroll
+      for (int k = 0; k < N; ++k) d[k] += w[k];
+    }
+    f(at, d);
+  });
 }
 
 template <typename T, int N, int C> __device__ inline void norm_backward(const NormBackward& a) {
   const unsigned row = blockIdx.x * warps() + warp();
   if (row >= a.rows) return;
-  const unsigned long long first = static_cast<unsigned long long>(row) * a.width;
-  Row<T, N, C> dy(a.dy, first), y(a.y, first);
-  const float mean = mean_product(dy, y, a.width);
-  const float inverse = a.inverse[row];
-  const T* dsum = a.dsum == nullptr ? nullptr : static_cast<const T*>(a.dsum) + first;
-  T* dx = static_cast<T*>(a.dx) + first;
-  each_pack<N, C>(a.width, [&](int i, unsigned at) {
-    float v[N], w[N];
-    dy.again(i, at, v);
-    y.again(i, at, w);
-#pragma unroll
-    for (int k = 0; k < N; ++k) v[k] = inverse * (v[k] - w[k] * mean);
-    if (dsum != nullptr) {
-      read<T, N>(dsum + at, w);
-#pragma unroll
-      for (int k = 0; k < N; ++k) v[k] += w[k];
-    }
-    write<T, N>(dx + at, v);
-  });
+  T* dx = static_cast<T*>(a.dx) + static_cast<unsigned long long>(row) * a.width;
+  each_gradient<T, N, C>(a, row, [&](unsigned at, float (&d)[N]) { write<T, N>(dx + at, d); });
 }
 
 // Each warp takes row after row, so that the sums da and db need few partial ones; sum_partials adds these up.
@@ -149,26 +148,12 @@ template <typename T, int N, int C> __device__ inline void mix_norm_backward(con
   float da = 0.0f, db = 0.0f;
   for (unsigned row = blockIdx.x * warps() + warp(); row < a.rows; row += gridDim.x * warps()) {
     const unsigned long long first = static_cast<unsigned long long>(row) * a.width;
-    Row<T, N, C> dy(a.dy, first), y(a.y, first);
-    const float mean = mean_product(dy, y, a.width);
-    const float inverse = a.inverse[row];
-    const T* dsum = a.dsum == nullptr ? nullptr : static_cast<const T*>(a.dsum) + first;
     const T* x = static_cast<const T*>(a.x) + first;
     const T* other = static_cast<const T*>(a.other) + first;
     T* dx = static_cast<T*>(a.dx) + first;
     T* dother = static_cast<T*>(a.dother) + first;
-    each_pack<N, C>(a.width, [&](int i, unsigned at) {
-      float d[N], w[N];
-      dy.again(i, at, d);
-      y.again(i, at, w);
-#pragma unroll
-      for (int k = 0; k < N; ++k) d[k] = inverse * (d[k] - w[k] * mean);
-      if (dsum != nullptr) {
-        read<T, N>(dsum + at, w);
-#pragma unroll
-        for (int k = 0; k < N; ++k) d[k] += w[k];
-      }
-      float out[N];
+    each_gradient<T, N, C>(a, row, [&](unsigned at, float (&d)[N]) {
+      float out[N], w[N];
       read<T, N>(x + at, w);
 #pragma unroll
       for (int k = 0; k < N; ++k) {
