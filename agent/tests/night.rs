@@ -240,6 +240,45 @@ async fn where_there_is_room_a_trial_begins_while_the_one_before_it_is_evaluated
     assert_eq!(fixture.nocturne(&["doctor"]).output().unwrap().status.code(), Some(0));
 }
 
+/// Two groups of cores are two devices: while the night's start trains on one, its run under the next seed trains on the other. What is
+/// decided does not depend on it: the planted gain is kept and claimed, as on one device.
+#[tokio::test]
+async fn several_devices_train_several_trials_at_a_time_and_decide_the_same() {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let (mut decided, mut overlaps) = (Vec::new(), Vec::new());
+    for devices in [1, 2] {
+        let fixture = Fixture::new();
+        let keys = format!("device = \"cpu\"\nthreads = 1\ndevices = {devices}");
+        fixture.replace("experiments/pretend/campaign.toml", "device = \"cpu\"", &keys);
+        // However slow the machine is, no trial is to be too late.
+        fixture.replace("experiments/pretend/campaign.toml", "grace_seconds = 2", "grace_seconds = 120");
+        fixture.plant_gains();
+        if cores < devices {
+            let output = fixture.run(&["night", "experiments/pretend", "--json"]);
+            let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(output.status.code() == Some(3) && errors.contains("need 2 cores of their own"), "{errors}");
+            return;
+        }
+        let night = fixture.json(&GAINING);
+        fixture.assert_no_process_left();
+        let experiment = &night["experiments"][0];
+        decided.push(format!("{} {}", experiment["verdict"], night["champion"]["number"]));
+        assert_eq!(experiment["verdict"], "kept", "{devices} devices: {experiment}");
+        let name: nocturne::flow::NightId = night["night"].as_str().unwrap().parse().unwrap();
+        let reader = Reader::open(&Layout::new(fixture.root()).database()).await.unwrap();
+        let mut trials = reader.night_trials(&name).await.unwrap();
+        trials.sort_by_key(|trial| trial.started_at);
+        let claim = reader.claim(&name).await.unwrap().unwrap();
+        assert!(claim.holds && claim.pairs == 2, "{devices} devices: {claim:?}");
+        overlaps.push(
+            trials.windows(2).filter(|pair| pair[0].ended_at.is_some_and(|end| pair[1].started_at < end)).count(),
+        );
+        assert_eq!(fixture.nocturne(&["doctor"]).output().unwrap().status.code(), Some(0));
+    }
+    assert_eq!(decided[0], decided[1]);
+    assert!(overlaps[0] == 0 && overlaps[1] > 0, "{overlaps:?}");
+}
+
 #[test]
 fn bad_experiments_are_recorded_with_their_evidence_and_the_night_goes_on() {
     // What every experiment of the night does, and what must be said of it.

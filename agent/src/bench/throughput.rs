@@ -146,7 +146,7 @@ pub async fn throughput(here: &Path, wish: &Wish, watcher: &mut dyn Watcher) -> 
         Device::Cuda(_) => GpuWish::Yes,
     };
     let environment = prepare::set_up(&root, &options, watcher).await?;
-    let Chosen { device, environment: variables } = choose_device(wish.device, &environment)?;
+    let Chosen { device, environment: variables, .. } = choose_device(wish.device, &environment)?;
     let rules = Sandbox::default();
     let launcher = ready::launcher_of(layout.state().join("bench"), rules.least)?;
     let surroundings = ready::surroundings(&layout, &rules, &environment, &launcher, &device)?;

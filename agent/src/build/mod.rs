@@ -22,7 +22,7 @@ use sandbox::{Policy, Surroundings};
 
 use crate::flow::{Artifact, BuildFailure};
 use crate::hash::sha256_file;
-use crate::run::{Job, Launcher, RunError, StopSignal, stopped};
+use crate::run::{CoreSet, Job, Launcher, RunError, StopSignal, stopped};
 use spare::Spare;
 
 /// The trainer package's second binary: known cheats, which the evaluator is tried on before a night begins.
@@ -79,8 +79,8 @@ pub struct Order<'a> {
     pub executable: &'a Path,
     /// Where cargo's standard error goes.
     pub log: &'a Path,
-    /// Cores that a trial beside it leaves free, which are all that the build may use; `None`: it has the machine to itself.
-    pub beside: Option<usize>,
+    /// Cores that trials beside it leave free, which are all that the build may use; `None`: it has the machine to itself.
+    pub beside: Option<&'a CoreSet>,
     /// Seconds after which the build is ended: edited code can keep a compiler busy for ever.
     pub most_seconds: f64,
 }
@@ -185,7 +185,7 @@ impl Builder {
     pub async fn try_out(
         &self,
         name: &str,
-        beside: Option<usize>,
+        beside: Option<&CoreSet>,
         most_seconds: f64,
         export: impl FnOnce(&Path) -> Result<(), String> + Send + 'static,
         stop: StopSignal,
@@ -237,12 +237,12 @@ impl Builder {
         }
         let job = Job {
             program: self.cargo.clone(),
-            arguments: cargo::arguments(binaries, order.beside),
+            arguments: cargo::arguments(binaries, order.beside.map(CoreSet::count)),
             policy: Some(Policy::build(&self.surroundings, &source, &target)),
             environment,
             folder: source,
             nice: if order.beside.is_some() { NICE_BESIDE } else { 0 },
-            cores: order.beside,
+            cores: order.beside.cloned(),
             grace_seconds: 2.0,
             log: order.log.to_owned(),
         };

@@ -40,7 +40,10 @@ pub(super) const LAYOUT: &[(&str, &[&str])] = &[
         ],
     ),
     ("data.hub", &["repo", "revision", "files", "prefix", "max_files"]),
-    ("machine", &["device", "precision", "threads", "grace_seconds", "disk_reserve_gb", "most_foreign_load"]),
+    (
+        "machine",
+        &["device", "devices", "precision", "threads", "grace_seconds", "disk_reserve_gb", "most_foreign_load"],
+    ),
     ("sandbox", &["least", "memory_gb"]),
     ("evaluation", &["cuts"]),
     (

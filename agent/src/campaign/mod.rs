@@ -267,9 +267,12 @@ pub enum HubFiles {
 pub struct Machine {
     /// Where training runs.
     pub device: Device,
+    /// How many such devices train at once, each a trial of its own; at least one. On the CPU each is `threads` cores.
+    #[serde(default = "Machine::one_device")]
+    pub devices: usize,
     /// Arithmetic of the forward and backward pass.
     pub precision: PrecisionChoice,
-    /// Threads of libtorch's CPU operations; 0 for all cores.
+    /// Threads of libtorch's CPU operations in a trial; 0 for all cores, divided among the devices.
     pub threads: usize,
     /// Seconds that a trial may take beyond its budget (last step, checkpoint) before it is ended.
     pub grace_seconds: f64,
@@ -282,6 +285,11 @@ pub struct Machine {
 }
 
 impl Machine {
+    /// The default of [`Machine::devices`].
+    pub(crate) fn one_device() -> usize {
+        1
+    }
+
     /// The default of [`Machine::most_foreign_load`].
     pub(crate) fn usual_foreign_load() -> f64 {
         0.25

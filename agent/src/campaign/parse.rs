@@ -265,6 +265,7 @@ fn read_machine(reader: &mut Reader, top: &Section<'_>, scale: Scale) -> Machine
         device
     });
     let precision = reader.choice(&machine, "precision", &PrecisionChoice::ALL.map(PrecisionChoice::name));
+    let devices = reader.integer(&machine, "devices", 1..=64, "devices that train at once");
     let threads = reader.integer(&machine, "threads", 0..=1_024, "threads (0 for all cores)");
     let grace = reader.number(&machine, "grace_seconds", (0.0, true), 3_600.0, "seconds");
     let reserve = reader.number(&machine, "disk_reserve_gb", (0.0, true), 1e6, "gigabytes");
@@ -276,6 +277,7 @@ fn read_machine(reader: &mut Reader, top: &Section<'_>, scale: Scale) -> Machine
     };
     Machine {
         device: device.unwrap_or(Device::Auto),
+        devices: devices.and_then(|(number, _)| usize::try_from(number).ok()).unwrap_or_else(Machine::one_device),
         precision: precision
             .and_then(|(word, _)| PrecisionChoice::ALL.into_iter().find(|choice| choice.name() == word))
             .unwrap_or(PrecisionChoice::Auto),

@@ -128,7 +128,7 @@ fn what_is_left_out_follows_the_scale() {
     assert_eq!(campaign.night.proposers, ProposerName::USUAL);
     assert_eq!((campaign.data.vocabulary, campaign.data.context, campaign.data.search_rows), (2_048, 256, 512));
     assert_eq!(campaign.rules, Rules::default());
-    assert_eq!(campaign.machine.most_foreign_load, 0.25);
+    assert_eq!((campaign.machine.devices, campaign.machine.most_foreign_load), (1, 0.25));
     assert_eq!((campaign.machine.device, campaign.machine.precision), (Device::Auto, PrecisionChoice::Auto));
     // A night that began before these sections were there goes on under the same defaults.
     assert_eq!(campaign.sandbox, Sandbox { least: Level::Landlock, memory_gb: None });
@@ -162,6 +162,7 @@ tokenizer_sample_bytes = 999
 hub = { repo = "o-w.n_er/na.me", revision = "0123456789abcdef0123456789abcdef01234567", prefix = "data/", max_files = 2 }
 [machine]
 device = "cuda:1"
+devices = 3
 precision = "fp32"
 threads = 4
 grace_seconds = 0
@@ -209,6 +210,7 @@ expected_run_sd = 0.02
     assert_eq!(campaign.data, data);
     let machine = Machine {
         device: Device::Cuda(1),
+        devices: 3,
         precision: PrecisionChoice::Fp32,
         threads: 4,
         grace_seconds: 0.0,

@@ -286,7 +286,7 @@ pub(super) struct SuperviseArgs {
     #[arg(long, default_value_t = 0)]
     pub(super) nice: i32,
     #[arg(long)]
-    pub(super) cores: Option<usize>,
+    pub(super) cores: Option<crate::run::CoreSet>,
     #[arg(long, default_value_t = 5.0, value_parser = not_negative)]
     pub(super) grace_seconds: f64,
     #[arg(long)]

@@ -1,38 +1,30 @@
-//! The next trial, begun while the one before it is evaluated.
+//! Trials that are begun before they are asked for.
 //!
-//! An evaluation takes a while and needs no more than a core or two. Where a trial leaves as many, the trial that will probably be asked for
-//! ([`foresee`](super::machine::Machine::foresee)) trains beside it; on a GPU, where two processes would slow each other down, it loads,
-//! builds its model and waits for the word to go. It lives as long as that evaluation: when the machine then asks for exactly this trial it
-//! goes on as that, and else it is ended. Before it is asked for it is on no record: for a night that is cut off it never was.
+//! A night asks for one trial after the other. What it will probably ask for next ([`outlook`](super::machine::Machine::outlook)) is begun
+//! where it has a device: on another one while a trial trains, and on the same while that is evaluated, where the evaluation has cores of
+//! its own; on a GPU, where two processes would slow each other down, it loads there, builds its model and waits for the word to go. When
+//! the machine asks for exactly this trial it goes on as that; as soon as no likely result leads to it any more it is ended. Before it is
+//! asked for it is on no record: for a night that is cut off it never was.
 
 use std::sync::Arc;
 
+use futures_util::FutureExt as _;
+use futures_util::future::{BoxFuture, Shared};
 use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
-use super::context::Context;
+use super::cores::Room;
 use super::driver::Driver;
 use super::machine::Foreseen;
 use super::messages::Event;
-use super::perform::{Fault, TestProgress, now};
+use super::perform::{Fault, TestProgress, now as now_recorded};
 use super::smoke::InFlight;
 use super::trial::{self, Asked};
 use crate::run::{StopSignal, stopped};
 
-/// What may be begun beside an evaluation on this machine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Room {
-    /// A trial: the evaluation keeps to so many cores, which the trial leaves.
-    Trial {
-        /// Cores of the evaluation.
-        cores: usize,
-    },
-    /// A trial's start; its training waits.
-    Start,
-    /// Nothing.
-    Nothing,
-}
+/// What is left of a trial that nobody wants: over once its process has ended and its folder is gone.
+pub(super) type Leaving = Shared<BoxFuture<'static, ()>>;
 
 /// Whether the night has asked for a trial.
 #[derive(Debug, Clone)]
@@ -84,6 +76,11 @@ impl Teller {
         }
     }
 
+    /// Tells it now, asked for or not.
+    pub fn now(&self, heard: TestProgress) {
+        self.send(heard);
+    }
+
     /// Tells what was kept.
     pub fn flush(&mut self) {
         let kept = std::mem::take(&mut self.kept);
@@ -100,6 +97,12 @@ impl Teller {
 #[derive(Debug)]
 pub(super) struct Ahead {
     what: Foreseen,
+    /// The device that it is on.
+    device: usize,
+    /// It waits for the word to go, beside an evaluation.
+    held: bool,
+    /// It has trained, and its device is free.
+    over: bool,
     begun_at: Timestamp,
     wanted: watch::Sender<bool>,
     stop: watch::Sender<bool>,
@@ -111,6 +114,8 @@ pub(super) struct Ahead {
 pub(super) struct Adopted {
     /// When it was begun.
     pub begun_at: Timestamp,
+    /// The device that it is on.
+    pub device: usize,
     /// Ends it early.
     pub early: watch::Sender<Option<String>>,
     /// To be told that it is asked for, once that is on record.
@@ -120,37 +125,18 @@ pub(super) struct Adopted {
 }
 
 impl Ahead {
-    fn begin(
-        context: Arc<Context>,
-        what: Foreseen,
-        wait: Option<f64>,
-        progress: mpsc::UnboundedSender<TestProgress>,
-    ) -> Self {
-        let (wanted, asked_for) = watch::channel(false);
-        let (stop, stopped) = watch::channel(false);
-        let (early, hopeless) = watch::channel(None);
-        let Foreseen { launch, trial, seed, purpose, era, champion } = what.clone();
-        let hold = context.cores.beside_an_evaluation() == Room::Start;
-        let wanted_when = Wanted(asked_for);
-        let asked = Asked { launch, trial, seed, purpose, era, wait, champion, wanted: wanted_when, hold };
-        let task = tokio::spawn(trial::run_trial(context, asked, stopped, hopeless, progress));
-        Self { what, begun_at: now(), wanted, stop, early, task }
-    }
-
-    /// Ends it, unless it is the one that is asked for.
-    pub fn claim(self, asked: &Foreseen) -> Result<Adopted, JoinHandle<Result<Event, Fault>>> {
-        if !self.what.is(asked) {
-            return Err(self.abandon());
-        }
-        let Self { begun_at, wanted, stop, early, task, .. } = self;
-        Ok(Adopted { begun_at, early, wanted, stop, task })
-    }
-
-    /// Ends it; what is left is to be waited for before another trial begins.
-    pub fn abandon(self) -> JoinHandle<Result<Event, Fault>> {
+    /// Ends it.
+    fn abandon(self) -> Leaving {
         // It may have ended by itself.
         let _heard = self.stop.send(true);
-        self.task
+        let task = self.task;
+        // Its answer is nobody's.
+        task.map(drop).boxed().shared()
+    }
+
+    fn adopt(self) -> Adopted {
+        let Self { begun_at, device, wanted, stop, early, task, .. } = self;
+        Adopted { begun_at, device, early, wanted, stop, task }
     }
 }
 
@@ -171,18 +157,72 @@ impl Adopted {
     }
 }
 
+/// Which of the devices a trial is best begun on: the one where what it is compared with ran, if that is free, else the first.
+fn best(free: &[usize], preferred: Option<usize>) -> Option<usize> {
+    preferred.filter(|device| free.contains(device)).or_else(|| free.first().copied())
+}
+
 impl Driver<'_> {
-    /// Begins what will probably be asked for next, while something is evaluated; ends it when nothing is any more.
+    /// Begins what will probably be asked for next, where it has a device; ends what nothing leads to any more.
     pub(super) fn look_ahead(&mut self) {
-        if !self.machine.is_evaluating() {
-            self.leaving.extend(self.ahead.take().map(Ahead::abandon));
-            return;
+        if !self.machine.is_training() && !self.machine.is_evaluating() {
+            return self.end_ahead(|_| true);
         }
-        if self.ahead.is_some() || self.context.cores.beside_an_evaluation() == Room::Nothing {
+        if !self.machine.is_evaluating() {
+            self.end_ahead(|ahead| ahead.held);
+        }
+        let free = self.free_devices();
+        if self.ahead.is_empty() && free.is_empty() && !self.may_hold() {
             return;
         }
         let now = self.now();
-        let Some(what) = self.machine.foresee(now) else { return };
+        let outlook = self.machine.outlook(now, self.ahead.len() + free.len().max(1));
+        self.end_ahead(|ahead| !outlook.possible.iter().any(|possible| possible.is(&ahead.what)));
+        for what in outlook.likely {
+            if self.ahead.iter().any(|ahead| ahead.what.is(&what)) {
+                continue;
+            }
+            self.end_in_place_of(&what);
+            let (device, held) = match best(&self.free_devices(), self.compared_on(&what)) {
+                Some(device) => (device, false),
+                None if self.may_hold() => (self.device, true),
+                None => return,
+            };
+            self.begin_ahead(what, device, held, now);
+        }
+    }
+
+    /// Devices on which a trial can begin now: without one, and without an evaluation that needs them.
+    fn free_devices(&self) -> Vec<usize> {
+        let busy = match self.context.cores.beside_an_evaluation() {
+            Room::Trial { .. } => self.machine.is_training(),
+            Room::Start | Room::Nothing => self.machine.is_training() || self.machine.is_evaluating(),
+        };
+        let taken = |device: usize| {
+            (busy && device == self.device) || self.ahead.iter().any(|ahead| !ahead.over && ahead.device == device)
+        };
+        (0..self.context.cores.devices()).filter(|device| !taken(*device)).collect()
+    }
+
+    /// Whether a trial may get ready on the device of the one that is evaluated.
+    fn may_hold(&self) -> bool {
+        *self.context.cores.beside_an_evaluation() == Room::Start
+            && self.machine.is_evaluating()
+            && !self.ahead.iter().any(|ahead| !ahead.over && ahead.device == self.device)
+    }
+
+    /// Ends what was begun as the same trial of the experiment, but under another seed or from another commit: both have one folder.
+    fn end_in_place_of(&mut self, what: &Foreseen) {
+        self.end_ahead(|ahead| ahead.what.in_the_folder_of(what));
+    }
+
+    /// The device of what a trial is compared with: of the champion's run under the same seed, or of an earlier run of its own.
+    fn compared_on(&self, what: &Foreseen) -> Option<usize> {
+        let ran = |number| self.ran_on.get(&(number, what.seed, what.purpose)).copied();
+        ran(what.champion).or_else(|| ran(what.launch.number)).or_else(|| ran(0))
+    }
+
+    fn begin_ahead(&mut self, what: Foreseen, device: usize, held: bool, now: f64) {
         let number = what.launch.number;
         if let Some((next, words)) = &mut self.view.next
             && *next == number
@@ -190,7 +230,95 @@ impl Driver<'_> {
             "begun ahead".clone_into(words);
         }
         self.smoke.take_if(|smoke| smoke.number == number).into_iter().for_each(InFlight::end);
+        self.ran_on.insert((number, what.seed, what.purpose), device);
         let wait = self.machine.may_wait(now);
-        self.ahead = Some(Ahead::begin(Arc::clone(&self.context), what, wait, self.progress.clone()));
+        let (wanted, asked_for) = watch::channel(false);
+        let (stop, stopped) = watch::channel(false);
+        let (early, hopeless) = watch::channel(None);
+        let Foreseen { launch, trial, seed, purpose, era, champion } = what.clone();
+        let wanted_when = Wanted(asked_for);
+        let asked =
+            Asked { launch, trial, seed, purpose, era, wait, champion, wanted: wanted_when, hold: held, device };
+        let (context, progress, leaving) = (Arc::clone(&self.context), self.progress.clone(), self.still_leaving());
+        let task = tokio::spawn(async move {
+            leaving.await;
+            trial::run_trial(context, asked, stopped, hopeless, progress).await
+        });
+        self.ahead.push(Ahead { what, device, held, over: false, begun_at: now_recorded(), wanted, stop, early, task });
+    }
+
+    /// The trial that is asked for, if it was begun ahead and can be gone on with.
+    pub(super) fn adopt(&mut self, asked: &Foreseen) -> Option<Adopted> {
+        let at = self.ahead.iter().position(|ahead| ahead.what.is(asked))?;
+        Some(self.ahead.remove(at).adopt())
+    }
+
+    /// A device for a trial that is asked for and was not begun ahead; where all are taken, what is the farthest off makes way.
+    pub(super) fn device_for(&mut self, asked: &Foreseen) -> usize {
+        self.end_in_place_of(asked);
+        // What waits beside an evaluation waits for a word that will not come now.
+        self.end_ahead(|ahead| ahead.held);
+        let mut free: Vec<usize> = (0..self.context.cores.devices()).collect();
+        free.retain(|device| !self.ahead.iter().any(|ahead| !ahead.over && ahead.device == *device));
+        let device = best(&free, self.compared_on(asked)).or_else(|| {
+            let last = self.ahead.iter().rposition(|ahead| !ahead.over)?;
+            let ahead = self.ahead.remove(last);
+            let device = ahead.device;
+            self.leaving.push(ahead.abandon());
+            Some(device)
+        });
+        device.unwrap_or(0)
+    }
+
+    /// What was begun ahead has trained.
+    pub(super) fn over_ahead(&mut self, number: u32, trial: u32) {
+        for ahead in &mut self.ahead {
+            ahead.over |= (ahead.what.launch.number, ahead.what.trial) == (number, trial);
+        }
+        self.look_ahead();
+    }
+
+    /// Ends of what was begun ahead what is unwanted.
+    pub(super) fn end_ahead(&mut self, unwanted: impl Fn(&Ahead) -> bool) {
+        self.leaving.extend(self.ahead.extract_if(.., |ahead| unwanted(ahead)).map(Ahead::abandon));
+    }
+
+    /// Waits for what nobody wants and is still on its way out: it may have the device or the folder of what begins.
+    pub(super) fn still_leaving(&mut self) -> impl Future<Output = ()> + Send + 'static {
+        self.leaving.retain(|left| left.peek().is_none());
+        futures_util::future::join_all(self.leaving.clone()).map(drop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trial_is_begun_where_what_it_is_compared_with_ran_if_that_is_free() {
+        for (free, preferred, device) in [
+            (&[][..], Some(0), None),
+            (&[1, 2], None, Some(1)),
+            (&[1, 2], Some(2), Some(2)),
+            (&[1, 2], Some(0), Some(1)),
+        ] {
+            assert_eq!(best(free, preferred), device, "{preferred:?} of {free:?}");
+        }
+    }
+
+    #[test]
+    fn of_a_trial_that_nobody_asked_for_only_what_must_not_be_lost_is_told_and_that_later() {
+        let (progress, mut heard) = mpsc::unbounded_channel();
+        let (asked, wanted) = watch::channel(false);
+        let mut teller = Teller::new(progress, Wanted(wanted));
+        let changed = || TestProgress::Changed { number: 1, trial: 1, why: "heat".to_owned() };
+        teller.say(changed());
+        teller.say(TestProgress::Waiting("for somebody".to_owned()));
+        assert!(heard.try_recv().is_err());
+        asked.send(true).unwrap();
+        teller.say(TestProgress::Verifying(0.5));
+        assert!(matches!(heard.try_recv(), Ok(TestProgress::Changed { .. })));
+        assert!(matches!(heard.try_recv(), Ok(TestProgress::Verifying(_))));
+        assert!(heard.try_recv().is_err());
     }
 }

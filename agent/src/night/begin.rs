@@ -6,7 +6,7 @@ use std::sync::Arc;
 use protocol::Budget;
 
 use super::cores::cores_of_a_trial;
-use super::device::VISIBLE_DEVICES;
+use super::device::{Chosen, Station, VISIBLE_DEVICES};
 use super::messages::Limits;
 use super::open::{OpenError, Wishes};
 use super::workbench::Workbench;
@@ -105,21 +105,40 @@ pub(super) fn limits(campaign: &Campaign, night: &NightRecord) -> Limits {
     }
 }
 
-/// What watches the machine while trials run on it.
-pub(super) fn conditions(campaign: &Campaign, workbench: &Workbench) -> Arc<Conditions> {
+/// The devices, with what watches each of them while trials run on it: what disturbs one trial need not disturb its neighbour.
+pub(super) fn stations(campaign: &Campaign, workbench: &Workbench, devices: Vec<Chosen>) -> Vec<Station> {
+    let many = devices.len();
+    let station = |Chosen { name, environment, .. }| {
+        let conditions = conditions(campaign, workbench, &environment, many);
+        Station { name, environment, conditions }
+    };
+    devices.into_iter().map(station).collect()
+}
+
+fn conditions(
+    campaign: &Campaign,
+    workbench: &Workbench,
+    environment: &[(String, String)],
+    devices: usize,
+) -> Arc<Conditions> {
     let on_gpu = workbench.on_gpu();
-    let visible = workbench.environment.iter().find(|(name, _)| name == VISIBLE_DEVICES).map(|(_, gpu)| gpu.clone());
+    let visible = environment.iter().find(|(name, _)| name == VISIBLE_DEVICES).map(|(_, gpu)| gpu.clone());
+    // What others may take is judged by all that trials use at once: which of their cores it was is not known.
     let limits = conditions::Limits {
         most_foreign_load: campaign.machine.most_foreign_load,
-        cores: cores_of_a_trial(workbench) as f64,
-        memory_bytes: workbench.surroundings.memory_bytes,
+        cores: (devices * cores_of_a_trial(workbench)) as f64,
+        memory_bytes: workbench.surroundings.memory_bytes.map(|bytes| bytes.saturating_mul(devices as u64)),
     };
     let reader = Reader::new(Surroundings::of_process(), visible.filter(|_| on_gpu));
     Conditions::new(reader, campaign.budget(), limits, Patience::default())
 }
 
 /// What the machine is and how it is used, for the record.
-pub(super) fn machine_facts(environment: &Environment, workbench: &Workbench) -> BTreeMap<String, String> {
+pub(super) fn machine_facts(
+    environment: &Environment,
+    workbench: &Workbench,
+    devices: usize,
+) -> BTreeMap<String, String> {
     let mut facts = BTreeMap::new();
     let mut note = |name: &str, value: Option<String>| {
         if let Some(value) = value {
@@ -140,7 +159,9 @@ pub(super) fn machine_facts(environment: &Environment, workbench: &Workbench) ->
     // The manifest lists the hash of every file of the prepared data.
     let data = sha256_file(&workbench.shards.join(data::files::MANIFEST)).ok();
     note("data", data.and_then(|sha256| Some(sha256.get(..16)?.to_owned())));
-    note("device", Some(workbench.setting.device.clone()));
+    // Trials that share a machine with others are slower than trials that have it to themselves: such nights do not compare.
+    let device = &workbench.setting.device;
+    note("device", Some(if devices > 1 { format!("{devices} x {device}") } else { device.clone() }));
     note("sandbox", Some(workbench.launcher.confinement().describe()));
     note(
         "precision",

@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::asking::Asking;
 use super::cores::Cores;
+use super::device::Station;
 use super::workbench::{Subject, Workbench};
 use crate::build::Builder;
 use crate::campaign::Campaign;
-use crate::conditions::Conditions;
 use crate::edit::Policy;
 use crate::flow::{CommitId, ExperimentId, SourceFile};
 use crate::layout::Layout;
@@ -46,8 +46,8 @@ pub struct Context {
     pub proposer: Mutex<Box<dyn Proposer>>,
     /// What the night has to do with language models.
     pub asking: Asking,
-    /// Watches the machine.
-    pub conditions: Arc<Conditions>,
+    /// The devices that trials run on.
+    pub stations: Vec<Station>,
     /// Champions that a brief was written for.
     briefed: Mutex<HashSet<CommitId>>,
     /// Facts of the patches committed by this process.
@@ -71,9 +71,9 @@ fn place_of_seed(listed: usize, index: u32) -> Option<usize> {
 }
 
 impl Context {
-    /// Puts a night's context together.
+    /// Puts a night's context together; it has at least one device.
     #[expect(clippy::too_many_arguments, reason = "each is one part of it")]
-    pub fn new(
+    pub(super) fn new(
         night: NightRecord,
         campaign: Campaign,
         layout: Layout,
@@ -81,9 +81,8 @@ impl Context {
         workbench: Workbench,
         builder: Builder,
         (proposer, asking): (Box<dyn Proposer>, Asking),
-        conditions: Arc<Conditions>,
+        (stations, cores): (Vec<Station>, Cores),
     ) -> Self {
-        let cores = Cores::of(&workbench);
         Self {
             night,
             campaign,
@@ -94,7 +93,7 @@ impl Context {
             policy: Policy::default(),
             proposer: Mutex::new(proposer),
             asking,
-            conditions,
+            stations,
             briefed: Mutex::new(HashSet::new()),
             patches: Mutex::new(HashMap::new()),
             building: tokio::sync::Mutex::new(()),

@@ -1,24 +1,53 @@
-//! Who computes when: a trial that trains, and the build of the next candidate beside it.
+//! Who computes where and when: the trials that train, and the build of the next candidate beside them.
 //!
 //! A budget in seconds is worth fewer steps on a core that is shared, and whether something is built during a trial is chance: a trial
 //! that had the machine to itself would look better than one that had not. Niceness does not help, because Linux shares the processor
 //! between sessions first (sched(7), autogroup), and confined processes have sessions of their own. So builds get the cores that
-//! training leaves, and where it leaves none they wait until no trial trains; evaluations, which are not against the clock, go on beside
-//! them.
+//! training leaves, and where it leaves none they wait until a device has no trial; evaluations, which are not against the clock, go on
+//! beside them.
+//!
+//! Where several trials train at once, each is one device's. On the CPU a device is a group of cores that no other shares, to which all of
+//! its trial's threads keep.
 
+use std::path::PathBuf;
+
+use futures_util::future::select_all;
 use tokio::sync::{Mutex, MutexGuard};
 
-use super::ahead::Room;
+use super::device::Chosen;
+use super::open::OpenError;
 use super::workbench::Workbench;
-use crate::run::{StopSignal, stopped};
+use crate::campaign::Campaign;
+use crate::run::{CoreSet, StopSignal, own_cores, stopped};
+
+/// What may be begun beside an evaluation, on the device of the trial that is evaluated. On others trials train all the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Room {
+    /// A trial: the evaluation keeps to these cores, which trials leave.
+    Trial {
+        /// Cores of the evaluation.
+        cores: CoreSet,
+    },
+    /// A trial's start; its training waits.
+    Start,
+    /// Nothing.
+    Nothing,
+}
 
 /// The machine's cores and whose turn it is.
 #[derive(Debug)]
 pub(super) struct Cores {
-    /// Cores that a trial leaves free.
-    spare: usize,
-    /// What an evaluation leaves room for.
+    devices: Vec<Device>,
+    /// Cores that trials on all devices leave free.
+    spare: Option<CoreSet>,
     room: Room,
+}
+
+/// A device, on which there is one trial at a time.
+#[derive(Debug)]
+struct Device {
+    /// The cores that it consists of, or may keep busy; `None`: all.
+    cores: Option<CoreSet>,
     turn: Mutex<()>,
 }
 
@@ -27,13 +56,34 @@ pub(super) struct Cores {
 #[must_use = "the turn ends when this is dropped"]
 pub(super) struct Turn<'a> {
     _turn: Option<MutexGuard<'a, ()>>,
+    cores: Option<&'a CoreSet>,
+}
+
+impl Turn<'_> {
+    /// The cores that a build keeps to in this turn; `None`: it has the machine to itself.
+    pub fn beside(&self) -> Option<&CoreSet> {
+        self.cores
+    }
+}
+
+/// Threads of a trial: as many as the campaign says, or an equal share of the machine. 0, where there is one device: as many as there are
+/// cores.
+pub(super) fn threads_of_a_trial(campaign: &Campaign) -> usize {
+    match (campaign.machine.threads, campaign.machine.devices) {
+        (0, devices) if devices > 1 => (cores_of_the_machine() / devices).max(1),
+        (threads, _) => threads,
+    }
 }
 
 /// Cores that a trial keeps busy.
 pub(super) fn cores_of_a_trial(workbench: &Workbench) -> usize {
-    match workbench.setting.threads {
+    cores_of(workbench.setting.threads, workbench.on_gpu())
+}
+
+fn cores_of(threads: usize, on_gpu: bool) -> usize {
+    match threads {
         // A trainer that computes on a GPU keeps one core busy with asking for it.
-        _ if workbench.on_gpu() => 1,
+        _ if on_gpu => 1,
         0 => cores_of_the_machine(),
         threads => threads,
     }
@@ -44,91 +94,94 @@ fn cores_of_the_machine() -> usize {
 }
 
 impl Cores {
-    /// This machine's, for trials on this workbench.
-    pub fn of(workbench: &Workbench) -> Self {
-        Self::new(cores_of_the_machine(), cores_of_a_trial(workbench), workbench.on_gpu())
-    }
-
-    /// Of the machine's cores a trial keeps `busy` ones busy.
-    fn new(all: usize, busy: usize, on_gpu: bool) -> Self {
-        let spare = all.saturating_sub(busy);
-        // On less than half the cores that it would have alone, an evaluation takes so long that waiting for it is better.
-        let room = match on_gpu {
-            true if spare > 0 => Room::Start,
-            false if spare > 0 && 2 * spare >= busy => Room::Trial { cores: spare.min(busy) },
-            _ => Room::Nothing,
+    /// This machine's, for trials of the campaign on these devices.
+    ///
+    /// # Errors
+    /// [`OpenError::TooFewCores`]; [`OpenError::File`] when the system does not say which cores there are.
+    pub fn of(campaign: &Campaign, devices: &[Chosen]) -> Result<Self, OpenError> {
+        let not_told = |source| OpenError::File {
+            action: "read which cores may be used:",
+            path: PathBuf::from("/proc/self/status"),
+            source,
         };
-        Self { spare, room, turn: Mutex::new(()) }
+        let mut cores = own_cores().map_err(not_told)?;
+        // A control group may grant less time than the cores have.
+        cores.truncate(cores_of_the_machine());
+        let on_gpu = devices.iter().any(Chosen::is_gpu);
+        let each = cores_of(threads_of_a_trial(campaign), on_gpu);
+        let too_few = OpenError::TooFewCores { devices: devices.len(), each, cores: cores.len() };
+        Self::new(&cores, each, devices.len(), on_gpu).ok_or(too_few)
     }
 
-    /// What may be begun while a trial is evaluated.
-    pub fn beside_an_evaluation(&self) -> Room {
-        self.room
-    }
-
-    /// Jobs that a build beside a trial may run at once; `None` where builds have the machine to themselves.
-    pub fn jobs(&self) -> Option<usize> {
-        (self.spare > 0).then_some(self.spare)
-    }
-
-    /// Waits until the machine is a trial's, or a build's; `None` when the night is stopped meanwhile.
-    pub async fn take(&self, stop: &mut StopSignal) -> Option<Turn<'_>> {
-        if self.spare > 0 {
-            return Some(Turn { _turn: None });
+    /// Of the cores each of the trials on so many devices keeps `each` busy. `None` where they do not suffice for several.
+    fn new(cores: &[usize], each: usize, devices: usize, on_gpu: bool) -> Option<Self> {
+        let (all, busy) = (cores.len(), devices.saturating_mul(each));
+        let (taken, left) = cores.split_at(busy.min(all));
+        if devices > 1 && !on_gpu && busy > all {
+            return None;
         }
+        let spare = CoreSet::of(left.iter().copied());
+        // On less than half the cores that it would have alone, an evaluation takes so long that waiting for it is better.
+        let beside = CoreSet::of(left.iter().rev().take(each).copied()).filter(|beside| 2 * beside.count() >= each);
+        let room = match (on_gpu, beside) {
+            (true, Some(_)) => Room::Start,
+            (false, Some(cores)) => Room::Trial { cores },
+            (_, None) => Room::Nothing,
+        };
+        let group = |place: usize| {
+            let own = taken.iter().copied().skip(place * each).take(each);
+            if devices > 1 && !on_gpu { CoreSet::of(own) } else { None }
+        };
+        let devices = (0..devices).map(|place| Device { cores: group(place), turn: Mutex::new(()) }).collect();
+        Some(Self { devices, spare, room })
+    }
+
+    /// How many devices there are.
+    pub fn devices(&self) -> usize {
+        self.devices.len()
+    }
+
+    /// What may be begun on a device while a trial of it is evaluated.
+    pub fn beside_an_evaluation(&self) -> &Room {
+        &self.room
+    }
+
+    /// The cores to which the trials of a device keep; `None`: there are no others, or it is a GPU.
+    pub fn group(&self, device: usize) -> Option<&CoreSet> {
+        self.devices.get(device)?.cores.as_ref()
+    }
+
+    /// Cores that trials leave free, whatever trains; `None`: there are none.
+    pub fn spare(&self) -> Option<&CoreSet> {
+        self.spare.as_ref()
+    }
+
+    /// Waits until a device is a trial's; `None` when the night is stopped meanwhile.
+    pub async fn train(&self, device: usize, stop: &mut StopSignal) -> Option<Turn<'_>> {
+        let Some(device) = self.devices.get(device) else { return Some(Turn { _turn: None, cores: None }) };
         tokio::select! {
-            turn = self.turn.lock() => Some(Turn { _turn: Some(turn) }),
+            turn = device.turn.lock() => Some(Turn { _turn: Some(turn), cores: device.cores.as_ref() }),
+            () = stopped(stop) => None,
+        }
+    }
+
+    /// Waits until there are cores for a build: those that trials leave, else those of a device that has none; `None` when the night is
+    /// stopped meanwhile.
+    pub async fn build(&self, stop: &mut StopSignal) -> Option<Turn<'_>> {
+        if let Some(spare) = &self.spare {
+            return Some(Turn { _turn: None, cores: Some(spare) });
+        }
+        // Who waits longest for a device has it next: trials do not keep builds waiting for ever, nor builds trials.
+        let free = self.devices.iter().map(|device| {
+            Box::pin(async move { Turn { _turn: Some(device.turn.lock().await), cores: device.cores.as_ref() } })
+        });
+        tokio::select! {
+            (turn, _, _) = select_all(free) => Some(turn),
             () = stopped(stop) => None,
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use futures_util::FutureExt as _;
-    use tokio::sync::watch;
-
-    use super::*;
-
-    #[test]
-    fn where_training_leaves_no_core_a_build_waits_its_turn() {
-        let (_stop, mut signal) = watch::channel(false);
-        let mut other = signal.clone();
-        for (all, busy, jobs) in [(2, 2, None), (2, 8, None), (1, 1, None), (2, 1, Some(1)), (16, 1, Some(15))] {
-            let cores = Cores::new(all, busy, false);
-            assert_eq!(cores.jobs(), jobs, "{busy} of {all}");
-            let training = cores.take(&mut signal).now_or_never().flatten();
-            assert!(training.is_some());
-            assert_eq!(cores.take(&mut other).now_or_never().is_some(), jobs.is_some(), "{busy} of {all}");
-            drop(training);
-            assert!(cores.take(&mut other).now_or_never().flatten().is_some());
-        }
-    }
-
-    #[test]
-    fn an_evaluation_leaves_room_where_it_has_cores_of_its_own() {
-        let trial = |cores| Room::Trial { cores };
-        for (all, busy, on_gpu, room) in [
-            (2, 2, false, Room::Nothing),
-            (1, 1, false, Room::Nothing),
-            (2, 1, false, trial(1)),
-            (16, 4, false, trial(4)),
-            (8, 5, false, trial(3)),
-            (8, 7, false, Room::Nothing),
-            (16, 1, true, Room::Start),
-            (1, 1, true, Room::Nothing),
-        ] {
-            assert_eq!(Cores::new(all, busy, on_gpu).beside_an_evaluation(), room, "{busy} of {all}, GPU: {on_gpu}");
-        }
-    }
-
-    #[test]
-    fn who_waits_can_be_stopped() {
-        let (stop, mut signal) = watch::channel(false);
-        let mut other = signal.clone();
-        let cores = Cores::new(1, 1, false);
-        let _training = cores.take(&mut signal).now_or_never().flatten();
-        stop.send(true).unwrap();
-        assert!(matches!(cores.take(&mut other).now_or_never(), Some(None)));
-    }
-}
+#[path = "cores_tests.rs"]
+mod tests;

@@ -1,6 +1,7 @@
-//! Which device trainers use, and what they get to know of the machine.
+//! Which devices trainers use, and what they get to know of the machine.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::Event;
@@ -8,11 +9,26 @@ use protocol::Event;
 use super::open::OpenError;
 use super::workbench::Workbench;
 use crate::campaign::{Campaign, Device};
-use crate::setup::Environment;
+use crate::conditions::Conditions;
+use crate::run::Job;
+use crate::setup::{Environment, Gpu};
 
-/// The device of a night's trainers, and all that they get to know of the machine.
+/// A device of a night: what trials on it run with, and what watches it.
+#[derive(Debug, Clone)]
+pub struct Station {
+    /// What it is called on record.
+    pub name: String,
+    /// The whole environment of trainers on it.
+    pub environment: Vec<(String, String)>,
+    /// Watches it and the machine around its trials.
+    pub conditions: Arc<Conditions>,
+}
+
+/// A device of a night's trainers, and all that they get to know of the machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Chosen {
+    /// What it is called on record: `cpu` or `cuda:1`, and where the CPU is divided `cpu:1`. Counted from 0 among the person's.
+    pub name: String,
     /// `cpu` or `cuda:0`: a trainer sees one GPU only.
     pub device: String,
     /// The whole environment of a trainer. The run path leads it to libtorch and libtorch to its CUDA half, so it needs nothing
@@ -22,6 +38,11 @@ pub struct Chosen {
 }
 
 impl Chosen {
+    /// Whether it is a GPU.
+    pub fn is_gpu(&self) -> bool {
+        self.device.starts_with("cuda")
+    }
+
     /// No GPU, or the one with this index among those that are the person's to use (the value of `CUDA_VISIBLE_DEVICES`);
     /// devices are numbered as `nvidia-smi` numbers them. The others are hidden: more of them than the budget means would be
     /// an unfair advantage.
@@ -32,6 +53,7 @@ impl Chosen {
             (Some(index), Some(list)) => list.split(',').nth(index).unwrap_or_default().trim().to_owned(),
         };
         Self {
+            name: index.map_or("cpu".to_owned(), |index| format!("cuda:{index}")),
             device: if index.is_some() { "cuda:0" } else { "cpu" }.to_owned(),
             environment: vec![
                 ("CUDA_DEVICE_ORDER".to_owned(), "PCI_BUS_ID".to_owned()),
@@ -53,12 +75,63 @@ fn usable_gpus(found: usize, visible: Option<&str>) -> usize {
     }
 }
 
-/// The device that the campaign asks for and the machine has.
+/// The device that the campaign asks for and the machine has; of several the first.
 ///
 /// # Errors
 /// [`OpenError::NoSuchDevice`].
 pub fn choose(campaign: &Campaign, environment: &Environment) -> Result<Chosen, OpenError> {
     choose_device(campaign.machine.device, environment)
+}
+
+/// All devices that the campaign asks for: the one that it names and those that follow, all alike.
+///
+/// # Errors
+/// [`OpenError::NoSuchDevice`], [`OpenError::UnlikeDevices`].
+pub fn choose_all(campaign: &Campaign, environment: &Environment) -> Result<Vec<Chosen>, OpenError> {
+    let visible = std::env::var(VISIBLE_DEVICES).ok();
+    let first = choose(campaign, environment)?;
+    several(first, campaign.machine.devices, &environment.gpus, visible.as_deref())
+}
+
+/// The device and those that follow it. Pure.
+fn several(first: Chosen, asked: usize, gpus: &[Gpu], visible: Option<&str>) -> Result<Vec<Chosen>, OpenError> {
+    if asked == 1 {
+        return Ok(vec![first]);
+    }
+    let Some(index) = first.name.strip_prefix("cuda:").and_then(|index| index.parse::<usize>().ok()) else {
+        let named = |place| Chosen { name: format!("cpu:{place}"), ..first.clone() };
+        return Ok((0..asked).map(named).collect());
+    };
+    let found = usable_gpus(gpus.len(), visible);
+    if index + asked > found {
+        return Err(OpenError::NoSuchDevice { asked: format!("cuda:{}", index + asked - 1), found });
+    }
+    let chosen: Vec<Chosen> = (index..index + asked).map(|index| Chosen::new(Some(index), visible)).collect();
+    let is = |chosen: &Chosen| match gpu_of(chosen, gpus) {
+        Some(Gpu { name, memory_mib, .. }) => format!("{name}, {memory_mib} MiB"),
+        None => "of which it cannot be told what it is: name it by its number in CUDA_VISIBLE_DEVICES".to_owned(),
+    };
+    let alike = |other: &Chosen| {
+        let kind = |chosen| gpu_of(chosen, gpus).map(|gpu| (&gpu.name, gpu.memory_mib));
+        kind(other).is_some() && kind(other) == kind(&first)
+    };
+    match chosen.iter().find(|other| !alike(other)) {
+        Some(other) => Err(OpenError::UnlikeDevices {
+            one: format!("{} ({})", first.name, is(&first)),
+            other: format!("{} ({})", other.name, is(other)),
+        }),
+        None => Ok(chosen),
+    }
+}
+
+/// The GPU that this is, among all of the machine. Named by its UUID it can only be told where all are alike.
+fn gpu_of<'a>(chosen: &Chosen, gpus: &'a [Gpu]) -> Option<&'a Gpu> {
+    let (_, own) = chosen.environment.iter().find(|(name, _)| name == VISIBLE_DEVICES)?;
+    let kind = |gpu: &'a Gpu| (&gpu.name, gpu.memory_mib);
+    match own.parse::<usize>() {
+        Ok(number) => gpus.get(number),
+        Err(_) => gpus.first().filter(|first| gpus.iter().all(|gpu| kind(gpu) == kind(first))),
+    }
 }
 
 /// The device that is asked for, if the machine has it.
@@ -92,20 +165,25 @@ pub struct NotUsableInside {
     why: String,
 }
 
-/// Has a trainer really initialise the campaign's device inside the sandbox: a driver that works outside may not do so in
+/// Has a trainer really initialise a device of the campaign's inside the sandbox: a driver that works outside may not do so in
 /// there. `folder` gets its log.
 ///
 /// # Errors
 /// [`NotUsableInside`]; never for the CPU, which needs no trying.
-pub async fn try_inside(bench: &Workbench, executable: &Path, folder: &Path) -> Result<(), NotUsableInside> {
+pub async fn try_inside(
+    bench: &Workbench,
+    which: &Chosen,
+    executable: &Path,
+    folder: &Path,
+) -> Result<(), NotUsableInside> {
     let device = bench.setting.device.as_str();
     let Some(index) = device.strip_prefix("cuda:").and_then(|index| index.parse::<u64>().ok()) else { return Ok(()) };
     let unusable = |why: String| NotUsableInside {
-        device: device.to_owned(),
+        device: which.name.clone(),
         sandbox: bench.launcher.confinement().describe(),
         why,
     };
-    let job = bench.probe_job(executable, folder);
+    let job = Job { environment: which.environment.clone(), ..bench.probe_job(executable, folder) };
     let mut process = bench.launcher.start(&job).await.map_err(|error| unusable(error.to_string()))?;
     let line = tokio::time::timeout(PROBE_PATIENCE, process.line()).await;
     let ended = process.stop().await.map_err(|error| unusable(error.to_string()))?;
@@ -157,6 +235,33 @@ mod tests {
             assert_eq!(chosen.device, device);
             assert_eq!(chosen.environment[1], (VISIBLE_DEVICES.to_owned(), own.to_owned()), "{index:?} of {visible:?}");
         }
+    }
+
+    #[test]
+    fn several_devices_follow_the_one_that_is_named_and_are_alike() {
+        let gpu = |name: &str, memory_mib| Gpu { name: name.to_owned(), memory_mib, driver: "580.65.06".to_owned() };
+        let (h100, a100) = (|| gpu("H100", 81_559), || gpu("A100", 81_920));
+        let gpus = [h100(), h100(), a100(), h100()];
+        let found = |index, asked, gpus: &[Gpu], visible: Option<&str>| {
+            let found = several(Chosen::new(index, visible), asked, gpus, visible);
+            let words = |chosen: &Chosen| format!("{}={}", chosen.name, chosen.environment[1].1);
+            found.map(|all| all.iter().map(words).collect::<Vec<_>>().join(" ")).map_err(|error| error.to_string())
+        };
+        let chosen = |index, asked, visible| found(index, asked, &gpus, visible).unwrap();
+        assert_eq!(chosen(None, 1, None), "cpu=");
+        assert_eq!(chosen(None, 2, None), "cpu:0= cpu:1=");
+        assert_eq!(chosen(Some(0), 2, None), "cuda:0=0 cuda:1=1");
+        assert_eq!(chosen(Some(2), 1, None), "cuda:2=2", "one alone is like itself");
+        assert_eq!(chosen(Some(0), 3, Some("0,1,3")), "cuda:0=0 cuda:1=1 cuda:2=3");
+        let why = found(Some(1), 2, &gpus, None).unwrap_err();
+        assert!(why.contains("cuda:1 (H100, 81559 MiB) and cuda:2 (A100, 81920 MiB)"), "{why}");
+        let memory = found(Some(0), 2, &[gpu("H100", 81_559), gpu("H100", 95_830)], None);
+        assert!(memory.unwrap_err().contains("95830"), "the same name with other memory");
+        assert!(found(Some(0), 5, &gpus, None).unwrap_err().contains("cuda:4"));
+        assert!(found(Some(0), 3, &gpus, Some("0,1")).unwrap_err().contains("cuda:2"));
+        let named = Some("GPU-1a,GPU-2b");
+        assert_eq!(found(Some(0), 2, &[h100(), h100()], named).unwrap(), "cuda:0=GPU-1a cuda:1=GPU-2b");
+        assert!(found(Some(0), 2, &gpus, named).unwrap_err().contains("by its number"));
     }
 
     #[test]

@@ -1,23 +1,25 @@
 //! The driver: feeds events to the machine and performs the effects it asks for. Everything it does to the world goes
 //! through one function per effect (see [`perform`](super::perform)); every effect is journalled before and after.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinSet;
 
-use super::ahead::Ahead;
+use super::ahead::{Ahead, Leaving};
 use super::context::Context;
 use super::live::Watcher;
 use super::looks::Look;
 use super::machine::Machine;
 use super::messages::{Effect, Ending, Event};
-use super::perform::{self, Fault, TestProgress};
+use super::perform::{self, TestProgress};
 use super::settle;
 use super::smoke::InFlight;
 use super::telling::{recorded, summary};
+use crate::flow::Purpose;
 use crate::propose::model::desk::News;
 use crate::terminal::{LiveView, Notice, Stage};
 
@@ -60,10 +62,14 @@ pub(super) struct Driver<'a> {
     pub(super) early: Option<(u32, u32, watch::Sender<Option<String>>)>,
     /// The candidate that is tried for a few steps.
     pub(super) smoke: Option<InFlight>,
-    /// The trial that was begun ahead.
-    pub(super) ahead: Option<Ahead>,
+    /// The device of the trial in flight.
+    pub(super) device: usize,
+    /// Trials that were begun ahead.
+    pub(super) ahead: Vec<Ahead>,
     /// Such ones that nobody wants, on their way out.
-    pub(super) leaving: Vec<JoinHandle<Result<Event, Fault>>>,
+    pub(super) leaving: Vec<Leaving>,
+    /// On which device an experiment ran last under a seed, for what is compared with it.
+    pub(super) ran_on: HashMap<(u32, u32, Purpose), usize>,
     pub(super) view: LiveView,
     pub(super) watcher: &'a mut dyn Watcher,
 }
@@ -105,8 +111,10 @@ pub async fn drive(
         stop: watch::Sender::new(false),
         early: None,
         smoke: None,
-        ahead: None,
+        device: 0,
+        ahead: Vec::new(),
         leaving: Vec::new(),
+        ran_on: HashMap::new(),
         view,
         watcher,
     };
@@ -200,6 +208,11 @@ impl Driver<'_> {
                 current.loss = heard.point.loss.or(current.loss);
             }
             (TestProgress::Verifying(fraction), Some(current)) => current.verifying(fraction),
+            (TestProgress::AllTold(heard), _) => {
+                // Who gave up waiting for it needs no answer.
+                let _gone = heard.send(());
+            }
+            (TestProgress::Ahead { number, trial }, _) => self.over_ahead(number, trial),
             (_, None) => {}
         }
         Ok(None)
@@ -304,12 +317,11 @@ impl Driver<'_> {
         self.context.asking.stop();
         // Nobody listening means nothing runs.
         let _nothing_runs = self.stop.send(true);
-        self.leaving.extend(self.ahead.take().map(Ahead::abandon));
+        self.end_ahead(|_| true);
         let all = async {
             while self.tasks.join_next().await.is_some() {}
             for left in self.leaving.drain(..) {
-                // Its answer is nobody's.
-                drop(left.await);
+                left.await;
             }
         };
         if tokio::time::timeout(Duration::from_secs(30), all).await.is_err() {

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::ahead::Room;
 use super::context::Context;
+use super::cores::Room;
 use super::messages::{Event, Measured};
 use super::perform::{Fault, TestProgress, blocking, fault, warn};
 use super::settle::keep_last_checkpoint;
@@ -36,6 +36,8 @@ pub(super) struct Asked {
     pub purpose: Purpose,
     /// The champion's number.
     pub champion: u32,
+    /// The device of the trial.
+    pub device: usize,
 }
 
 /// Has the checkpoint of a trial evaluated, in the knowledge of what another model claims of each token.
@@ -79,9 +81,14 @@ pub(super) async fn evaluate(
     let subject = context.subject(&id, trial, &record.artifact_sha256);
     let spec = context.workbench.evaluation(&subject, checkpoint, held_out, reference);
     let mut spec = spec.map_err(|error| fault("cannot prepare the evaluation")(&error))?;
+    let Some(station) = context.stations.get(asked.device) else {
+        return Err(format!("internal error: there is no device {}", asked.device));
+    };
+    spec.job.environment.clone_from(&station.environment);
     // Always, whether or not a trial trains beside it: all evaluations of a night are alike.
-    if let Room::Trial { cores } = context.cores.beside_an_evaluation() {
-        (spec.job.cores, spec.setting.threads) = (Some(cores), cores);
+    match context.cores.beside_an_evaluation() {
+        Room::Trial { cores } => (spec.job.cores, spec.setting.threads) = (Some(cores.clone()), cores.count()),
+        Room::Start | Room::Nothing => spec.job.cores = context.cores.group(asked.device).cloned(),
     }
     let (part, what_for) = match purpose {
         Purpose::Search => (records::HeldOut::Search, DECISIONS),
@@ -93,7 +100,7 @@ pub(super) async fn evaluate(
         // Nobody watching is no reason to stop.
         let _unwatched = progress.send(TestProgress::Verifying(fraction));
     });
-    let watch = context.conditions.watch_evaluation().await;
+    let watch = station.conditions.watch_evaluation().await;
     let evaluated = evaluated.await;
     // Only errors of the hardware matter here; a driver that hangs after a good end is none.
     let good = matches!(&evaluated, Ok(Evaluated { outcome: Ok(_), .. }));

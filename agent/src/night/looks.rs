@@ -34,14 +34,29 @@ pub(super) struct Looks {
     number: u32,
     trial: u32,
     budget: Budget,
-    champion: Vec<(f64, f64)>,
+    /// The champion's curve; `None` while it is not known.
+    champion: Option<Vec<(f64, f64)>>,
     own: Curve,
     next: usize,
+    /// Looks that were passed before the champion's curve was known, with the trial's curve then.
+    passed: Vec<(usize, Vec<(f64, f64)>)>,
 }
 
 impl Looks {
-    pub(super) fn new(number: u32, trial: u32, budget: Budget, champion: &Curve) -> Looks {
-        Looks { number, trial, budget, champion: champion.points(), own: Curve::default(), next: 0 }
+    /// For a trial whose champion's curve is not known yet.
+    pub(super) fn new(number: u32, trial: u32, budget: Budget) -> Looks {
+        Looks { number, trial, budget, champion: None, own: Curve::default(), next: 0, passed: Vec::new() }
+    }
+
+    /// Says what the champion's curve is; what is seen at the looks that were passed before.
+    pub(super) fn beside(&mut self, champion: &Curve) -> Vec<Look> {
+        self.champion = Some(champion.points());
+        std::mem::take(&mut self.passed).iter().filter_map(|(look, own)| self.seen(*look, own)).collect()
+    }
+
+    fn seen(&self, look: usize, own: &[(f64, f64)]) -> Option<Look> {
+        let curve_difference = curve::difference(own, self.champion.as_ref()?, LOOKS[look])?;
+        Some(Look { number: self.number, trial: self.trial, look, curve_difference })
     }
 
     /// Takes a step in; what is seen at the looks that it passes. A look at which either curve has too little to say is left out.
@@ -55,12 +70,11 @@ impl Looks {
         let own = self.own.points();
         let passed = self.next..LOOKS.iter().filter(|at| **at <= progress).count();
         self.next = passed.end;
-        passed
-            .filter_map(|look| {
-                let curve_difference = curve::difference(&own, &self.champion, LOOKS[look])?;
-                Some(Look { number: self.number, trial: self.trial, look, curve_difference })
-            })
-            .collect()
+        if self.champion.is_none() {
+            self.passed.extend(passed.map(|look| (look, own.clone())));
+            return Vec::new();
+        }
+        passed.filter_map(|look| self.seen(look, &own)).collect()
     }
 }
 
@@ -110,6 +124,12 @@ mod tests {
         curve
     }
 
+    fn beside(champion: &Curve) -> Looks {
+        let mut looks = Looks::new(3, 1, BUDGET);
+        assert_eq!(looks.beside(champion), []);
+        looks
+    }
+
     fn seen(looks: &mut Looks, steps: u64, loss: impl Fn(f64) -> f64) -> Vec<(usize, f64)> {
         let step = |step| looks.step(&point(step, steps, loss(step as f64 / steps as f64)));
         (1..=steps).flat_map(step).map(|look| (look.look, look.curve_difference)).collect()
@@ -117,7 +137,7 @@ mod tests {
 
     #[test]
     fn each_look_is_passed_once_and_in_order() {
-        let mut looks = Looks::new(3, 1, BUDGET, &champion(400));
+        let mut looks = beside(&champion(400));
         let seen = seen(&mut looks, 300, |_| 3.25);
         assert_eq!(seen.iter().map(|(look, _)| *look).collect::<Vec<_>>(), (0..LOOKS.len()).collect::<Vec<_>>());
         assert!(seen.iter().all(|(_, difference)| (difference - 0.25).abs() < 1e-9), "{seen:?}");
@@ -125,16 +145,31 @@ mod tests {
 
     #[test]
     fn what_comes_after_a_look_does_not_count_for_it() {
-        let mut looks = Looks::new(3, 1, BUDGET, &champion(400));
+        let mut looks = beside(&champion(400));
         let seen = seen(&mut looks, 400, |progress| if progress > LOOKS[0] { 9.0 } else { 3.0 });
         assert!(seen[0].1.abs() < 1e-9 && seen[1].1 > 1.0, "{seen:?}");
     }
 
+    /// A trial that is begun ahead may end before the champion's run under its seed is known.
+    #[test]
+    fn what_was_passed_before_the_champions_curve_is_known_is_seen_then() {
+        let (mut at_once, mut later) = (beside(&champion(400)), Looks::new(3, 1, BUDGET));
+        let loss = |progress: f64| 4.0 - progress;
+        let expected = seen(&mut at_once, 300, loss);
+        assert_eq!(seen(&mut later, 150, loss), [], "nothing is there to compare with");
+        let mut later = Looks::new(3, 1, BUDGET);
+        assert_eq!(seen(&mut later, 300, loss), []);
+        let found: Vec<_> =
+            later.beside(&champion(400)).iter().map(|look| (look.look, look.curve_difference)).collect();
+        assert_eq!(found, expected);
+        assert_eq!(later.beside(&champion(400)), [], "each is seen once");
+    }
+
     #[test]
     fn curves_that_say_too_little_are_not_compared() {
-        assert_eq!(seen(&mut Looks::new(3, 1, BUDGET, &champion(3)), 400, |_| 3.0), []);
-        assert_eq!(seen(&mut Looks::new(3, 1, BUDGET, &champion(400)), 2, |_| 3.0), []);
-        assert_eq!(seen(&mut Looks::new(3, 1, BUDGET, &Curve::default()), 400, |_| 3.0), []);
-        assert_eq!(seen(&mut Looks::new(3, 1, BUDGET, &champion(400)), 400, |_| f64::NAN), []);
+        assert_eq!(seen(&mut beside(&champion(3)), 400, |_| 3.0), []);
+        assert_eq!(seen(&mut beside(&champion(400)), 2, |_| 3.0), []);
+        assert_eq!(seen(&mut beside(&Curve::default()), 400, |_| 3.0), []);
+        assert_eq!(seen(&mut beside(&champion(400)), 400, |_| f64::NAN), []);
     }
 }

@@ -245,7 +245,7 @@ pub(super) async fn commit(
     .await
 }
 
-/// Builds a candidate, or the night's start when its number is 0, as soon as no trial needs the cores.
+/// Builds a candidate, or the night's start when its number is 0, as soon as there are cores that no trial needs.
 pub(super) async fn build(
     context: Arc<Context>,
     number: u32,
@@ -253,13 +253,13 @@ pub(super) async fn build(
     mut stop: StopSignal,
 ) -> Result<Event, Fault> {
     let _alone = context.building.lock().await;
-    let Some(_turn) = context.cores.take(&mut stop).await else { return Ok(Event::Stop { at_once: true }) };
+    let Some(turn) = context.cores.build(&mut stop).await else { return Ok(Event::Stop { at_once: true }) };
     let folder = context.layout.experiment(&context.id(number));
     std::fs::create_dir_all(&folder).map_err(|error| fault("cannot create the experiment's folder")(&error))?;
     let executable = context.layout.trainer(&context.id(number));
     let log = folder.join("build.log");
     let (beside, most_seconds) =
-        if number == 0 { (None, MOST_START_SECONDS) } else { (context.cores.jobs(), MOST_BUILD_SECONDS) };
+        if number == 0 { (None, MOST_START_SECONDS) } else { (turn.beside(), MOST_BUILD_SECONDS) };
     let order = Order { executable: &executable, log: &log, beside, most_seconds };
     let export = exporter(&context, candidate.commit);
     if number > 0 && !context.builder.has_start() {
@@ -281,7 +281,7 @@ pub(super) async fn build(
         context.builder.build(order, export, stop).await
     };
     // Where a trial leaves no core, copying would take its time.
-    if context.cores.jobs().is_some() {
+    if context.cores.spare().is_some() {
         context.builder.lay_out_ahead().await;
     }
     match built {

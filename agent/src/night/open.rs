@@ -7,6 +7,8 @@ use std::sync::Arc;
 use super::asking::{self, Asking};
 use super::begin::{self, deadline, limits, machine_facts, new_night};
 use super::context::Context;
+use super::cores::Cores;
+use super::device::choose_all;
 use super::lock::{Lock, is_running};
 use super::machine::Machine;
 use super::opening::Opening;
@@ -139,6 +141,8 @@ pub async fn open(
         }
         checked.map_err(|why| OpenError::Resume { night: night.id.clone(), why })?;
     }
+    let devices = choose_all(&campaign, &environment)?;
+    let cores = Cores::of(&campaign, &devices)?;
     let launcher = ready::launcher(layout.lock(), &campaign)?;
     let ended = launcher.end_leftovers()?;
     if ended > 0 {
@@ -147,11 +151,18 @@ pub async fn open(
     }
     launcher.self_check(&layout.state()).await?;
     opening.ends(OpeningStage::SettingUp);
-    let Ready { workbench, builder, .. } = ready::ready(&layout, &campaign, &environment, launcher, watcher).await?;
+    let Ready { mut workbench, builder, .. } =
+        ready::ready(&layout, &campaign, &environment, launcher, watcher).await?;
+    // Each of the trials that train at once has its share, so that none takes another's.
+    if campaign.sandbox.memory_gb.is_none() {
+        let share = |bytes: u64| bytes / (devices.len() as u64).max(1);
+        workbench.surroundings.memory_bytes = workbench.surroundings.memory_bytes.map(share);
+    }
     opening.ends(OpeningStage::Data);
     let first = interrupted.as_ref().map_or(&start.commit, |night| &night.start_commit);
-    redteam::before_the_night(&layout, &workbench, &builder, first, resumed, &mut opening, watcher).await?;
-    let facts = machine_facts(&environment, &workbench);
+    let bench = (&workbench, devices.as_slice());
+    redteam::before_the_night(&layout, bench, &builder, first, resumed, &mut opening, watcher).await?;
+    let facts = machine_facts(&environment, &workbench, devices.len());
     let night = match interrupted {
         Some(night) => {
             let same = resume::same_machine(&night.machine, &facts);
@@ -205,8 +216,8 @@ pub async fn open(
             limits.seconds = until.map(|at| at.duration_since(night.started_at).as_secs_f64());
         }
     }
-    let conditions = begin::conditions(&campaign, &workbench);
-    let context = Context::new(night, campaign, layout, store, workbench, builder, proposer, conditions);
+    let stations = begin::stations(&campaign, &workbench, devices);
+    let context = Context::new(night, campaign, layout, store, workbench, builder, proposer, (stations, cores));
     let context = Arc::new(context);
     context.asking.try_outs().bind(&context);
     // Ideas that a night took from the person's queue and made nothing of.

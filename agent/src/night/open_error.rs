@@ -113,6 +113,30 @@ pub enum OpenError {
         /// How many there are.
         found: usize,
     },
+    /// Several GPUs were asked for that are not of one kind.
+    #[error(
+        "{one} and {other} are not alike: a budget of seconds buys more training on one than on the other, so trials on them do not \
+         compare; choose like ones with CUDA_VISIBLE_DEVICES, or set `devices = 1` under [machine] in campaign.toml"
+    )]
+    UnlikeDevices {
+        /// One of them and what it is.
+        one: String,
+        /// The first that is another.
+        other: String,
+    },
+    /// Groups of cores were asked for that the machine does not have.
+    #[error(
+        "{devices} devices of {each} threads each need {} cores of their own, and this machine lets the night use {cores}; lower \
+         `devices` or `threads` under [machine] in campaign.toml", devices.saturating_mul(*each)
+    )]
+    TooFewCores {
+        /// How many devices were asked for.
+        devices: usize,
+        /// Threads of a trial.
+        each: usize,
+        /// Cores that there are.
+        cores: usize,
+    },
     /// The machine confines edited code less than the campaign accepts.
     #[error(transparent)]
     TooWeak(#[from] sandbox::TooWeak),
@@ -144,6 +168,8 @@ impl OpenError {
             | OpenError::Running(_)
             | OpenError::File { .. }
             | OpenError::NoSuchDevice { .. }
+            | OpenError::UnlikeDevices { .. }
+            | OpenError::TooFewCores { .. }
             | OpenError::Lots(_) => 3,
             OpenError::Store(_) | OpenError::Propose(_) | OpenError::Resume { .. } | OpenError::RedTeam(_) => 1,
         }

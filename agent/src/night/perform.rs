@@ -5,13 +5,15 @@
 
 use std::sync::Arc;
 
+use tokio::sync::oneshot;
+
 use super::context::Context;
 use super::looks::Look;
 use crate::records::Level;
 use crate::run::trial::TrialProgress;
 
 /// How far the test of an experiment is.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug)]
 pub(super) enum TestProgress {
     /// A step of training.
     Training(TrialProgress),
@@ -21,6 +23,10 @@ pub(super) enum TestProgress {
     Look(Look),
     /// Runs from now on do not compare with earlier ones; why, and during which trial of which experiment that was seen.
     Changed { number: u32, trial: u32, why: String },
+    /// All that there is to be told of it was told; is to be answered when it has been heard.
+    AllTold(oneshot::Sender<()>),
+    /// One that was begun ahead has trained, and its device is free; which trial of which experiment.
+    Ahead { number: u32, trial: u32 },
     /// So much of the verification, 0 to 1.
     Verifying(f64),
 }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::cores::threads_of_a_trial;
 use super::device::{Chosen, choose};
 use super::live::Watcher;
 use super::open::OpenError;
@@ -64,8 +65,8 @@ pub async fn ready(
     launcher: Launcher,
     watcher: &mut dyn Watcher,
 ) -> Result<Ready, OpenError> {
-    let Chosen { device, environment: variables } = choose(campaign, environment)?;
-    let setting = campaign.setting(campaign.machine.threads, device);
+    let Chosen { device, environment: variables, .. } = choose(campaign, environment)?;
+    let setting = campaign.setting(threads_of_a_trial(campaign), device);
     let data = prepare::data(layout, campaign, environment, watcher).await?;
     let surroundings = surroundings(layout, &campaign.sandbox, environment, &launcher, &setting.device)?;
     let builder = builder_in(layout, environment, launcher.clone(), &surroundings)?;

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use protocol::{Budget, Precision, Setting};
 use tokio::task::JoinSet;
 
-use super::device::NotUsableInside;
+use super::device::{Chosen, NotUsableInside};
 use super::live::Watcher;
 use super::making::MOST_START_SECONDS;
 use super::opening::Opening;
@@ -117,13 +117,13 @@ pub enum RedTeamError {
 }
 
 /// Builds the night's start, and with it the red team, and runs that. A night that is gone on with is not tried again as long as nothing has changed that was tried: evaluator, cheats,
-/// sandbox, kernel since its start.
+/// sandbox, kernel since its start. Each device is tried in the sandbox, the evaluator on the first.
 ///
 /// # Errors
 /// See [`RedTeamError`].
 pub(super) async fn before_the_night(
     layout: &Layout,
-    workbench: &Workbench,
+    (workbench, devices): (&Workbench, &[Chosen]),
     builder: &Builder,
     start: &CommitId,
     resumed: bool,
@@ -156,7 +156,9 @@ pub(super) async fn before_the_night(
         Err(error) => return Err(machine("the trainer cannot be built", &error)),
     }
     opening.ends(OpeningStage::Building);
-    super::device::try_inside(workbench, &folder.join("trainer"), &folder).await?;
+    for device in devices {
+        super::device::try_inside(workbench, device, &folder.join("trainer"), &folder).await?;
+    }
     let tried = what_is_tried(workbench, &builder.red_team())
         .map_err(|error| machine("cannot tell what the red team is tried on", &error))?;
     let record = || {

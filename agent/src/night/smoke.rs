@@ -23,7 +23,7 @@ use super::workbench::Subject;
 use crate::build::NICE_BESIDE;
 use crate::files::remove_folder;
 use crate::flow::TrialEnd;
-use crate::run::{StopSignal, not_early, stopped, train};
+use crate::run::{CoreSet, StopSignal, not_early, stopped, train};
 use crate::seeds;
 
 /// Steps that are tried.
@@ -84,7 +84,7 @@ pub(super) async fn smoke_test(
     let failed = match spare_cores(&context) {
         Some(cores) => {
             let folder = context.layout.experiment(&context.id(number)).join("smoke");
-            let failed = failed_twice(&context, &launch, &folder, cores, stop, enough).await?;
+            let failed = failed_twice(&context, &launch, &folder, &cores, stop, enough).await?;
             if failed.is_none() {
                 // What failed leaves its log to whoever asks why.
                 blocking("removing what a smoke test left", move || {
@@ -100,21 +100,21 @@ pub(super) async fn smoke_test(
 }
 
 /// Cores for it, where a trial leaves any that it does not notice.
-fn spare_cores(context: &Context) -> Option<usize> {
-    context.cores.jobs().filter(|_| !context.workbench.on_gpu())
+fn spare_cores(context: &Context) -> Option<CoreSet> {
+    context.cores.spare().filter(|_| !context.workbench.on_gpu()).cloned()
 }
 
 async fn failed_twice(
     context: &Arc<Context>,
     launch: &Launch,
     folder: &Path,
-    cores: usize,
+    cores: &CoreSet,
     stop: StopSignal,
     enough: StopSignal,
 ) -> Result<Option<String>, Fault> {
     let champion = slowest_of_the_start(context).await?;
     let threads = super::cores::cores_of_a_trial(&context.workbench);
-    let most = most_seconds(champion, threads, cores);
+    let most = most_seconds(champion, threads, cores.count());
     let mut failed = None;
     for _ in 0..TRIES {
         match try_once(context, launch, folder, cores, most, stop.clone(), enough.clone()).await? {
@@ -145,7 +145,7 @@ async fn try_once(
     context: &Arc<Context>,
     launch: &Launch,
     folder: &Path,
-    cores: usize,
+    cores: &CoreSet,
     most_seconds: f64,
     mut stop: StopSignal,
     mut enough: StopSignal,
@@ -163,8 +163,8 @@ async fn try_once(
     let seed = seeds::random().map_err(|error| fault("cannot draw a seed")(&error))?;
     let mut spec = context.workbench.trial(&subject, seed, Budget::Tokens(TOKENS), 0.0, most_seconds);
     spec.go.stop_after_steps = Some(STEPS);
-    spec.request.setting.threads = spec.request.setting.threads.min(cores).max(1);
-    (spec.job.cores, spec.job.nice) = (Some(cores), NICE_BESIDE);
+    spec.request.setting.threads = spec.request.setting.threads.min(cores.count()).max(1);
+    (spec.job.cores, spec.job.nice) = (Some(cores.clone()), NICE_BESIDE);
     let (end, ended) = watch::channel(false);
     let run = train(&context.workbench.launcher, &spec, ended, not_early(), |_| {});
     tokio::pin!(run);

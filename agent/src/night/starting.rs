@@ -82,14 +82,12 @@ impl Driver<'_> {
             Effect::Train { launch, trial, seed, purpose, era } => {
                 let asked =
                     Foreseen { launch: Arc::clone(&launch), trial, seed, purpose, era, champion: champion.number };
-                let adopted = match self.ahead.take().map(|ahead| ahead.claim(&asked)) {
-                    Some(Ok(adopted)) => Some(adopted),
-                    Some(Err(left)) => {
-                        self.leaving.push(left);
-                        None
-                    }
-                    None => None,
+                let adopted = self.adopt(&asked);
+                self.device = match &adopted {
+                    Some(adopted) => adopted.device,
+                    None => self.device_for(&asked),
                 };
+                self.ran_on.insert((launch.number, seed, purpose), self.device);
                 let key = self
                     .journal_since(
                         &format!("train/{}/{trial}", launch.number),
@@ -116,13 +114,11 @@ impl Driver<'_> {
                 self.early = Some((launch.number, trial, signal));
                 let wait = self.machine.may_wait(self.now());
                 let (wanted, champion) = (Wanted::now(), champion.number);
-                let asked = trial::Asked { launch, trial, seed, purpose, era, wait, champion, wanted, hold: false };
-                let leaving = std::mem::take(&mut self.leaving);
+                let (hold, device) = (false, self.device);
+                let asked = trial::Asked { launch, trial, seed, purpose, era, wait, champion, wanted, hold, device };
+                let leaving = self.still_leaving();
                 self.spawn(key, async move {
-                    for left in leaving {
-                        // Its answer is nobody's.
-                        drop(left.await);
-                    }
+                    leaving.await;
                     trial::run_trial(context, asked, stop, early, progress).await
                 });
             }
@@ -133,7 +129,7 @@ impl Driver<'_> {
                     current.verifying(0.0);
                 }
                 let progress = self.progress.clone();
-                let asked = evaluate::Asked { number, trial, purpose, champion: champion.number };
+                let asked = evaluate::Asked { number, trial, purpose, champion: champion.number, device: self.device };
                 self.spawn(key, evaluate::evaluate(context, asked, stop, progress));
             }
             Effect::ProposeWithout { of, number, turn } => {

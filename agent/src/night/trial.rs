@@ -1,11 +1,12 @@
 //! Performing [`Effect::Train`](super::messages::Effect): one training run, written down before and after.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use protocol::Budget;
 use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::oneshot;
 
 use super::ahead::{Teller, Wanted};
 use super::context::Context;
@@ -18,7 +19,7 @@ use crate::conditions::{Judged, Settled};
 use crate::files::remove_folder;
 use crate::flow::{Purpose, Trained, TrialEnd};
 use crate::hash::sha256_file;
-use crate::run::{EarlySignal, StopSignal, train};
+use crate::run::{Curve, EarlySignal, StopSignal, stopped, train};
 
 /// Bound on a trial whose budget is counted in tokens.
 pub const MOST_TRIAL_SECONDS: f64 = 24.0 * 3600.0;
@@ -50,6 +51,8 @@ pub(super) struct Asked {
     pub wanted: Wanted,
     /// It gets ready, and trains only when it is asked for.
     pub hold: bool,
+    /// The device that it runs on.
+    pub device: usize,
 }
 
 /// Trains one trial. Champion and candidates train under the same seeds, so that they are compared on the same initial values and
@@ -65,14 +68,17 @@ pub(super) async fn run_trial(
     let asked_at = Instant::now();
     check_disk(&context)?;
     let wait = asked.wait.map(|seconds| Duration::from_secs_f64(seconds.max(0.0)));
-    match context.conditions.settle(&mut stop, wait, |words| teller.say(TestProgress::Waiting(words.to_owned()))).await
+    let Some(station) = context.stations.get(asked.device) else {
+        return Err(format!("internal error: there is no device {}", asked.device));
+    };
+    match station.conditions.settle(&mut stop, wait, |words| teller.say(TestProgress::Waiting(words.to_owned()))).await
     {
         Settled::Calm => {}
         Settled::Stopped => return Ok(Event::Stop { at_once: true }),
         Settled::Never(why) if wait.is_some() => return Ok(Event::NotBegun(why)),
         Settled::Never(why) => return Err(format!("{why}; then run the night again, and it goes on")),
     }
-    let Asked { launch, trial, purpose, era, champion, mut wanted, hold, .. } = asked;
+    let Asked { launch, trial, purpose, era, champion, mut wanted, hold, device, .. } = asked;
     let id = context.id(launch.number);
     let recording = fault("cannot record the trial");
     let seed = context.seed(asked.seed).ok_or_else(|| {
@@ -84,7 +90,7 @@ pub(super) async fn run_trial(
         Ok(sha256) => sha256,
         Err(instead) => return Ok(instead),
     };
-    let Some(_turn) = context.cores.take(&mut stop).await else { return Ok(Event::Stop { at_once: true }) };
+    let Some(turn) = context.cores.train(device, &mut stop).await else { return Ok(Event::Stop { at_once: true }) };
     // A build may have had its turn for longer than anybody thought.
     if wait.is_some_and(|most| asked_at.elapsed() > most + LATE) {
         let seconds = asked_at.elapsed().as_secs_f64();
@@ -98,22 +104,28 @@ pub(super) async fn run_trial(
     if on_record {
         begin(started_at).await.map_err(|error| recording(&error))?;
     }
-    let mut looks = match purpose {
-        Purpose::Search if launch.number != champion => champions_curve(&context, champion, seed, era, budget).await?,
-        Purpose::Search | Purpose::Morning => None,
+    let compared = purpose == Purpose::Search && launch.number != champion;
+    let looks = Mutex::new(compared.then(|| Looks::new(launch.number, trial, budget)));
+    let champions_curve = || champions_curve(&context, champion, seed, era, budget);
+    if on_record && compared {
+        begin_looks(&looks, champions_curve().await?.as_ref(), &mut teller);
     }
-    .map(|curve| Looks::new(launch.number, trial, budget, &curve));
     let subject = context.subject(&id, trial, &sha256);
     subject.create_folders().map_err(|error| fault("cannot create the trial's folder")(&error))?;
     let grace_seconds = context.campaign.machine.grace_seconds;
     let mut spec = context.workbench.trial(&subject, seed, budget, grace_seconds, MOST_TRIAL_SECONDS);
     spec.hold = hold.then(|| wanted.signal());
+    spec.job.environment.clone_from(&station.environment);
+    spec.job.cores = context.cores.group(device).cloned();
     let mut reported: Option<Instant> = None;
-    let watch = context.conditions.watch().await;
+    let (stopped_early, mut at_the_end) = (early.clone(), stop.clone());
+    let teller = Mutex::new(teller);
+    let watch = station.conditions.watch().await;
     let trained = {
         let run = train(&context.workbench.launcher, &spec, stop, early, |heard| {
-            let seen = looks.iter_mut().flat_map(|looks| looks.step(&heard.point));
-            seen.for_each(|look| teller.say(TestProgress::Look(look)));
+            let mut teller = locked(&teller);
+            let seen = locked(&looks).as_mut().map_or_else(Vec::new, |looks| looks.step(&heard.point));
+            seen.into_iter().for_each(|look| teller.say(TestProgress::Look(look)));
             if reported.is_none_or(|at| at.elapsed() >= REPORT_EVERY) {
                 reported = Some(Instant::now());
                 teller.say(TestProgress::Training(heard));
@@ -127,11 +139,16 @@ pub(super) async fn run_trial(
                 let at = if hold { now() } else { started_at };
                 begin(at).await.map_err(|error| recording(&error))?;
                 on_record = true;
+                // Only now: the champion's run under this seed may have ended since it began.
+                if compared {
+                    begin_looks(&looks, champions_curve().await?.as_ref(), &mut locked(&teller));
+                }
                 run.await
             }
         }
     };
-    let trained = match trained {
+    let mut teller = teller.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let mut trained = match trained {
         Ok(trained) => {
             let judged = watch.end(&trained.end).await;
             if let Judged::Changed(why) = &judged {
@@ -142,7 +159,9 @@ pub(super) async fn run_trial(
         Err(error) => unmeasured(TrialEnd::MachineFault { message: error.to_string() }, seed, budget),
     };
     let ended_at = now();
+    drop(turn);
     if !on_record {
+        teller.now(TestProgress::Ahead { number: launch.number, trial });
         if !wanted.come().await {
             remove(subject.folder).await?;
             return Ok(Event::Stop { at_once: true });
@@ -156,10 +175,53 @@ pub(super) async fn run_trial(
             )));
         }
         begin(started_at).await.map_err(|error| recording(&error))?;
+        if compared {
+            begin_looks(&looks, champions_curve().await?.as_ref(), &mut teller);
+        }
+        // What the night would have stopped, had it asked for it before, ends as what it stops.
+        let (told, heard) = oneshot::channel();
+        teller.say(TestProgress::AllTold(told));
+        tokio::select! {
+            _ = heard => {}
+            () = stopped(&mut at_the_end) => {}
+        }
+        let reason = stopped_early.borrow().clone();
+        if let Some(reason) = reason {
+            trained = hopeless(trained, reason, &spec.checkpoint)?;
+        }
     }
     teller.flush();
     context.store.trial_ended_at(&id, trial, &trained, ended_at).await.map_err(|error| recording(&error))?;
     Ok(Event::Trained(Box::new(trained)))
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Says what the champion's curve is, and tells what is seen beside it at the looks that were passed; without one there are none.
+fn begin_looks(looks: &Mutex<Option<Looks>>, champion: Option<&Curve>, teller: &mut Teller) {
+    let mut looks = locked(looks);
+    let seen = looks.as_mut().zip(champion).map_or_else(Vec::new, |(looks, champion)| looks.beside(champion));
+    if champion.is_none() {
+        *looks = None;
+    }
+    seen.into_iter().for_each(|look| teller.say(TestProgress::Look(look)));
+}
+
+/// A trial that had run to its end before the night saw that it would have stopped it.
+fn hopeless(trained: Trained, reason: String, checkpoint: &Path) -> Result<Trained, Fault> {
+    remove_checkpoint(checkpoint)?;
+    Ok(Trained { end: TrialEnd::StoppedEarly { message: reason }, checkpoint_sha256: None, ..trained })
+}
+
+fn remove_checkpoint(checkpoint: &Path) -> Result<(), Fault> {
+    match std::fs::remove_file(checkpoint) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(format!("cannot remove {}: {error}", checkpoint.display()))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Removes what a trial left that is on no record.
@@ -176,12 +238,7 @@ fn judge(judged: Judged, trained: Trained, checkpoint: &Path) -> Result<Trained,
     match (judged, &trained.end) {
         (Judged::Counts, _) | (_, TrialEnd::Stopped | TrialEnd::MachineFault { .. }) => Ok(trained),
         (Judged::Fault(message) | Judged::Changed(message), _) => {
-            match std::fs::remove_file(checkpoint) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(format!("cannot remove {}: {error}", checkpoint.display()));
-                }
-                _ => {}
-            }
+            remove_checkpoint(checkpoint)?;
             Ok(Trained { end: TrialEnd::MachineFault { message }, checkpoint_sha256: None, ..trained })
         }
     }

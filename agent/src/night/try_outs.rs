@@ -65,13 +65,13 @@ impl TryOuts {
                 alone = context.building.lock() => alone,
                 () = stopped(&mut stop) => return not_tried("the night ends"),
             };
-            let Some(_turn) = context.cores.take(&mut stop).await else { return not_tried("the night ends") };
+            let Some(turn) = context.cores.build(&mut stop).await else { return not_tried("the night ends") };
             if !context.builder.has_start() {
                 return not_tried("the night's start is not built");
             }
             let export = exporter(&context, commit);
             let export = move |to: &Path| export(to).and_then(|()| write_edited(&files, to));
-            let tried = context.builder.try_out(SLOT, context.cores.jobs(), MOST_BUILD_SECONDS, export, stop).await;
+            let tried = context.builder.try_out(SLOT, turn.beside(), MOST_BUILD_SECONDS, export, stop).await;
             as_told(tried)
         })
     }

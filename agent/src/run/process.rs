@@ -17,6 +17,7 @@ use tokio::process::{Child, ChildStderr, ChildStdout};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use super::core_set::CoreSet;
 pub use super::error::RunError;
 use super::supervise::{COULD_NOT_START, Confined};
 
@@ -57,8 +58,8 @@ pub struct Job {
     /// Added to its niceness: builds must not slow down the trial that runs beside them. What is nicer than the agent is the first to go where
     /// memory runs out, too.
     pub nice: i32,
-    /// So many cores are all that it may use, for a trial runs beside it; `None`: it may use all.
-    pub cores: Option<usize>,
+    /// These cores are all that it may use, for something else runs beside it; `None`: it may use all.
+    pub cores: Option<CoreSet>,
     /// Seconds between SIGTERM and SIGKILL when it is stopped.
     pub grace_seconds: f64,
     /// Where its standard error goes, up to [`MAX_LOG_BYTES`].
@@ -132,7 +133,7 @@ impl Launcher {
             .arg(std::process::id().to_string())
             .arg("--nice")
             .arg(job.nice.to_string())
-            .args(job.cores.map(|cores| format!("--cores={cores}")))
+            .args(job.cores.as_ref().map(|cores| format!("--cores={cores}")))
             .arg("--grace-seconds")
             .arg(job.grace_seconds.to_string())
             .arg("--")

@@ -10,13 +10,13 @@ use std::process::{ExitCode, ExitStatus};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal};
-use rustix::thread::CpuSet;
 use sandbox::{Confinement, Group, Level, Link, Passed, Policy, Watch};
 use serde::{Deserialize, Serialize};
 use tokio::process::Child;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
 
+use super::core_set::CoreSet;
 use super::process::TAG_VARIABLE;
 use super::tree::{Tree, descendants, signal_group};
 
@@ -36,8 +36,8 @@ pub struct Orders {
     pub parent: u32,
     /// Added to the command's niceness. What is nicer than the agent is the first to go where memory runs out.
     pub nice: i32,
-    /// So many cores are all that the command may use; `None`: all that the helper may.
-    pub cores: Option<usize>,
+    /// These cores are all that the command may use; `None`: all that the helper may.
+    pub cores: Option<CoreSet>,
     /// Seconds between SIGTERM and SIGKILL when the agent asks to stop.
     pub grace_seconds: f64,
     /// [`Confined`] as JSON; without, the command runs as it is.
@@ -73,16 +73,6 @@ pub fn main(orders: Orders) -> ExitCode {
     }
 }
 
-/// Keeps what is started from here on to the last so many of the cores that there are: a trial runs beside it, and is not to notice.
-fn stay_beside(cores: usize) -> Result<(), CouldNot> {
-    let allowed = rustix::thread::sched_getaffinity(None).map_err(could_not("cannot tell which cores it may use"))?;
-    let mut fewer = CpuSet::new();
-    for core in (0..CpuSet::MAX_CPU).rev().filter(|core| allowed.is_set(*core)).take(cores.max(1)) {
-        fewer.set(core);
-    }
-    rustix::thread::sched_setaffinity(None, &fewer).map_err(could_not("cannot keep to the cores that are left"))
-}
-
 /// Why the command could not be started.
 struct CouldNot {
     what: &'static str,
@@ -112,8 +102,8 @@ async fn supervise(orders: &Orders) -> Result<u8, CouldNot> {
         // What gives way to others on the processor does so where memory runs out. An evaluation does neither: it would count against its model.
         std::fs::write("/proc/self/oom_score_adj", FIRST_TO_GO).map_err(could_not("cannot offer its memory first"))?;
     }
-    if let Some(cores) = orders.cores {
-        stay_beside(cores)?;
+    if let Some(cores) = &orders.cores {
+        cores.keep_to().map_err(could_not("cannot keep to the cores that are its own"))?;
     }
     let confined = match &orders.confined {
         Some(text) => Some(serde_json::from_str::<Confined>(text).map_err(could_not("cannot read its orders"))?),
