@@ -16,6 +16,7 @@ pub fn trial(number: u32, end: TrialEnd, evaluation: Option<Evaluation>) -> Tria
         purpose: crate::flow::Purpose::Search,
         era: 0,
         would_stop: None,
+        device: None,
         artifact_sha256: "4".repeat(64),
         folder: String::new(),
         started_at: jiff::Timestamp::UNIX_EPOCH,

@@ -273,6 +273,19 @@ async fn several_devices_train_several_trials_at_a_time_and_decide_the_same() {
         overlaps.push(
             trials.windows(2).filter(|pair| pair[0].ended_at.is_some_and(|end| pair[1].started_at < end)).count(),
         );
+        let on: BTreeSet<String> = trials.iter().map(|trial| trial.device.clone().unwrap()).collect();
+        assert_eq!(
+            on,
+            if devices == 1 { ["cpu"].map(str::to_owned).into() } else { ["cpu:0", "cpu:1"].map(str::to_owned).into() }
+        );
+        let account = printed(&fixture, &["show", "night"]);
+        assert_eq!(account.contains("Trained on each device: cpu:0 "), devices == 2, "{account}");
+        reader.close().await;
+        // What the files say is what the database said.
+        let shown = fixture.json(&["show", "1", "--json"])["trials"].clone();
+        fs::remove_file(fixture.root().join(".nocturne/nocturne.db")).unwrap();
+        fixture.json(&["rebuild", "--json"]);
+        assert_eq!(fixture.json(&["show", "1", "--json"])["trials"], shown);
         assert_eq!(fixture.nocturne(&["doctor"]).output().unwrap().status.code(), Some(0));
     }
     assert_eq!(decided[0], decided[1]);

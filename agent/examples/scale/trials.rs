@@ -101,6 +101,7 @@ pub fn write(
         purpose: *purpose,
         era: 0,
         would_stop: None,
+        device: None,
         artifact_sha256: (*artifact).to_owned(),
         folder: Layout::trial_folder(experiment, *ordinal),
         started_at,

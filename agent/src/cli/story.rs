@@ -113,6 +113,13 @@ fn outcome(trial: &TrialAccount) -> String {
     if trial.era > 0 {
         words += &format!("; after change {} of the machine", trial.era);
     }
+    // The only one that there is needs no word.
+    if let Some(device) = trial.device.as_deref().filter(|device| device.contains(':')) {
+        words += &format!("; on {}", clean(device));
+    }
+    if let Some(other) = &trial.pair_device {
+        words += &format!(", its pair on {}", clean(other));
+    }
     words
 }
 

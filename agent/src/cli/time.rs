@@ -44,6 +44,11 @@ pub(super) fn time_text(account: &TimeAccount) -> String {
     if let Some(cycle) = &account.cycle {
         text += &cycle_text(cycle);
     }
+    if !account.devices.is_empty() {
+        let each = account.devices.iter();
+        let each = each.map(|it| format!("{} {} s ({})", it.device, figure(it.seconds), percent(it.share)));
+        text += &format!("  Trained on each device: {}.\n", each.collect::<Vec<_>>().join(", "));
+    }
     text
 }
 
@@ -85,7 +90,7 @@ fn percent(share: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::{TimeStage, ToFirstStep};
+    use crate::report::{DeviceTime, TimeStage, ToFirstStep};
 
     #[test]
     fn the_account_is_a_table() {
@@ -104,6 +109,7 @@ mod tests {
                 booked(TimeStage::Between, 7.75, 0.0),
             ],
             cycle: None,
+            devices: Vec::new(),
         };
         let mut shown = time_text(&account);
         account.cycle = Some(Cycle {
@@ -113,6 +119,8 @@ mod tests {
             share_at_300: 300.0 / 301.5,
             to_first_step: Some(ToFirstStep { build: 2.5, prepare: 0.25, start: 0.75 }),
         });
+        let trained = |device: &str, seconds| DeviceTime { device: device.to_owned(), seconds, share: seconds / 400.0 };
+        account.devices = vec![trained("cpu:0", 350.0), trained("cpu:1", 240.5)];
         shown += &time_text(&account);
         insta::assert_snapshot!(shown);
     }

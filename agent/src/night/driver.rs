@@ -21,6 +21,7 @@ use super::smoke::InFlight;
 use super::telling::{recorded, summary};
 use crate::flow::Purpose;
 use crate::propose::model::desk::News;
+use crate::records::TrialRecord;
 use crate::terminal::{LiveView, Notice, Stage};
 
 /// How often the watcher is told how things stand.
@@ -96,6 +97,7 @@ pub async fn drive(
     let (progress, mut progressed) = mpsc::unbounded_channel();
     let deadline = context.night.deadline.map(|at| (at - context.night.started_at).get_seconds() as f64);
     let part = context.store.effects(&context.night.id).await?.len();
+    let (ran_on, device) = where_trials_ran(&context).await?;
     let mut driver = Driver {
         context,
         morning_noted: machine.search_ended().is_some(),
@@ -111,10 +113,10 @@ pub async fn drive(
         stop: watch::Sender::new(false),
         early: None,
         smoke: None,
-        device: 0,
+        device,
         ahead: Vec::new(),
         leaving: Vec::new(),
-        ran_on: HashMap::new(),
+        ran_on,
         view,
         watcher,
     };
@@ -170,6 +172,19 @@ pub async fn drive(
         driver.context.store.end_night(&driver.context.night.id, how, &detail).await?;
     }
     Ok(Outcome { ending, seconds: driver.began.elapsed().as_secs_f64() })
+}
+
+/// On which device trials of earlier parts of the night ran, by experiment, seed and purpose; and the newest of them.
+async fn where_trials_ran(context: &Context) -> Result<(HashMap<(u32, u32, Purpose), usize>, usize), DriverError> {
+    let mut trials = context.store.night_trials(&context.night.id).await?;
+    trials.sort_by_key(|trial| trial.started_at);
+    let device =
+        |trial: &TrialRecord| context.stations.iter().position(|station| Some(&station.name) == trial.device.as_ref());
+    let ran = |trial: &TrialRecord| {
+        let TrialRecord { experiment, seed, purpose, .. } = trial;
+        Some(((experiment.number, context.seed_index(*seed)?, *purpose), device(trial)?))
+    };
+    Ok((trials.iter().filter_map(ran).collect(), trials.last().and_then(device).unwrap_or(0)))
 }
 
 /// The next news of models, where there can be any.

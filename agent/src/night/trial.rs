@@ -99,7 +99,8 @@ pub(super) async fn run_trial(
         )));
     }
     let started_at = now();
-    let begin = |at| context.store.trial_begun_at(&id, trial, seed, budget, &sha256, purpose, era, at);
+    let on = Some(station.name.as_str());
+    let begin = |at| context.store.trial_begun_at(&id, trial, seed, budget, &sha256, purpose, era, on, at);
     let mut on_record = wanted.already();
     if on_record {
         begin(started_at).await.map_err(|error| recording(&error))?;
@@ -137,13 +138,19 @@ pub(super) async fn run_trial(
             true = wanted.come(), if !on_record => {
                 // One that was held begins only now.
                 let at = if hold { now() } else { started_at };
-                begin(at).await.map_err(|error| recording(&error))?;
                 on_record = true;
-                // Only now: the champion's run under this seed may have ended since it began.
-                if compared {
-                    begin_looks(&looks, champions_curve().await?.as_ref(), &mut locked(&teller));
-                }
-                run.await
+                let record = async {
+                    begin(at).await.map_err(|error| recording(&error))?;
+                    // Only now: the champion's run under this seed may have ended since it began.
+                    if compared {
+                        begin_looks(&looks, champions_curve().await?.as_ref(), &mut locked(&teller));
+                    }
+                    Ok::<(), Fault>(())
+                };
+                // The steps are read meanwhile: their times are taken as they come.
+                let (recorded, trained) = tokio::join!(record, &mut run);
+                recorded?;
+                trained
             }
         }
     };

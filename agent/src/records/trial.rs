@@ -58,6 +58,10 @@ pub struct TrialRecord {
     /// The look at its curve at which it would have been stopped early, had it not been left to finish as a sample.
     #[serde(default)]
     pub would_stop: Option<u32>,
+    /// The device that it ran on: `cpu` or `cuda:0`, and where the CPU is divided among several trials `cpu:1`; `None` for trials of
+    /// before this was recorded.
+    #[serde(default)]
+    pub device: Option<String>,
     /// SHA-256 of the executable that ran, hexadecimal.
     pub artifact_sha256: String,
     /// Where its files lie, relative to `.nocturne/`, with forward slashes.

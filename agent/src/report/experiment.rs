@@ -61,6 +61,10 @@ pub struct TrialAccount {
     pub difference: Option<f64>,
     /// The look at its curve at which it would have been stopped early, had it not been left to finish as a sample.
     pub would_stop: Option<u32>,
+    /// The device that it ran on, where that is on record.
+    pub device: Option<String>,
+    /// The device of what it is paired with, where that is another.
+    pub pair_device: Option<String>,
 }
 
 impl NightRecords {
@@ -111,6 +115,16 @@ impl NightRecords {
         let val_bpb = trial.val_bpb();
         // A champion repeats a seed to watch for drift; all its runs under the seed count alike.
         let paired_with = mean(self.trials.iter().filter(is_pair).filter_map(|other| other.val_bpb()));
+        let device = trial.device.clone();
+        let pairs: Vec<&Option<String>> = self
+            .trials
+            .iter()
+            .filter(is_pair)
+            .filter(|other| other.val_bpb().is_some())
+            .map(|other| &other.device)
+            .collect();
+        let together = pairs.iter().any(|other| **other == device);
+        let pair_device = pairs.into_iter().find_map(Clone::clone).filter(|_| device.is_some() && !together);
         TrialAccount {
             ordinal: trial.ordinal,
             seed: self.seed_index(trial),
@@ -125,6 +139,8 @@ impl NightRecords {
             paired_with,
             difference: val_bpb.zip(paired_with).map(|(own, other)| own - other),
             would_stop: trial.would_stop,
+            device,
+            pair_device,
         }
     }
 }
@@ -167,6 +183,22 @@ mod tests {
         assert!((first.level.unwrap() - 1.836).abs() < 1e-12);
         assert!((records.level(2).unwrap() - 1.845).abs() < 1e-12);
         assert!(records.account_of(9).is_none());
+    }
+
+    #[test]
+    fn a_pair_of_two_devices_is_told() {
+        let mut records = fixture::night();
+        let told = |records: &crate::report::NightRecords| {
+            let first = &records.account_of(1).unwrap().trials[0];
+            (first.device.clone(), first.pair_device.clone())
+        };
+        assert_eq!(told(&records), (None, None));
+        let on = |device: &str| Some(device.to_owned());
+        records.trials.iter_mut().for_each(|trial| trial.device = on("cpu:0"));
+        assert_eq!(told(&records), (on("cpu:0"), None));
+        let own = records.trials.iter().position(|trial| (trial.experiment.number, trial.ordinal) == (1, 1)).unwrap();
+        records.trials[own].device = on("cpu:1");
+        assert_eq!(told(&records), (on("cpu:1"), on("cpu:0")));
     }
 
     #[test]

@@ -43,7 +43,7 @@ pub use files::write;
 pub use ledger::PartLooks;
 pub use models::ModelAccount;
 pub use recipes::recipe_numbers;
-pub use time_account::{Booked, Cycle, TimeAccount, TimeStage, ToFirstStep};
+pub use time_account::{Booked, Cycle, DeviceTime, TimeAccount, TimeStage, ToFirstStep};
 pub(crate) use view::shown;
 
 /// The stage of events that tell what was decided, or concluded after a trial that settled nothing.

@@ -4,6 +4,8 @@
 //! comes first in [`TimeStage::ALL`] has the time: training before all that is done beside it, which therefore costs nothing and is told as
 //! `beside training`. What nothing is on record for is booked too, as [`TimeStage::Between`], so the stages add up to the night. Pure.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -172,6 +174,19 @@ pub struct TimeAccount {
     pub stages: Vec<Booked>,
     /// What recurs.
     pub cycle: Option<Cycle>,
+    /// How much each device trained, by name; empty for a night of one device.
+    pub devices: Vec<DeviceTime>,
+}
+
+/// How much of a night a device trained. The sum over devices is more than the night's own training where they trained at a time.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct DeviceTime {
+    /// Its name.
+    pub device: String,
+    /// Seconds in which a trial that counts trained on it.
+    pub seconds: f64,
+    /// Share of the night, 0 to 1.
+    pub share: f64,
 }
 
 /// A stretch of milliseconds.
@@ -242,7 +257,23 @@ impl NightRecords {
                 })
                 .collect(),
             cycle: Cycle::of(&sources, &books),
+            devices: self.device_times(&sources, end, whole),
         }
+    }
+}
+
+impl NightRecords {
+    fn device_times(&self, sources: &Sources<'_>, end: Timestamp, whole: f64) -> Vec<DeviceTime> {
+        let names: BTreeSet<&str> = self.trials.iter().filter_map(|trial| trial.device.as_deref()).collect();
+        if names.len() < 2 {
+            return Vec::new();
+        }
+        let time = |device: &str| {
+            let trained: i64 = sources.trained_on(device, end).map(|stretch| stretch.to - stretch.from).sum();
+            let share = if whole > 0.0 { seconds(trained) / whole } else { 0.0 };
+            DeviceTime { device: device.to_owned(), seconds: seconds(trained), share }
+        };
+        names.into_iter().map(time).collect()
     }
 }
 

@@ -251,6 +251,9 @@ fn trial_view(trial: &TrialAccount) -> TrialView {
     if trial.era > 0 {
         add(&format!("era {}", trial.era));
     }
+    if let Some((device, other)) = trial.device.as_ref().zip(trial.pair_device.as_ref()) {
+        add(&format!("on {device}, its pair on {other}"));
+    }
     TrialView {
         seed: trial.seed,
         what,

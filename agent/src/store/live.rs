@@ -234,7 +234,7 @@ async fn trials_without_certificates(
         r#"SELECT night, number, ordinal, seed, budget_seconds, budget_tokens, artifact_sha256, folder, started_at, ending, message, steps,
                   tokens, parameters, training_seconds, start_seconds, peak_memory_bytes, final_loss, checkpoint_sha256, ended_at,
                   evaluation, val_bpb, nats, bytes, scored_tokens, evaluator_seconds, evaluator, failed_check, evidence, evaluated_at,
-                  standard_error, claimed_bpb, NULL AS "certificate_json?: String", purpose, era, would_stop
+                  standard_error, claimed_bpb, NULL AS "certificate_json?: String", purpose, era, would_stop, device
            FROM trials WHERE night = ?1 AND number = ?2 ORDER BY ordinal"#,
         night,
         number

@@ -221,9 +221,9 @@ pub(super) async fn trial(connection: &mut SqliteConnection, context: &Context, 
                              started_at, ending, message, steps, tokens, parameters, training_seconds, start_seconds,
                              peak_memory_bytes, final_loss, checkpoint_sha256, ended_at, evaluation, val_bpb, nats,
                              bytes, scored_tokens, evaluator_seconds, evaluator, failed_check, evidence, evaluated_at,
-                             standard_error, claimed_bpb, certificate_json, purpose, era, would_stop)
+                             standard_error, claimed_bpb, certificate_json, purpose, era, would_stop, device)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22,
-                 ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33, ?34, ?35, ?36)
+                 ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33, ?34, ?35, ?36, ?37)
          ON CONFLICT (night, number, ordinal) DO UPDATE SET
              ending = excluded.ending, message = excluded.message, steps = excluded.steps, tokens = excluded.tokens,
              parameters = excluded.parameters, training_seconds = excluded.training_seconds,
@@ -270,7 +270,8 @@ pub(super) async fn trial(connection: &mut SqliteConnection, context: &Context, 
         certificate_json,
         purpose,
         trial.era,
-        trial.would_stop
+        trial.would_stop,
+        trial.device
     )
     .execute(connection)
     .await

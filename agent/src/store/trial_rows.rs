@@ -44,6 +44,7 @@ pub(super) struct TrialRow {
     pub purpose: String,
     pub era: i64,
     pub would_stop: Option<i64>,
+    pub device: Option<String>,
 }
 
 impl TrialRow {
@@ -115,6 +116,7 @@ impl TrialRow {
             purpose: row.word("purpose", &self.purpose)?,
             era: row.count("era", self.era)?,
             would_stop: self.would_stop.map(|look| row.count("would_stop", look)).transpose()?,
+            device: self.device,
             artifact_sha256: self.artifact_sha256,
             folder: self.folder,
             started_at: row.word("started_at", &self.started_at)?,

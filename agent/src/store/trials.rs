@@ -25,10 +25,10 @@ impl Store {
         purpose: Purpose,
         era: u32,
     ) -> Result<()> {
-        self.trial_begun_at(id, ordinal, seed, budget, artifact_sha256, purpose, era, now()).await
+        self.trial_begun_at(id, ordinal, seed, budget, artifact_sha256, purpose, era, None, now()).await
     }
 
-    /// As [`Self::begin_trial`], of one that has been running since `started_at`, before it was certain that it is asked for.
+    /// As [`Self::begin_trial`], of one on a device that has been running since `started_at`, before it was certain that it is asked for.
     #[expect(clippy::too_many_arguments, reason = "each is one fact of the trial")]
     pub async fn trial_begun_at(
         &self,
@@ -39,6 +39,7 @@ impl Store {
         artifact_sha256: &str,
         purpose: Purpose,
         era: u32,
+        device: Option<&str>,
         started_at: Timestamp,
     ) -> Result<()> {
         let _turn = self.turn.lock().await;
@@ -64,6 +65,7 @@ impl Store {
                     purpose,
                     era,
                     would_stop: None,
+                    device: device.map(str::to_owned),
                     artifact_sha256: artifact_sha256.to_owned(),
                     folder: Layout::trial_folder(id, ordinal),
                     started_at,

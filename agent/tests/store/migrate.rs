@@ -159,7 +159,7 @@ async fn files_of_the_first_version_are_read() {
     let mut file: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
     let trial = file["trial"].as_object_mut().unwrap();
     assert_eq!(trial.remove("certificate"), Some(json!(certificate(None))));
-    for new in ["purpose", "era", "would_stop"] {
+    for new in ["purpose", "era", "would_stop", "device"] {
         assert!(trial.remove(new).is_some(), "{new}");
     }
     let verified = trial["evaluation"]["verified"].as_object_mut().unwrap();

@@ -120,6 +120,15 @@ impl<'a> Sources<'a> {
         add(TimeStage::Ending, last, to);
     }
 
+    /// When trials that count trained on a device. There is one at a time on it.
+    pub fn trained_on(&self, device: &str, end: Timestamp) -> impl Iterator<Item = Stretch> {
+        let mut all: Vec<Stretch> = Vec::new();
+        for trial in self.records.trials.iter().filter(|trial| trial.device.as_deref() == Some(device)) {
+            self.stretches_of_trial(trial, end, &mut |stage, from, to| all.push(Stretch { stage, from, to }));
+        }
+        all.into_iter().filter(|stretch| stretch.stage.trains())
+    }
+
     /// When something without an end on record was given up: when the night was cut off next, or ended.
     fn given_up(&self, begun: Timestamp, end: Timestamp) -> Timestamp {
         let cut = self.records.cuts.iter().map(|(from, _)| *from).filter(|from| *from >= begun).min();

@@ -104,6 +104,29 @@ fn a_night_is_booked_to_its_stages() {
 }
 
 #[test]
+fn devices_that_train_at_a_time_have_each_their_time_and_the_night_each_second_once() {
+    let mut records = short_night();
+    assert_eq!(records.time_account().devices, [], "on record before devices were");
+    for (trial, (device, began)) in records.trials.iter_mut().zip([("cpu:0", 21.0), ("cpu:1", 26.0)]) {
+        trial.device = Some(device.to_owned());
+        (trial.started_at, trial.ended_at) = (at(began), Some(at(began + 21.5)));
+    }
+    let account = records.time_account();
+    // From 22 to 42 on the one, from 27 to 47 on the other.
+    let of = |stage| account.stages.iter().find(|booked| booked.stage == stage).map_or(0.0, |booked| booked.seconds);
+    assert_eq!(of(TimeStage::Training), 25.0);
+    assert!((account.stages.iter().map(|booked| booked.seconds).sum::<f64>() - account.seconds).abs() < 1e-9);
+    let times: Vec<(&str, f64)> = account.devices.iter().map(|it| (it.device.as_str(), it.seconds)).collect();
+    assert_eq!(times, [("cpu:0", 20.0), ("cpu:1", 20.0)]);
+    assert!((account.devices[1].share - 20.0 / account.seconds).abs() < 1e-9);
+    // A trial that counts for nothing is no training of its device.
+    records.trials[1].trained.as_mut().unwrap().end = TrialEnd::MachineFault { message: "heat".to_owned() };
+    assert_eq!(records.time_account().devices[1].seconds, 0.0);
+    records.trials[1].device = Some("cpu:0".to_owned());
+    assert_eq!(records.time_account().devices, [], "there was one device");
+}
+
+#[test]
 fn what_was_cut_off_or_lost_is_no_training() {
     let mut records = short_night();
     records.journal.truncate(4);
