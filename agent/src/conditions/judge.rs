@@ -29,6 +29,8 @@ pub struct Limits {
     pub most_foreign_load: f64,
     /// Cores that a trial uses.
     pub cores: f64,
+    /// Whether it keeps to these, and cannot make way on others.
+    pub pinned: bool,
     /// Bytes of memory that a trial may take, where it is known.
     pub memory_bytes: Option<u64>,
 }
@@ -109,8 +111,9 @@ pub fn judge_pause(before: &Reading, after: &Reading, budget: Budget, limits: &L
 }
 
 /// The share of the cores that a trial uses which other programs took between two readings; `None` where the time is too short or the
-/// system does not say. Cores that are left over are nobody's loss.
-pub fn foreign_load(before: &Reading, after: &Reading, cores: f64) -> Option<f64> {
+/// system does not say. Cores that are left over are nobody's loss, unless the trial is `pinned`: then other programs may all have been on
+/// its own, and are taken to.
+pub fn foreign_load(before: &Reading, after: &Reading, cores: f64, pinned: bool) -> Option<f64> {
     let (from, to) = (before.cpu?, after.cpu?);
     if after.at - before.at < LEAST_WINDOW_SECONDS || from.cores.count != to.cores.count {
         return None;
@@ -122,7 +125,8 @@ pub fn foreign_load(before: &Reading, after: &Reading, cores: f64) -> Option<f64
     let count = f64::from(to.cores.count);
     let foreign = busy.saturating_sub(own) as f64 / all as f64 * count;
     let wanted = cores.clamp(f64::MIN_POSITIVE, count);
-    Some(((wanted - (count - foreign)) / wanted).clamp(0.0, 1.0))
+    let lost = if pinned { foreign } else { wanted - (count - foreign) };
+    Some((lost / wanted).clamp(0.0, 1.0))
 }
 
 fn disturbed_host(before: &Reading, after: &Reading, limits: &Limits) -> Vec<Disturbance> {
@@ -132,7 +136,7 @@ fn disturbed_host(before: &Reading, after: &Reading, limits: &Limits) -> Vec<Dis
 }
 
 fn foreign_programs(before: &Reading, after: &Reading, limits: &Limits) -> Option<Disturbance> {
-    let load = foreign_load(before, after, limits.cores)?;
+    let load = foreign_load(before, after, limits.cores, limits.pinned)?;
     (limits.most_foreign_load < 1.0 && load > limits.most_foreign_load).then(|| {
         let words = format!(
             "other programs took {:.0} % of the {:.0} cores that a trial uses; end them, or allow more than {:.0} % with \

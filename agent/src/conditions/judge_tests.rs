@@ -5,7 +5,7 @@ use crate::conditions::cpu::Cores;
 use crate::conditions::gpu::Gpu;
 use crate::conditions::xid::Xid;
 
-const LIMITS: Limits = Limits { most_foreign_load: 0.25, cores: 2.0, memory_bytes: Some(1_000_000_000) };
+const LIMITS: Limits = Limits { most_foreign_load: 0.25, cores: 2.0, pinned: false, memory_bytes: Some(1_000_000_000) };
 
 const SECONDS: Budget = Budget::Seconds(20.0);
 const TOKENS: Budget = Budget::Tokens(1_000_000);
@@ -55,9 +55,14 @@ fn foreign_load_is_what_others_take_of_the_cores_that_a_trial_uses() {
         ("all cores wanted, more than there are", 4, 64.0, 8_000, 6_000, Some(0.25)),
         ("counted twice", 2, 2.0, 4_000, 9_000, Some(0.0)),
     ] {
-        let found = foreign_load(&at(100.0, count, 1_000, 500), &at(120.0, count, 1_000 + busy, 500 + own), wanted);
+        let found =
+            foreign_load(&at(100.0, count, 1_000, 500), &at(120.0, count, 1_000 + busy, 500 + own), wanted, false);
         assert_eq!(found, load, "{what}");
     }
+    // Two whole cores of sixteen may be the two that the trial keeps to.
+    let (before, after) = (at(100.0, 16, 1_000, 500), at(120.0, 16, 5_000, 500));
+    assert_eq!(foreign_load(&before, &after, 2.0, false), Some(0.0));
+    assert_eq!(foreign_load(&before, &after, 4.0, true), Some(0.5));
     let (before, after) = calm();
     for (what, before, after) in [
         ("too short", before.clone(), at(100.9, 2, 2_000, 500)),
@@ -65,14 +70,14 @@ fn foreign_load_is_what_others_take_of_the_cores_that_a_trial_uses() {
         ("other cores", before.clone(), at(120.0, 4, 2_000, 500)),
         ("unknown", Reading { cpu: None, ..before.clone() }, after.clone()),
     ] {
-        assert_eq!(foreign_load(&before, &after, 2.0), None, "{what}");
+        assert_eq!(foreign_load(&before, &after, 2.0, false), None, "{what}");
     }
     // Between the least and the most that may be ours, the doubt is ours.
     let mut doubtful = after;
     if let Some(cpu) = &mut doubtful.cpu {
         cpu.own = (600, 4_400);
     }
-    assert_eq!(foreign_load(&before, &doubtful, 2.0), Some(0.0));
+    assert_eq!(foreign_load(&before, &doubtful, 2.0, false), Some(0.0));
 }
 
 #[test]

@@ -32,7 +32,7 @@ pub async fn present(surroundings: &Surroundings) -> Vec<Finding> {
 fn host_findings(before: &Reading, after: &Reading) -> Vec<Finding> {
     let cores = after.cpu.map_or(1, |cpu| cpu.cores.count);
     let most = Machine::usual_foreign_load();
-    let mut findings = vec![match foreign_load(before, after, f64::from(cores)) {
+    let mut findings = vec![match foreign_load(before, after, f64::from(cores), false) {
         None => Finding::ok(
             "load",
             "cannot be told apart from the night's own on this machine; trials are not judged by it",

@@ -211,7 +211,7 @@ mod tests {
         assert_eq!(before.throttled_millis.len(), after.throttled_millis.len());
         assert!(after.at >= before.at && after.gpu.is_none() && after.foreign.is_empty());
         // Too short a time to say anything.
-        assert_eq!(judge::foreign_load(&before, &Reading { at: before.at + 0.1, ..after }, 1.0), None);
+        assert_eq!(judge::foreign_load(&before, &Reading { at: before.at + 0.1, ..after }, 1.0, false), None);
     }
 
     #[tokio::test]

@@ -326,7 +326,7 @@ mod tests {
     fn conditions(folder: &std::path::Path, script: &str) -> Arc<Conditions> {
         program(folder, "nvidia-smi", script);
         let surroundings = Surroundings { path: folder.as_os_str().to_owned(), ..Surroundings::default() };
-        let limits = Limits { most_foreign_load: 0.25, cores: 1.0, memory_bytes: None };
+        let limits = Limits { most_foreign_load: 0.25, cores: 1.0, pinned: false, memory_bytes: None };
         let milli = Duration::from_millis(1);
         let patience = Patience { first: milli, longest: 2 * milli, most: 20 * milli, look: Duration::ZERO };
         Conditions::new(Reader::new(surroundings, Some("0".to_owned())), Budget::Seconds(20.0), limits, patience)

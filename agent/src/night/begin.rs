@@ -123,10 +123,13 @@ fn conditions(
 ) -> Arc<Conditions> {
     let on_gpu = workbench.on_gpu();
     let visible = environment.iter().find(|(name, _)| name == VISIBLE_DEVICES).map(|(_, gpu)| gpu.clone());
-    // What others may take is judged by all that trials use at once: which of their cores it was is not known.
+    // A trial that has a group of cores keeps to it; of others, what is left over is judged by all that trials use at once.
+    let pinned = devices > 1 && !on_gpu;
+    let together = if pinned { 1 } else { devices };
     let limits = conditions::Limits {
         most_foreign_load: campaign.machine.most_foreign_load,
-        cores: (devices * cores_of_a_trial(workbench)) as f64,
+        cores: (together * cores_of_a_trial(workbench)) as f64,
+        pinned,
         memory_bytes: workbench.surroundings.memory_bytes.map(|bytes| bytes.saturating_mul(devices as u64)),
     };
     let reader = Reader::new(Surroundings::of_process(), visible.filter(|_| on_gpu));

@@ -9,6 +9,7 @@
 //! Where several trials train at once, each is one device's. On the CPU a device is a group of cores that no other shares, to which all of
 //! its trial's threads keep.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use futures_util::future::select_all;
@@ -93,6 +94,45 @@ fn cores_of_the_machine() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
+/// So many logical cores of these physical ones, on as many of them as there can be.
+fn granted(cores: Vec<Vec<usize>>, count: usize) -> Vec<Vec<usize>> {
+    let threads = cores.iter().map(Vec::len).max().unwrap_or(0);
+    let by_turns = (0..threads).flat_map(|thread| cores.iter().filter_map(move |core| core.get(thread)));
+    let kept: BTreeSet<usize> = by_turns.take(count).copied().collect();
+    let of = |core: Vec<usize>| core.into_iter().filter(|thread| kept.contains(thread)).collect::<Vec<_>>();
+    cores.into_iter().map(of).filter(|core| !core.is_empty()).collect()
+}
+
+/// The groups of `each` logical cores of so many devices, and what they leave. Two devices share no physical core if that can be: how fast
+/// a trial is would depend on whether its neighbour trains. Where there are enough, no two threads of a trial share one either. `None`
+/// where there are not as many cores.
+fn groups(cores: &[Vec<usize>], each: usize, devices: usize) -> Option<(Vec<Vec<usize>>, Vec<usize>)> {
+    let wanted = devices.saturating_mul(each);
+    if wanted <= cores.len() {
+        let (taken, left) = cores.split_at(wanted);
+        let firsts: Vec<usize> = taken.iter().filter_map(|core| core.first().copied()).collect();
+        return Some((firsts.chunks(each.max(1)).map(<[usize]>::to_vec).collect(), left.concat()));
+    }
+    let mut whole = cores.iter();
+    let groups: Vec<Vec<usize>> = std::iter::repeat_with(|| {
+        let mut group = Vec::new();
+        while group.len() < each {
+            group.extend(whole.next()?);
+        }
+        group.truncate(each);
+        Some(group)
+    })
+    .take(devices)
+    .map_while(|group| group)
+    .collect();
+    if groups.len() == devices {
+        return Some((groups, whole.flatten().copied().collect()));
+    }
+    let all = cores.concat();
+    let (taken, left) = all.split_at_checked(wanted)?;
+    Some((taken.chunks(each.max(1)).map(<[usize]>::to_vec).collect(), left.to_vec()))
+}
+
 impl Cores {
     /// This machine's, for trials of the campaign on these devices.
     ///
@@ -104,22 +144,23 @@ impl Cores {
             path: PathBuf::from("/proc/self/status"),
             source,
         };
-        let mut cores = own_cores().map_err(not_told)?;
         // A control group may grant less time than the cores have.
-        cores.truncate(cores_of_the_machine());
+        let cores = granted(own_cores().map_err(not_told)?, cores_of_the_machine());
         let on_gpu = devices.iter().any(Chosen::is_gpu);
         let each = cores_of(threads_of_a_trial(campaign), on_gpu);
-        let too_few = OpenError::TooFewCores { devices: devices.len(), each, cores: cores.len() };
+        let too_few = OpenError::TooFewCores { devices: devices.len(), each, cores: cores.iter().flatten().count() };
         Self::new(&cores, each, devices.len(), on_gpu).ok_or(too_few)
     }
 
-    /// Of the cores each of the trials on so many devices keeps `each` busy. `None` where they do not suffice for several.
-    fn new(cores: &[usize], each: usize, devices: usize, on_gpu: bool) -> Option<Self> {
-        let (all, busy) = (cores.len(), devices.saturating_mul(each));
-        let (taken, left) = cores.split_at(busy.min(all));
-        if devices > 1 && !on_gpu && busy > all {
-            return None;
-        }
+    /// Of these physical cores each of the trials on so many devices keeps `each` logical ones busy. `None` where they do not suffice for
+    /// several.
+    fn new(cores: &[Vec<usize>], each: usize, devices: usize, on_gpu: bool) -> Option<Self> {
+        let (groups, left) = if devices > 1 && !on_gpu {
+            groups(cores, each, devices)?
+        } else {
+            let left = cores.iter().flatten().copied().skip(devices.saturating_mul(each));
+            (Vec::new(), left.collect())
+        };
         let spare = CoreSet::of(left.iter().copied());
         // On less than half the cores that it would have alone, an evaluation takes so long that waiting for it is better.
         let beside = CoreSet::of(left.iter().rev().take(each).copied()).filter(|beside| 2 * beside.count() >= each);
@@ -128,10 +169,7 @@ impl Cores {
             (false, Some(cores)) => Room::Trial { cores },
             (_, None) => Room::Nothing,
         };
-        let group = |place: usize| {
-            let own = taken.iter().copied().skip(place * each).take(each);
-            if devices > 1 && !on_gpu { CoreSet::of(own) } else { None }
-        };
+        let group = |place: usize| CoreSet::of(groups.get(place)?.iter().copied());
         let devices = (0..devices).map(|place| Device { cores: group(place), turn: Mutex::new(()) }).collect();
         Some(Self { devices, spare, room })
     }

@@ -4,7 +4,7 @@ use tokio::sync::watch;
 use super::*;
 
 fn machine(cores: usize, each: usize, devices: usize, on_gpu: bool) -> Cores {
-    let cores: Vec<usize> = (0..cores).collect();
+    let cores: Vec<Vec<usize>> = (0..cores).map(|core| vec![core]).collect();
     Cores::new(&cores, each, devices, on_gpu).unwrap()
 }
 
@@ -43,8 +43,40 @@ fn several_devices_have_groups_of_cores_that_none_shares() {
     assert_eq!(machine(8, 3, 1, false).group(0), None, "one alone keeps to nothing");
     assert_eq!(machine(8, 1, 4, true).group(2), None, "nor do GPUs");
     assert_eq!(machine(8, 1, 4, true).spare().map(CoreSet::count), Some(4));
-    assert!(Cores::new(&[0, 1, 2], 2, 2, false).is_none(), "two of two on three cores would share one");
-    assert!(Cores::new(&[0, 1, 2], 8, 1, false).is_some(), "one alone has what there is");
+    assert!(
+        Cores::new(&[vec![0], vec![1], vec![2]], 2, 2, false).is_none(),
+        "two of two on three cores would share one"
+    );
+    assert!(Cores::new(&[vec![0], vec![1], vec![2]], 8, 1, false).is_some(), "one alone has what there is");
+}
+
+#[test]
+fn devices_share_no_physical_core_if_that_can_be() {
+    let machine: Vec<Vec<usize>> = (0..4).map(|core| vec![core, core + 4]).collect();
+    for (each, devices, found, left) in [
+        // A thread of each core where there are enough; nobody else gets the core's other thread.
+        (1, 2, &["0", "1"][..], &[2, 6, 3, 7][..]),
+        (2, 2, &["0-1", "2-3"], &[]),
+        // Else whole cores, and of the last one only what is wanted.
+        (3, 2, &["0-1,4", "2-3,6"], &[]),
+        (4, 2, &["0-1,4-5", "2-3,6-7"], &[]),
+        (2, 3, &["0,4", "1,5", "2,6"], &[3, 7]),
+        // Else what there is.
+        (1, 6, &["0", "4", "1", "5", "2", "6"], &[3, 7]),
+    ] {
+        let (groups, rest) = groups(&machine, each, devices).unwrap();
+        let written = groups.into_iter().map(|group| CoreSet::of(group).unwrap().to_string()).collect::<Vec<_>>();
+        assert_eq!(
+            (written.as_slice(), rest.as_slice()),
+            (found.iter().map(ToString::to_string).collect::<Vec<_>>().as_slice(), left),
+            "{devices} of {each}"
+        );
+    }
+    assert_eq!(groups(&machine, 3, 3), None);
+    // What a control group grants is spread over the cores.
+    assert_eq!(granted(machine.clone(), 3), [[0], [1], [2]]);
+    assert_eq!(granted(machine.clone(), 5), [vec![0, 4], vec![1], vec![2], vec![3]]);
+    assert_eq!(granted(machine.clone(), 64), machine);
 }
 
 #[test]

@@ -76,15 +76,14 @@ impl FromStr for CoreSet {
     }
 }
 
-/// The cores that this process may use, those first that share a physical core with the one before them, so that groups taken from
-/// them in this order share as few as can be.
+/// The physical cores that this process may use, each as the logical ones of it that it may use.
 ///
 /// # Errors
 /// When the system does not say which they are.
-pub fn own_cores() -> io::Result<Vec<usize>> {
+pub fn own_cores() -> io::Result<Vec<Vec<usize>>> {
     let allowed = rustix::thread::sched_getaffinity(None)?;
     let cores: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|core| allowed.is_set(*core)).collect();
-    Ok(side_by_side(&cores, siblings))
+    Ok(physical(&cores, siblings))
 }
 
 /// The cores that share a physical one with this, itself included; itself alone where the system does not say.
@@ -94,17 +93,17 @@ fn siblings(core: usize) -> Vec<usize> {
     listed.map_or_else(|| vec![core], |set| set.0)
 }
 
-/// Puts cores of one physical core beside each other. Pure.
-fn side_by_side(cores: &[usize], siblings: impl Fn(usize) -> Vec<usize>) -> Vec<usize> {
-    let mut ordered = Vec::with_capacity(cores.len());
+/// Puts cores of one physical core together. Pure.
+fn physical(cores: &[usize], siblings: impl Fn(usize) -> Vec<usize>) -> Vec<Vec<usize>> {
+    let mut found: Vec<Vec<usize>> = Vec::new();
     for core in cores {
-        for sibling in std::iter::once(*core).chain(siblings(*core)) {
-            if cores.contains(&sibling) && !ordered.contains(&sibling) {
-                ordered.push(sibling);
-            }
+        if found.iter().any(|one| one.contains(core)) {
+            continue;
         }
+        let others = siblings(*core).into_iter().filter(|other| other != core && cores.contains(other));
+        found.push(std::iter::once(*core).chain(others).collect());
     }
-    ordered
+    found
 }
 
 #[cfg(test)]
@@ -129,11 +128,11 @@ mod tests {
     }
 
     #[test]
-    fn threads_of_a_physical_core_stand_beside_each_other() {
+    fn threads_of_a_physical_core_are_put_together() {
         let pairs = |core: usize| vec![core % 4, core % 4 + 4];
-        assert_eq!(side_by_side(&[0, 1, 2, 3, 4, 5, 6, 7], pairs), [0, 4, 1, 5, 2, 6, 3, 7]);
-        assert_eq!(side_by_side(&[1, 2, 5], pairs), [1, 5, 2], "only those that may be used");
-        assert_eq!(side_by_side(&[3, 1], |core| vec![core]), [3, 1]);
+        assert_eq!(physical(&[0, 1, 2, 3, 4, 5, 6, 7], pairs), [[0, 4], [1, 5], [2, 6], [3, 7]]);
+        assert_eq!(physical(&[1, 2, 5], pairs), [vec![1, 5], vec![2]], "only those that may be used");
+        assert_eq!(physical(&[3, 1], |core| vec![core]), [[3], [1]]);
     }
 
     #[test]
