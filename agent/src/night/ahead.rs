@@ -162,6 +162,16 @@ fn best(free: &[usize], preferred: Option<usize>) -> Option<usize> {
     preferred.filter(|device| free.contains(device)).or_else(|| free.first().copied())
 }
 
+/// Where a trial is evaluated that trained on the device `own`: there, unless its evaluation needs the device and another trial trains on it
+/// by now, then on one of the others, where none does (`busy`: where one does). All are alike, and it is not against the clock.
+fn evaluated_on(own: usize, busy: &[usize], devices: usize, room: &Room) -> usize {
+    if matches!(room, Room::Trial { .. }) || !busy.contains(&own) {
+        return own;
+    }
+    // There is one: at least that of the trial that was evaluated before.
+    (0..devices).find(|device| !busy.contains(device)).unwrap_or(own)
+}
+
 impl Driver<'_> {
     /// Begins what will probably be asked for next, where it has a device; ends what nothing leads to any more.
     pub(super) fn look_ahead(&mut self) {
@@ -270,6 +280,15 @@ impl Driver<'_> {
         device.unwrap_or(0)
     }
 
+    /// The device on which a trial that is asked for is evaluated later: what was begun ahead may have trained long ago, and given way to
+    /// the next.
+    pub(super) fn device_of_evaluation(&mut self, trained_on: usize) -> usize {
+        // What waits beside an evaluation waits for a word that will not come now.
+        self.end_ahead(|ahead| ahead.held);
+        let busy: Vec<usize> = self.ahead.iter().filter(|ahead| !ahead.over).map(|ahead| ahead.device).collect();
+        evaluated_on(trained_on, &busy, self.context.cores.devices(), self.context.cores.beside_an_evaluation())
+    }
+
     /// What was begun ahead has trained.
     pub(super) fn over_ahead(&mut self, number: u32, trial: u32) {
         for ahead in &mut self.ahead {
@@ -293,6 +312,7 @@ impl Driver<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::run::CoreSet;
 
     #[test]
     fn a_trial_is_begun_where_what_it_is_compared_with_ran_if_that_is_free() {
@@ -303,6 +323,20 @@ mod tests {
             (&[1, 2], Some(0), Some(1)),
         ] {
             assert_eq!(best(free, preferred), device, "{preferred:?} of {free:?}");
+        }
+    }
+
+    #[test]
+    fn no_evaluation_takes_the_device_of_a_trial_that_trains() {
+        let cores = || CoreSet::of([3]).unwrap();
+        for (own, busy, room, device) in [
+            (1, &[][..], Room::Nothing, 1),
+            (1, &[0], Room::Start, 1),
+            (1, &[1], Room::Nothing, 0),
+            (0, &[1, 0], Room::Start, 2),
+            (1, &[1], Room::Trial { cores: cores() }, 1),
+        ] {
+            assert_eq!(evaluated_on(own, busy, 3, &room), device, "{own} beside {busy:?}, {room:?}");
         }
     }
 

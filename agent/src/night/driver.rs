@@ -63,7 +63,7 @@ pub(super) struct Driver<'a> {
     pub(super) early: Option<(u32, u32, watch::Sender<Option<String>>)>,
     /// The candidate that is tried for a few steps.
     pub(super) smoke: Option<InFlight>,
-    /// The device of the trial in flight.
+    /// The device of the trial in flight, on which it is evaluated too; if another has begun where it trained, that of its evaluation.
     pub(super) device: usize,
     /// Trials that were begun ahead.
     pub(super) ahead: Vec<Ahead>,

@@ -36,7 +36,7 @@ pub(super) struct Asked {
     pub purpose: Purpose,
     /// The champion's number.
     pub champion: u32,
-    /// The device of the trial.
+    /// The device that it runs on.
     pub device: usize,
 }
 

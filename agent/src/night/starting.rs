@@ -83,11 +83,12 @@ impl Driver<'_> {
                 let asked =
                     Foreseen { launch: Arc::clone(&launch), trial, seed, purpose, era, champion: champion.number };
                 let adopted = self.adopt(&asked);
-                self.device = match &adopted {
+                let device = match &adopted {
                     Some(adopted) => adopted.device,
                     None => self.device_for(&asked),
                 };
-                self.ran_on.insert((launch.number, seed, purpose), self.device);
+                self.ran_on.insert((launch.number, seed, purpose), device);
+                self.device = self.device_of_evaluation(device);
                 let key = self
                     .journal_since(
                         &format!("train/{}/{trial}", launch.number),
@@ -114,7 +115,7 @@ impl Driver<'_> {
                 self.early = Some((launch.number, trial, signal));
                 let wait = self.machine.may_wait(self.now());
                 let (wanted, champion) = (Wanted::now(), champion.number);
-                let (hold, device) = (false, self.device);
+                let hold = false;
                 let asked = trial::Asked { launch, trial, seed, purpose, era, wait, champion, wanted, hold, device };
                 let leaving = self.still_leaving();
                 self.spawn(key, async move {
