@@ -96,6 +96,8 @@ impl Teller {
 /// A trial that was begun ahead.
 #[derive(Debug)]
 pub(super) struct Ahead {
+    /// Counted from 1 within this part of the night.
+    serial: u64,
     what: Foreseen,
     /// The device that it is on.
     device: usize,
@@ -172,6 +174,13 @@ fn evaluated_on(own: usize, busy: &[usize], devices: usize, room: &Room) -> usiz
     (0..devices).find(|device| !busy.contains(device)).unwrap_or(own)
 }
 
+/// Notes which one has trained. One that was ended says so late, when the same trial may have begun again: it is none of these.
+fn mark_over(all: &mut [Ahead], serial: u64) {
+    for ahead in all {
+        ahead.over |= ahead.serial == serial;
+    }
+}
+
 impl Driver<'_> {
     /// Begins what will probably be asked for next, where it has a device; ends what nothing leads to any more.
     pub(super) fn look_ahead(&mut self) {
@@ -246,15 +255,18 @@ impl Driver<'_> {
         let (stop, stopped) = watch::channel(false);
         let (early, hopeless) = watch::channel(None);
         let Foreseen { launch, trial, seed, purpose, era, champion } = what.clone();
-        let wanted_when = Wanted(asked_for);
+        self.begun_ahead += 1;
+        let serial = self.begun_ahead;
+        let (wanted_when, hold) = (Wanted(asked_for), held);
         let asked =
-            Asked { launch, trial, seed, purpose, era, wait, champion, wanted: wanted_when, hold: held, device };
+            Asked { launch, trial, seed, purpose, era, wait, champion, wanted: wanted_when, hold, serial, device };
         let (context, progress, leaving) = (Arc::clone(&self.context), self.progress.clone(), self.still_leaving());
         let task = tokio::spawn(async move {
             leaving.await;
             trial::run_trial(context, asked, stopped, hopeless, progress).await
         });
-        self.ahead.push(Ahead { what, device, held, over: false, begun_at: now_recorded(), wanted, stop, early, task });
+        let (over, begun_at) = (false, now_recorded());
+        self.ahead.push(Ahead { serial, what, device, held, over, begun_at, wanted, stop, early, task });
     }
 
     /// The trial that is asked for, if it was begun ahead and can be gone on with.
@@ -290,10 +302,8 @@ impl Driver<'_> {
     }
 
     /// What was begun ahead has trained.
-    pub(super) fn over_ahead(&mut self, number: u32, trial: u32) {
-        for ahead in &mut self.ahead {
-            ahead.over |= (ahead.what.launch.number, ahead.what.trial) == (number, trial);
-        }
+    pub(super) fn over_ahead(&mut self, serial: u64) {
+        mark_over(&mut self.ahead, serial);
         self.look_ahead();
     }
 
@@ -310,49 +320,5 @@ impl Driver<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::run::CoreSet;
-
-    #[test]
-    fn a_trial_is_begun_where_what_it_is_compared_with_ran_if_that_is_free() {
-        for (free, preferred, device) in [
-            (&[][..], Some(0), None),
-            (&[1, 2], None, Some(1)),
-            (&[1, 2], Some(2), Some(2)),
-            (&[1, 2], Some(0), Some(1)),
-        ] {
-            assert_eq!(best(free, preferred), device, "{preferred:?} of {free:?}");
-        }
-    }
-
-    #[test]
-    fn no_evaluation_takes_the_device_of_a_trial_that_trains() {
-        let cores = || CoreSet::of([3]).unwrap();
-        for (own, busy, room, device) in [
-            (1, &[][..], Room::Nothing, 1),
-            (1, &[0], Room::Start, 1),
-            (1, &[1], Room::Nothing, 0),
-            (0, &[1, 0], Room::Start, 2),
-            (1, &[1], Room::Trial { cores: cores() }, 1),
-        ] {
-            assert_eq!(evaluated_on(own, busy, 3, &room), device, "{own} beside {busy:?}, {room:?}");
-        }
-    }
-
-    #[test]
-    fn of_a_trial_that_nobody_asked_for_only_what_must_not_be_lost_is_told_and_that_later() {
-        let (progress, mut heard) = mpsc::unbounded_channel();
-        let (asked, wanted) = watch::channel(false);
-        let mut teller = Teller::new(progress, Wanted(wanted));
-        let changed = || TestProgress::Changed { number: 1, trial: 1, why: "heat".to_owned() };
-        teller.say(changed());
-        teller.say(TestProgress::Waiting("for somebody".to_owned()));
-        assert!(heard.try_recv().is_err());
-        asked.send(true).unwrap();
-        teller.say(TestProgress::Verifying(0.5));
-        assert!(matches!(heard.try_recv(), Ok(TestProgress::Changed { .. })));
-        assert!(matches!(heard.try_recv(), Ok(TestProgress::Verifying(_))));
-        assert!(heard.try_recv().is_err());
-    }
-}
+#[path = "ahead_tests.rs"]
+mod tests;

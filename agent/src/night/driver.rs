@@ -67,6 +67,8 @@ pub(super) struct Driver<'a> {
     pub(super) device: usize,
     /// Trials that were begun ahead.
     pub(super) ahead: Vec<Ahead>,
+    /// How many were, in this part of the night.
+    pub(super) begun_ahead: u64,
     /// Such ones that nobody wants, on their way out.
     pub(super) leaving: Vec<Leaving>,
     /// On which device an experiment ran last under a seed, for what is compared with it.
@@ -115,6 +117,7 @@ pub async fn drive(
         smoke: None,
         device,
         ahead: Vec::new(),
+        begun_ahead: 0,
         leaving: Vec::new(),
         ran_on,
         view,
@@ -227,7 +230,7 @@ impl Driver<'_> {
                 // Who gave up waiting for it needs no answer.
                 let _gone = heard.send(());
             }
-            (TestProgress::Ahead { number, trial }, _) => self.over_ahead(number, trial),
+            (TestProgress::Ahead { serial }, _) => self.over_ahead(serial),
             (_, None) => {}
         }
         Ok(None)

@@ -25,8 +25,8 @@ pub(super) enum TestProgress {
     Changed { number: u32, trial: u32, why: String },
     /// All that there is to be told of it was told; is to be answered when it has been heard.
     AllTold(oneshot::Sender<()>),
-    /// One that was begun ahead has trained, and its device is free; which trial of which experiment.
-    Ahead { number: u32, trial: u32 },
+    /// One that was begun ahead has trained, and its device is free; which of them.
+    Ahead { serial: u64 },
     /// So much of the verification, 0 to 1.
     Verifying(f64),
 }

@@ -115,8 +115,9 @@ impl Driver<'_> {
                 self.early = Some((launch.number, trial, signal));
                 let wait = self.machine.may_wait(self.now());
                 let (wanted, champion) = (Wanted::now(), champion.number);
-                let hold = false;
-                let asked = trial::Asked { launch, trial, seed, purpose, era, wait, champion, wanted, hold, device };
+                let (hold, serial) = (false, 0);
+                let asked =
+                    trial::Asked { launch, trial, seed, purpose, era, wait, champion, wanted, hold, serial, device };
                 let leaving = self.still_leaving();
                 self.spawn(key, async move {
                     leaving.await;

@@ -51,6 +51,8 @@ pub(super) struct Asked {
     pub wanted: Wanted,
     /// It gets ready, and trains only when it is asked for.
     pub hold: bool,
+    /// Which of those begun ahead it is, counted from 1; 0 where it was asked for.
+    pub serial: u64,
     /// The device that it runs on.
     pub device: usize,
 }
@@ -78,7 +80,7 @@ pub(super) async fn run_trial(
         Settled::Never(why) if wait.is_some() => return Ok(Event::NotBegun(why)),
         Settled::Never(why) => return Err(format!("{why}; then run the night again, and it goes on")),
     }
-    let Asked { launch, trial, purpose, era, champion, mut wanted, hold, device, .. } = asked;
+    let Asked { launch, trial, purpose, era, champion, mut wanted, hold, serial, device, .. } = asked;
     let id = context.id(launch.number);
     let recording = fault("cannot record the trial");
     let seed = context.seed(asked.seed).ok_or_else(|| {
@@ -168,7 +170,7 @@ pub(super) async fn run_trial(
     let ended_at = now();
     drop(turn);
     if !on_record {
-        teller.now(TestProgress::Ahead { number: launch.number, trial });
+        teller.now(TestProgress::Ahead { serial });
         if !wanted.come().await {
             remove(subject.folder).await?;
             return Ok(Event::Stop { at_once: true });
