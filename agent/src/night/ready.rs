@@ -80,6 +80,7 @@ pub async fn ready(
         launcher,
         surroundings,
         environment: variables,
+        devices: campaign.machine.devices,
         setting,
         shards: data.folder.clone(),
         documents: Arc::new(data::Shards::open(&data.folder).map_err(DataError::from)?),

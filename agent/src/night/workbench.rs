@@ -37,6 +37,8 @@ pub struct Workbench {
     pub surroundings: sandbox::Surroundings,
     /// All variables of a trainer.
     pub environment: Vec<(String, String)>,
+    /// How many trials run at a time.
+    pub devices: usize,
     /// What every trainer is built from.
     pub setting: Setting,
     /// Folder of the training shards.
@@ -97,6 +99,11 @@ pub fn own_sha256() -> io::Result<String> {
     sha256_file(Path::new("/proc/self/exe"))
 }
 
+/// Bytes that a trial may write at most, where so many run at a time: all of them together leave half of what is free.
+fn most_output(bound: u64, free: u64, trials: usize) -> u64 {
+    bound.min(free / (2 * trials.max(1) as u64))
+}
+
 impl Workbench {
     /// Whether trainers compute on a GPU.
     pub fn on_gpu(&self) -> bool {
@@ -109,7 +116,7 @@ impl Workbench {
         // Who writes too much must pass a limit of its own before the disk is full, which would be the machine's fault. Where the
         // space is not known the policy's own bound stands.
         if let Ok(space) = crate::setup::space_at(&subject.folder) {
-            policy.limits.output_bytes = policy.limits.output_bytes.min(space.available.0 / 2);
+            policy.limits.output_bytes = most_output(policy.limits.output_bytes, space.available.0, self.devices);
         }
         self.job(subject, "train", "log.txt", policy, subject.output())
     }
@@ -218,5 +225,17 @@ impl Workbench {
             claim: subject.folder.join("claim.f32"),
             most_seconds: MOST_EVALUATION_SECONDS,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trials_that_run_at_a_time_leave_half_of_what_is_free() {
+        assert_eq!(most_output(1000, 600, 1), 300);
+        assert_eq!(most_output(1000, 600, 3), 100);
+        assert_eq!(most_output(50, 600, 3), 50, "the bound that holds anyway");
     }
 }
