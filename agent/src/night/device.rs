@@ -86,7 +86,7 @@ pub fn choose(campaign: &Campaign, environment: &Environment) -> Result<Chosen, 
 /// All devices that the campaign asks for: the one that it names and those that follow, all alike.
 ///
 /// # Errors
-/// [`OpenError::NoSuchDevice`], [`OpenError::UnlikeDevices`].
+/// [`OpenError::NoSuchDevice`], [`OpenError::UnfitNames`], [`OpenError::UnlikeDevices`].
 pub fn choose_all(campaign: &Campaign, environment: &Environment) -> Result<Vec<Chosen>, OpenError> {
     let visible = std::env::var(VISIBLE_DEVICES).ok();
     let first = choose(campaign, environment)?;
@@ -107,6 +107,10 @@ fn several(first: Chosen, asked: usize, gpus: &[Gpu], visible: Option<&str>) -> 
         return Err(OpenError::NoSuchDevice { asked: format!("cuda:{}", index + asked - 1), found });
     }
     let chosen: Vec<Chosen> = (index..index + asked).map(|index| Chosen::new(Some(index), visible)).collect();
+    let names: Vec<&str> = chosen.iter().filter_map(own_name).collect();
+    if let Some(why) = unfit(&names, gpus.len()) {
+        return Err(OpenError::UnfitNames { devices: asked, why });
+    }
     let is = |chosen: &Chosen| match gpu_of(chosen, gpus) {
         Some(Gpu { name, memory_mib, .. }) => format!("{name}, {memory_mib} MiB"),
         None => "of which it cannot be told what it is: name it by its number in CUDA_VISIBLE_DEVICES".to_owned(),
@@ -124,9 +128,30 @@ fn several(first: Chosen, asked: usize, gpus: &[Gpu], visible: Option<&str>) -> 
     }
 }
 
+/// What is wrong with the names of several devices, on a machine with so many GPUs; `None` where nothing is. Pure.
+fn unfit(names: &[&str], gpus: usize) -> Option<String> {
+    let number = |name: &str| name.parse::<usize>().ok();
+    names.iter().enumerate().find_map(|(place, name)| {
+        let same = |other: &&str| other == name || number(other).is_some_and(|other| number(name) == Some(other));
+        if names.iter().take(place).any(same) {
+            return Some(format!("it names {name} twice, and two trials on one GPU would slow each other down"));
+        }
+        if name.starts_with("MIG-") {
+            return Some(format!("{name} is a slice of a GPU, and it cannot be told whether slices are alike"));
+        }
+        let beyond = number(name).is_some_and(|number| number >= gpus);
+        beyond.then(|| format!("it names {name}, and this machine's {gpus} GPUs are numbered from 0"))
+    })
+}
+
+/// Its name among all of the machine's GPUs.
+fn own_name(chosen: &Chosen) -> Option<&str> {
+    chosen.environment.iter().find(|(name, _)| name == VISIBLE_DEVICES).map(|(_, own)| own.as_str())
+}
+
 /// The GPU that this is, among all of the machine. Named by its UUID it can only be told where all are alike.
 fn gpu_of<'a>(chosen: &Chosen, gpus: &'a [Gpu]) -> Option<&'a Gpu> {
-    let (_, own) = chosen.environment.iter().find(|(name, _)| name == VISIBLE_DEVICES)?;
+    let own = own_name(chosen)?;
     let kind = |gpu: &'a Gpu| (&gpu.name, gpu.memory_mib);
     match own.parse::<usize>() {
         Ok(number) => gpus.get(number),
@@ -262,6 +287,26 @@ mod tests {
         let named = Some("GPU-1a,GPU-2b");
         assert_eq!(found(Some(0), 2, &[h100(), h100()], named).unwrap(), "cuda:0=GPU-1a cuda:1=GPU-2b");
         assert!(found(Some(0), 2, &gpus, named).unwrap_err().contains("by its number"));
+    }
+
+    #[test]
+    fn names_that_do_not_give_several_devices_are_refused() {
+        for (names, why) in [
+            (&["0", "1", "3"][..], None),
+            (&["GPU-1a", "GPU-2b"], None),
+            (&["0", "1", "0"], Some("names 0 twice")),
+            (&["0", "00"], Some("names 00 twice")),
+            (&["GPU-1a", "GPU-1a"], Some("names GPU-1a twice")),
+            (&["MIG-1a", "MIG-2b"], Some("MIG-1a is a slice")),
+            (&["0", "7"], Some("names 7, and this machine's 4 GPUs")),
+        ] {
+            let said = unfit(names, 4);
+            assert_eq!(said.is_some(), why.is_some(), "{names:?}: {said:?}");
+            assert!(said.unwrap_or_default().contains(why.unwrap_or_default()), "{names:?}");
+        }
+        let h100 = || Gpu { name: "H100".to_owned(), memory_mib: 81_559, driver: "580.65.06".to_owned() };
+        let twice = several(Chosen::new(Some(0), Some("0,0")), 2, &[h100(), h100()], Some("0,0"));
+        assert!(twice.unwrap_err().to_string().contains("names 0 twice"));
     }
 
     #[test]

@@ -124,6 +124,17 @@ pub enum OpenError {
         /// The first that is another.
         other: String,
     },
+    /// The names of the GPUs that are the person's to use do not give several devices.
+    #[error(
+        "CUDA_VISIBLE_DEVICES does not give {devices} devices of one kind: {why}; name GPUs there by the numbers that nvidia-smi shows, each \
+         once, or set `devices = 1` under [machine] in campaign.toml"
+    )]
+    UnfitNames {
+        /// How many devices were asked for.
+        devices: usize,
+        /// What is wrong with the names.
+        why: String,
+    },
     /// Groups of cores were asked for that the machine does not have.
     #[error(
         "{devices} devices of {each} threads each need {} cores of their own, and this machine lets the night use {cores}; lower \
@@ -169,6 +180,7 @@ impl OpenError {
             | OpenError::File { .. }
             | OpenError::NoSuchDevice { .. }
             | OpenError::UnlikeDevices { .. }
+            | OpenError::UnfitNames { .. }
             | OpenError::TooFewCores { .. }
             | OpenError::Lots(_) => 3,
             OpenError::Store(_) | OpenError::Propose(_) | OpenError::Resume { .. } | OpenError::RedTeam(_) => 1,
