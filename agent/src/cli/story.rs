@@ -52,7 +52,7 @@ pub(super) fn experiment_text(experiment: &ExperimentRecord, account: &Experimen
         let label = if index == 0 { "story:" } else { "" };
         line(label, format!("{}. {}", index + 1, fit(&clean(told), WORDS)));
     }
-    text + &trials_table(&account.trials)
+    text + &trials_table(&account.trials, account.several_devices)
 }
 
 fn evidence_lines(evidence: &Evidence, line: &mut impl FnMut(&str, String)) {
@@ -72,8 +72,8 @@ fn evidence_lines(evidence: &Evidence, line: &mut impl FnMut(&str, String)) {
     }
 }
 
-/// Each trial with the index of its seed, and beside it the run of its champion under that seed.
-fn trials_table(trials: &[TrialAccount]) -> String {
+/// Each trial with the index of its seed, and beside it the run of its champion under that seed; with its device, where the night had several.
+fn trials_table(trials: &[TrialAccount], several_devices: bool) -> String {
     if trials.is_empty() {
         return String::new();
     }
@@ -91,7 +91,7 @@ fn trials_table(trials: &[TrialAccount]) -> String {
             trial.purpose.name(),
             value(trial.val_bpb),
             value(trial.paired_with),
-            outcome(trial)
+            outcome(trial, several_devices)
         );
         text += row.trim_end();
         text += "\n";
@@ -101,7 +101,7 @@ fn trials_table(trials: &[TrialAccount]) -> String {
     text + &format!("  paired with its champion's run under the same seed{night_start}; seeds by their index\n")
 }
 
-fn outcome(trial: &TrialAccount) -> String {
+fn outcome(trial: &TrialAccount, several_devices: bool) -> String {
     let mut words = match (&trial.rejected, trial.end) {
         (Some(check), _) => format!("rejected by check '{}'", clean(check)),
         (None, Some(end)) => end.replace('-', " "),
@@ -114,7 +114,7 @@ fn outcome(trial: &TrialAccount) -> String {
         words += &format!("; after change {} of the machine", trial.era);
     }
     // The only one that there is needs no word.
-    if let Some(device) = trial.device.as_deref().filter(|device| device.contains(':')) {
+    if let Some(device) = trial.device.as_deref().filter(|_| several_devices) {
         words += &format!("; on {}", clean(device));
     }
     if let Some(other) = &trial.pair_device {
@@ -283,6 +283,20 @@ mod tests {
         assert!(!shown.contains('\u{1b}'), "an escape sequence got through");
         assert!(!crate::report::fixture::SEEDS.iter().any(|seed| shown.contains(&seed.to_string())), "a seed is shown");
         insta::assert_snapshot!(shown);
+    }
+
+    #[test]
+    fn a_trials_device_is_told_where_the_night_had_several() {
+        let mut records = night();
+        let told = |records: &crate::report::NightRecords| {
+            experiment_text(&records.experiments[1], &records.account_of(1).unwrap())
+        };
+        records.trials.iter_mut().for_each(|trial| trial.device = Some("cuda:0".to_owned()));
+        assert!(!told(&records).contains("on cuda"), "{}", told(&records));
+        // The other device is another experiment's.
+        let other = records.trials.iter_mut().find(|trial| trial.experiment.number == 2).unwrap();
+        other.device = Some("cuda:1".to_owned());
+        assert!(told(&records).contains("; on cuda:0"), "{}", told(&records));
     }
 
     #[test]

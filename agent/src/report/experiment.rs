@@ -36,6 +36,8 @@ pub struct ExperimentAccount {
     pub story: Vec<String>,
     /// All its trials in order.
     pub trials: Vec<TrialAccount>,
+    /// Whether the night's trials ran on more than one device.
+    pub several_devices: bool,
 }
 
 /// One trial. Its seed is named by its index in the night's list: the seeds are secret while the night runs.
@@ -94,6 +96,7 @@ impl NightRecords {
                 None => self.concluded.iter().filter(|(of, _)| *of == number).map(|(_, line)| line.clone()).collect(),
             },
             trials: trials.map(|trial| self.trial_account(trial, champion)).collect(),
+            several_devices: self.devices().len() > 1,
         })
     }
 

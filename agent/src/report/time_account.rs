@@ -263,8 +263,13 @@ impl NightRecords {
 }
 
 impl NightRecords {
+    /// The devices on which trials of the night ran, as far as that is on record.
+    pub(super) fn devices(&self) -> BTreeSet<&str> {
+        self.trials.iter().filter_map(|trial| trial.device.as_deref()).collect()
+    }
+
     fn device_times(&self, sources: &Sources<'_>, end: Timestamp, whole: f64) -> Vec<DeviceTime> {
-        let names: BTreeSet<&str> = self.trials.iter().filter_map(|trial| trial.device.as_deref()).collect();
+        let names = self.devices();
         if names.len() < 2 {
             return Vec::new();
         }
