@@ -60,13 +60,19 @@ fn row(booked: &Booked) -> [String; 4] {
 
 fn cycle_text(cycle: &Cycle) -> String {
     let trials = if cycle.trials == 1 { "1 trial".to_owned() } else { format!("{} trials, each", cycle.trials) };
-    let mut text = format!(
-        "  {trials} with {:.2} s besides its training, for all that comes back with a trial. With that, budgets of 60 s would make {} of a \
-         long night training, and budgets of 300 s {}.\n",
-        cycle.seconds_besides,
-        percent(cycle.share_at_60),
-        percent(cycle.share_at_300)
-    );
+    let mut text = match (cycle.share_at_60, cycle.share_at_300) {
+        (Some(at_60), Some(at_300)) => format!(
+            "  {trials} with {:.2} s besides its training, for all that comes back with a trial. With that, budgets of 60 s would make {} of \
+             a long night training, and budgets of 300 s {}.\n",
+            cycle.seconds_besides,
+            percent(at_60),
+            percent(at_300)
+        ),
+        _ => format!(
+            "  {trials} with {:.2} s in which no device trained, for all that comes back with a trial.\n",
+            cycle.seconds_besides
+        ),
+    };
     if let Some(way) = &cycle.to_first_step {
         text += &format!(
             "  From an accepted edit to the first step: {:.2} s (median build {:.2}, before the trial {:.2}, process, model and data {:.2}).\n",
@@ -115,12 +121,14 @@ mod tests {
         account.cycle = Some(Cycle {
             trials: 6,
             seconds_besides: 1.5,
-            share_at_60: 60.0 / 61.5,
-            share_at_300: 300.0 / 301.5,
+            share_at_60: Some(60.0 / 61.5),
+            share_at_300: Some(300.0 / 301.5),
             to_first_step: Some(ToFirstStep { build: 2.5, prepare: 0.25, start: 0.75 }),
         });
         let trained = |device: &str, seconds| DeviceTime { device: device.to_owned(), seconds, share: seconds / 400.0 };
+        shown += &time_text(&account);
         account.devices = vec![trained("cpu:0", 350.0), trained("cpu:1", 240.5)];
+        account.cycle = account.cycle.map(|cycle| Cycle { share_at_60: None, share_at_300: None, ..cycle });
         shown += &time_text(&account);
         insta::assert_snapshot!(shown);
     }

@@ -256,7 +256,7 @@ impl NightRecords {
                     beside_training: seconds(beside),
                 })
                 .collect(),
-            cycle: Cycle::of(&sources, &books),
+            cycle: Cycle::of(&sources, &books, self.devices().len() > 1),
             devices: self.device_times(&sources, end, whole),
         }
     }

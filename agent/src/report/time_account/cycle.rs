@@ -14,10 +14,11 @@ pub struct Cycle {
     pub trials: u32,
     /// Mean seconds a trial in which none trained, for what recurs with every trial: no red team, no fault of the machine.
     pub seconds_besides: f64,
-    /// Share of training in a long night with budgets of 60 s, 0 to 1, if a trial costs that much besides.
-    pub share_at_60: f64,
+    /// Share of training in a long night with budgets of 60 s, 0 to 1, if a trial costs that much besides. `None` where several devices
+    /// trained: their trials go on at a time, so a night is not their sum.
+    pub share_at_60: Option<f64>,
     /// The same of 300 s.
-    pub share_at_300: f64,
+    pub share_at_300: Option<f64>,
     /// Medians over experiments, seconds.
     pub to_first_step: Option<ToFirstStep>,
 }
@@ -41,19 +42,20 @@ impl ToFirstStep {
 }
 
 impl Cycle {
-    /// `None` where no trial counts.
-    pub(super) fn of(sources: &Sources<'_>, books: &Books) -> Option<Self> {
+    /// `None` where no trial counts. `several_devices`: whether trials ran on more than one.
+    pub(super) fn of(sources: &Sources<'_>, books: &Books, several_devices: bool) -> Option<Self> {
         let counted = sources
             .trained()
             .filter(|trained| !matches!(trained.end, TrialEnd::MachineFault { .. } | TrialEnd::Stopped));
         let trials = u32::try_from(counted.count()).ok().filter(|trials| *trials > 0)?;
         let recurring = TimeStage::ALL.into_iter().zip(books).filter(|(stage, _)| stage.recurs());
         let besides = recurring.map(|(_, (own, _))| seconds(*own)).sum::<f64>() / f64::from(trials);
+        let share = |budget: f64| (!several_devices).then(|| budget / (budget + besides));
         Some(Self {
             trials,
             seconds_besides: besides,
-            share_at_60: 60.0 / (60.0 + besides),
-            share_at_300: 300.0 / (300.0 + besides),
+            share_at_60: share(60.0),
+            share_at_300: share(300.0),
             to_first_step: ToFirstStep::of(sources),
         })
     }
