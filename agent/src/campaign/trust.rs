@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 pub struct Sandbox {
     /// The least that a night accepts: on a machine that offers less it does not start.
     pub least: Level,
-    /// Memory of training and of answering the evaluator, in 10^9 bytes; `None` for nine tenths of the machine's.
+    /// Memory of training and of answering the evaluator, in 10^9 bytes; `None` for nine tenths of the machine's, divided among
+    /// the devices of a night.
     pub memory_gb: Option<f64>,
 }
 
