@@ -116,7 +116,7 @@ async fn what_runs_beside_a_trial_keeps_to_its_cores_and_what_gives_way_is_the_f
         for (name, way) in ways("beside a trial") {
             let folder = tempfile::tempdir().unwrap();
             let (launcher, job) = confined(&way, folder.path(), "nproc >&2; cat /proc/self/oom_score_adj >&2");
-            let job = Job { cores: CoreSet::of(own_cores().unwrap().pop()), nice, ..job };
+            let job = Job { cores: CoreSet::of(own_cores().unwrap().concat().pop()), nice, ..job };
             let ended = launcher.start(&job).await.unwrap().finish(PATIENCE).await.unwrap();
             let expected = format!("1\n{adjusted}");
             assert_eq!((ended.code, ended.last_words), (Some(0), expected), "{name}, niceness {nice}");
