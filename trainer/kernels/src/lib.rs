@@ -8,8 +8,8 @@
 //! | [`rotary_norm`] | rotary positions, then QK-norm |
 //! | [`gated_value`] | value embeddings through a gate |
 //! | [`attention`] | causal attention over a window |
-//! | [`linear`] | a linear layer whose master weights are float |
-//! | [`squared_relu`] | squared ReLU that keeps its output only |
+//! | [`linear`], [`linears`] | a linear layer whose master weights are float, or several of one input |
+//! | [`squared_relu`], [`linear_squared_relu`] | squared ReLU that keeps its output only, alone or after a layer |
 //! | [`softcap_cross_entropy`] | soft-capped logits and their loss |
 //! | [`muon_look_ahead`], [`polar_express`], [`normuon`], [`cautious_update`], [`adamw`] | the optimizer's passes over a stack of matrices, or over a tensor |
 //!
@@ -105,7 +105,27 @@ pub fn attention(query: &Tensor, key: &Tensor, value: &Tensor, window: i64) -> T
 /// `x`: [.., inputs]; `weight`: [outputs, inputs]; returns [.., outputs], as `x`. The fused form is the CPU's, for bfloat16 and float
 /// weights, sides that are multiples of 64 and processors with AVX512-BF16; elsewhere it is libtorch's product after a cast.
 pub fn linear(x: &Tensor, weight: &Tensor) -> Tensor {
-    if fused::linear_applies(x, weight) { fused::linear(x, weight) } else { plain::linear(x, weight) }
+    let [y] = linears(x, [weight]);
+    y
+}
+
+/// Several layers of one input, each as [`linear`]: `x W^T` for every weight, in their order. The gradient of `x` is summed up within one
+/// product.
+pub fn linears<const LAYERS: usize>(x: &Tensor, weights: [&Tensor; LAYERS]) -> [Tensor; LAYERS] {
+    if weights.iter().all(|weight| fused::linear_applies(x, weight)) {
+        fused::linears(x, weights)
+    } else {
+        weights.map(|weight| plain::linear(x, weight))
+    }
+}
+
+/// [`squared_relu`] of a [`linear`] layer.
+pub fn linear_squared_relu(x: &Tensor, weight: &Tensor) -> Tensor {
+    if fused::linear_applies(x, weight) {
+        fused::linear_squared_relu(x, weight)
+    } else {
+        squared_relu(&plain::linear(x, weight))
+    }
 }
 
 /// `max(x, 0)^2`, any shape. Its gradient comes from the result, so the input need not be kept.

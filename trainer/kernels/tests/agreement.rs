@@ -165,10 +165,18 @@ proptest! {
         let rows = if long < 2 { rows % 120 + 1 } else { rows };
         let inputs = [draw(seed, &[1, rows, inputs], kind, layout), draw(seed + 1, &[outputs, inputs], Kind::BFloat16, (layout + 1) % 4).to_kind(Kind::Float)];
         agree(seed, &inputs, &|x| vec![kernels::linear(&x[0], &x[1])], &|x| vec![plain::linear(&x[0], &x[1])]);
+        agree(seed, &inputs, &|x| vec![kernels::linear_squared_relu(&x[0], &x[1])], &|x| vec![plain::squared_relu(&plain::linear(&x[0], &x[1]))]);
+        // Several layers of the input, of other widths, and one that nobody reads.
+        let narrow = draw(seed + 2, &[64, inputs[0].size()[2]], Kind::BFloat16, layout).to_kind(Kind::Float);
+        let several = [inputs[0].shallow_clone(), inputs[1].shallow_clone(), narrow, &inputs[1] * 0.5];
+        let read = |all: [Tensor; 3]| all.into_iter().take(2).collect::<Vec<_>>();
+        agree(seed, &several[..3], &|x| kernels::linears(&x[0], [&x[1], &x[2]]).into(), &|x| vec![plain::linear(&x[0], &x[1]), plain::linear(&x[0], &x[2])]);
+        agree(seed, &several[..3], &|x| read(kernels::linears(&x[0], [&x[1], &x[2], &several[3]])), &|x| vec![plain::linear(&x[0], &x[1]), plain::linear(&x[0], &x[2])]);
         // Only the weight's gradient is asked for, then only the input's.
         let (input, weight) = (&inputs[0], &inputs[1]);
         agree(seed, &inputs, &|x| vec![kernels::linear(input, &x[1]), &x[0] * 1.0], &|x| vec![plain::linear(&input.to_kind(Kind::Double), &x[1]), &x[0] * 1.0]);
         agree(seed, &inputs, &|x| vec![kernels::linear(&x[0], weight), &x[1] * 1.0], &|x| vec![plain::linear(&x[0], &weight.to_kind(Kind::Double)), &x[1] * 1.0]);
+        agree(seed, &inputs, &|x| vec![kernels::linear_squared_relu(input, &x[1]), &x[0] * 1.0], &|x| vec![plain::squared_relu(&plain::linear(&input.to_kind(Kind::Double), &x[1])), &x[0] * 1.0]);
     }
 
     #[test]
@@ -224,15 +232,15 @@ proptest! {
     }
 
     #[test]
-    fn polar_expresses(seed in 0..1000i64, members in 1..4i64, rows in 1..4i64, columns in 1..4i64, ragged in any::<bool>(), kind in kinds()) {
+    fn polar_expresses(seed in 0..1000i64, members in 1..4i64, rows in 1..4i64, columns in 1..4i64, steps in 1..4usize, ragged in any::<bool>(), kind in kinds()) {
         // Sides that the blocks divide, and others.
         let side = |blocks: i64| if ragged { 24 * blocks } else { 64 * blocks };
         let x = draw(seed, &[members, side(rows), side(columns)], Kind::Float, 0);
         let x = (&x / (x.norm_scalaropt_dim(2.0, [-2i64, -1].as_slice(), true) * 1.02)).to_kind(kind);
-        // Two iterations: five lift what is left of rounding in the smallest singular values to the size of the rest.
-        let coefficients = [(4.0, -2.8, 0.5), (3.9, -2.7, 0.5)];
-        let got = kernels::polar_express(x.copy(), &coefficients);
-        let expected = plain::polar_express(&x.to_kind(Kind::Double), &coefficients);
+        // Few iterations: five lift what is left of rounding in the smallest singular values to the size of the rest.
+        let coefficients = &[(4.0, -2.8, 0.5), (3.9, -2.7, 0.5), (1.9, -1.2, 0.3)][..steps];
+        let got = kernels::polar_express(x.copy(), coefficients);
+        let expected = plain::polar_express(&x.to_kind(Kind::Double), coefficients);
         prop_assert!(difference(&got.to_kind(Kind::Double), &expected) < tolerance(kind));
     }
 

@@ -133,6 +133,8 @@ pub(super) const KERNELS_ITEMS: &[&str] = &[
     "cautious_update",
     "gated_value",
     "linear",
+    "linear_squared_relu",
+    "linears",
     "mix_norm",
     "muon_look_ahead",
     "norm",

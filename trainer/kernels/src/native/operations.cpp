@@ -182,33 +182,57 @@ struct SoftcapLoss : Function<SoftcapLoss> {
   }
 };
 
-struct Linear : Function<Linear> {
-  static Tensor forward(AutogradContext* context, const Tensor& x, const Tensor& weight) {
-    const Tensor from = as_rows(x), w = weight.contiguous();
-    Tensor y = at::empty({from.size(0), w.size(0)}, x.options());
-    cpu::linear_forward(from, w, y);
-    context->save_for_backward({from, w});
-    auto shape = x.sizes().vec();
-    shape.back() = w.size(0);
-    return y.view(shape);
+// Rows, in the shape of the tensor that they belong to but for the columns.
+Tensor with_columns(const Tensor& rows, at::IntArrayRef like, int64_t columns) {
+  auto shape = like.vec();
+  shape.back() = columns;
+  return rows.view(shape);
+}
+
+// Layers of one input.
+struct Linears : Function<Linears> {
+  static variable_list forward(AutogradContext* context, const Tensor& x, at::TensorList weights) {
+    const Tensor from = as_rows(x);
+    variable_list saved = {from}, y, out;
+    for (const Tensor& weight : weights) {
+      saved.push_back(weight.contiguous());
+      y.push_back(at::empty({from.size(0), weight.size(0)}, x.options()));
+      out.push_back(with_columns(y.back(), x.sizes(), weight.size(0)));
+    }
+    cpu::linear_forward(from, at::TensorList(saved).slice(1), y, cpu::Activation::none);
+    context->save_for_backward(saved);
+    return out;
   }
   static variable_list backward(AutogradContext* context, variable_list gradients) {
     once();
     const auto saved = context->get_saved_variables();
-    const Tensor &x = saved[0], &weight = saved[1], dy = as_rows(gradients[0]);
-    Tensor dx, dweight;
-    if (context->needs_input_grad(0)) {
-      dx = at::empty_like(x);
-      cpu::linear_backward(dy, weight, dx);
-      auto shape = gradients[0].sizes().vec();
-      shape.back() = x.size(1);
-      dx = dx.view(shape);
+    const Tensor& x = saved[0];
+    variable_list dy, out(saved.size());
+    for (const Tensor& gradient : gradients) dy.push_back(as_rows(gradient));
+    for (std::size_t i = 0; i < saved.size(); ++i) {
+      if (context->needs_input_grad(i)) out[i] = at::empty_like(saved[i]);
     }
-    if (context->needs_input_grad(1)) {
-      dweight = at::empty_like(weight);
-      cpu::linear_weight_backward(dy, x, dweight);
-    }
-    return {dx, dweight};
+    cpu::linear_backward(dy, x, at::TensorList(saved).slice(1), out[0], at::TensorList(out).slice(1));
+    if (out[0].defined()) out[0] = with_columns(out[0], gradients[0].sizes(), x.size(1));
+    return out;
+  }
+};
+
+struct LinearSquaredRelu : Function<LinearSquaredRelu> {
+  static Tensor forward(AutogradContext* context, const Tensor& x, const Tensor& weight) {
+    const Tensor from = as_rows(x), w = weight.contiguous(), y = at::empty({from.size(0), w.size(0)}, x.options());
+    cpu::linear_forward(from, w, y, cpu::Activation::squared_relu);
+    context->save_for_backward({from, w, y});
+    return with_columns(y, x.sizes(), w.size(0));
+  }
+  static variable_list backward(AutogradContext* context, variable_list gradients) {
+    once();
+    const auto saved = context->get_saved_variables();
+    const Tensor &x = saved[0], &weight = saved[1], &y = saved[2], dy = as_rows(gradients[0]);
+    Tensor dx = context->needs_input_grad(0) ? at::empty_like(x) : Tensor();
+    Tensor dweight = context->needs_input_grad(1) ? at::empty_like(weight) : Tensor();
+    cpu::linear_squared_relu_backward(dy, y, x, weight, dx, dweight);
+    return {dx.defined() ? with_columns(dx, gradients[0].sizes(), x.size(1)) : dx, dweight};
   }
 };
 
@@ -312,8 +336,17 @@ bool nocturne_mix_norm(Tensor** out, Tensor* x, Tensor* a, Tensor* x0, Tensor* b
 Tensor* nocturne_rotary_norm(Tensor* x, Tensor* cos, Tensor* sin, double epsilon) {
   return one([&] { return nocturne::RotaryNorm::apply(*x, *cos, *sin, epsilon); });
 }
-Tensor* nocturne_linear(Tensor* x, Tensor* weight) {
-  return one([&] { return nocturne::Linear::apply(*x, *weight); });
+// out, weights: count tensors.
+bool nocturne_linears(Tensor** out, Tensor* x, Tensor* const* weights, int64_t count) {
+  return guarded([&] {
+    std::vector<Tensor> all;
+    for (int64_t i = 0; i < count; ++i) all.push_back(*weights[i]);
+    const auto made = nocturne::Linears::apply(*x, at::TensorList(all));
+    for (int64_t i = 0; i < count; ++i) out[i] = new Tensor(made[static_cast<std::size_t>(i)]);
+  });
+}
+Tensor* nocturne_linear_squared_relu(Tensor* x, Tensor* weight) {
+  return one([&] { return nocturne::LinearSquaredRelu::apply(*x, *weight); });
 }
 Tensor* nocturne_squared_relu(Tensor* x) {
   return one([&] { return nocturne::SquaredRelu::apply(*x); });

@@ -81,19 +81,22 @@ void linear_pack_inputs(const float* weight, LinearShape shape, Index first, Wor
   }
 }
 
-void linear_rows(const Bf16* from, Index length, const Word* packed, Index columns, Bf16* to, Index begin, Index end) {
-  Buffer<float> partial(length > LENGTH ? (end - begin) * columns : 0);
-  const Index words = length / 2;
-  for (Index part = 0; part < length; part += LENGTH) {
-    const Index count = std::min(LENGTH, length - part) / 2;
-    const bool first = part == 0, last = part + LENGTH >= length;
-    for (Index n = 0; n < columns; n += BLOCK) {
-      const Word* panel = packed + n * words + part / 2 * BLOCK;
-      by_row_blocks(end - begin, [&](Index m, auto rows) {
-        const Word* row = reinterpret_cast<const Word*>(from + (begin + m) * length + part);
-        float* sums = partial.data() + (first && last ? 0 : m * columns + n * rows());
-        rows_by_panel<rows()>(row, words, panel, count, first, last, sums, to + (begin + m) * columns + n, columns);
-      });
+void linear_rows(const LinearTerm* terms, Index count, Index columns, Bf16* to, Index begin, Index end) {
+  const bool whole = count == 1 && terms->length <= LENGTH;
+  Buffer<float> partial(whole ? 0 : (end - begin) * columns);
+  for (const LinearTerm* term = terms; term < terms + count; ++term) {
+    const Index length = term->length, words = length / 2;
+    for (Index part = 0; part < length; part += LENGTH) {
+      const Index taken = std::min(LENGTH, length - part) / 2;
+      const bool first = term == terms && part == 0, last = term == terms + count - 1 && part + LENGTH >= length;
+      for (Index n = 0; n < columns; n += BLOCK) {
+        const Word* panel = term->packed + n * words + part / 2 * BLOCK;
+        by_row_blocks(end - begin, [&](Index m, auto rows) {
+          const Word* row = reinterpret_cast<const Word*>(term->from + (begin + m) * length + part);
+          float* sums = partial.data() + (whole ? 0 : m * columns + n * rows());
+          rows_by_panel<rows()>(row, words, panel, taken, first, last, sums, to + (begin + m) * columns + n, columns);
+        });
+      }
     }
   }
 }
@@ -146,7 +149,7 @@ namespace {
 bool linear_available() { return false; }
 void linear_pack_outputs(const float*, LinearShape, std::int64_t, std::uint32_t*) { refuse(); }
 void linear_pack_inputs(const float*, LinearShape, std::int64_t, std::uint32_t*) { refuse(); }
-void linear_rows(const Bf16*, std::int64_t, const std::uint32_t*, std::int64_t, Bf16*, std::int64_t, std::int64_t) { refuse(); }
+void linear_rows(const LinearTerm*, std::int64_t, std::int64_t, Bf16*, std::int64_t, std::int64_t) { refuse(); }
 void linear_weight_gradient(const Bf16*, const Bf16*, LinearShape, LinearTile, float*) { refuse(); }
 
 }  // namespace nocturne

@@ -31,9 +31,15 @@ bool linear_available();
 void linear_pack_outputs(const float* weight, LinearShape shape, std::int64_t first, std::uint32_t* packed);
 // Packs what dx = dy W multiplies by, for LINEAR_PANEL inputs from `first` on; packed: as before.
 void linear_pack_inputs(const float* weight, LinearShape shape, std::int64_t first, std::uint32_t* packed);
-// Rows [begin, end) of to [rows][columns] = from [rows][length] times what was packed.
-void linear_rows(const Bf16* from, std::int64_t length, const std::uint32_t* packed, std::int64_t columns, Bf16* to, std::int64_t begin,
-                 std::int64_t end);
+// A factor of a product and what it is multiplied by: [rows][length] and what was packed.
+struct LinearTerm {
+  const Bf16* from;
+  std::int64_t length;
+  const std::uint32_t* packed;
+};
+
+// Rows [begin, end) of to [rows][columns], the sum of so many products.
+void linear_rows(const LinearTerm* terms, std::int64_t count, std::int64_t columns, Bf16* to, std::int64_t begin, std::int64_t end);
 // A tile of dW = dy^T x, [outputs][inputs] float.
 void linear_weight_gradient(const Bf16* dy, const Bf16* x, LinearShape shape, LinearTile tile, float* gradient);
 

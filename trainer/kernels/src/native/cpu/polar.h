@@ -1,7 +1,8 @@
 // Polar Express on one matrix, in bfloat16 on a processor with AVX512-BF16, over raw memory.
 //
-// Its first two products are symmetric: a little more than half of them is computed and mirrored. Nothing leaves the processor's cache
-// between the iterations.
+// Products of a Gram matrix and its polynomials are symmetric: a little more than half of them is computed and mirrored. Of a matrix that is
+// twice as long as wide, or more, two iterations are taken at once on its Gram matrix, and the Gram matrix is then found anew (Gram
+// Newton-Schulz with restarts, Zhang, Amsel, Chen and Dao 2026). Nothing leaves the processor's cache between the iterations.
 #pragma once
 
 #include <cstdint>
