@@ -18,17 +18,22 @@ fn main() -> Result<(), Box<dyn Error>> {
     let x86 = env::var("CARGO_CFG_TARGET_ARCH")? == "x86_64";
 
     // Loops over rows: once for each instruction set.
-    let mut sets = vec![("portable", None)];
+    let bf16 = x86 && BF16.iter().all(|flag| native().is_flag_supported(flag).unwrap_or(false));
+    let mut sets: Vec<(&str, &[&str])> = vec![("portable", &[])];
     if x86 {
-        sets.extend([("avx2", Some("-march=x86-64-v3")), ("avx512", Some("-march=x86-64-v4"))]);
+        sets.extend([("avx2", &["-march=x86-64-v3"][..]), ("avx512", &["-march=x86-64-v4"])]);
     }
-    for (name, architecture) in sets {
+    if bf16 {
+        sets.push(("avx512_bf16", &BF16));
+    }
+    for (name, flags) in sets {
         let mut rows = native();
-        rows.file("src/native/cpu/rows.cpp").define("NOCTURNE_ROWS", name).flag("-fopenmp-simd");
-        if let Some(architecture) = architecture {
-            rows.flag(architecture).flag("-mprefer-vector-width=512");
-        }
-        rows.try_compile(&format!("nocturne_rows_{name}"))?;
+        // No function takes vectors from another file, so that it need not be told how they are handed over.
+        rows.file("src/native/cpu/rows.cpp").define("NOCTURNE_ROWS", name).flag_if_supported("-Wno-psabi");
+        flags.iter().for_each(|flag| {
+            rows.flag(flag);
+        });
+        rows.flag_if_supported("-Wno-uninitialized").try_compile(&format!("nocturne_rows_{name}"))?;
     }
 
     let mut products = native();
@@ -38,14 +43,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         .file("src/native/cpu/linear.cpp")
         .file("src/native/cpu/polar.cpp")
         .flag_if_supported("-Wno-maybe-uninitialized");
-    if x86 {
-        let flags = ["-march=x86-64-v4", "-mavx512bf16"];
-        if flags.iter().all(|flag| products.is_flag_supported(flag).unwrap_or(false)) {
-            products.define("NOCTURNE_AVX512_BF16", None);
-            flags.iter().for_each(|flag| {
-                products.flag(flag);
-            });
-        }
+    if bf16 {
+        products.define("NOCTURNE_AVX512_BF16", None);
+        BF16.iter().for_each(|flag| {
+            products.flag(flag);
+        });
     }
     products.try_compile("nocturne_bf16_products")?;
 
@@ -56,6 +58,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     if x86 {
         shim.define("NOCTURNE_ROWS_X86", None);
     }
+    if bf16 {
+        shim.define("NOCTURNE_AVX512_BF16", None);
+    }
     // libtorch's headers warn where ours do not.
     for folder in [include.clone(), include.join("torch/csrc/api/include")] {
         shim.flag("-isystem").flag(folder.to_str().ok_or("the path of libtorch is not UTF-8; move it")?);
@@ -65,6 +70,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     link_openmp(&libraries)?;
     Ok(())
 }
+
+/// For processors with products of bfloat16 in vector code.
+const BF16: [&str; 2] = ["-march=x86-64-v4", "-mavx512bf16"];
 
 /// Clippy links nothing, and cargo runs the build scripts of a workspace's own packages anew for it: no C++ is compiled then, which takes
 /// a minute.

@@ -236,7 +236,7 @@ pub fn adamw(parameter: &mut Tensor, gradient: &Tensor, mean: &mut Tensor, squar
     }
 }
 
-/// Which vector code the CPU's fused operations use here: `avx512`, `avx2` or `portable`.
+/// Which vector code the CPU's fused operations use here: `avx512_bf16`, `avx512`, `avx2` or `portable`.
 pub fn instruction_set() -> String {
     fused::instruction_set()
 }

@@ -1,75 +1,37 @@
-// See rows.h. Compiled with NOCTURNE_ROWS as the name of an instruction set; see build.rs. Loops are written so that compilers turn them
-// into vector code: no branch, no call, sums that may be added in any order marked as such.
+// See rows.h. Compiled with NOCTURNE_ROWS as the name of an instruction set; see build.rs.
 
-#include "rows.h"
-
-#include <bit>
 #include <cmath>
 #include <cstddef>
 #include <type_traits>
 
+#include "vectors.h"
+
 namespace nocturne::NOCTURNE_ROWS {
 namespace {
 
-using Index = std::int64_t;
-
-inline float load(const float* p) { return *p; }
-inline float load(const Bf16* p) { return std::bit_cast<float>(static_cast<std::uint32_t>(*p) << 16); }
-
-inline void store(float* p, float value) { *p = value; }
-// To the nearest, ties to even; what is not a number stays one.
-inline void store(Bf16* p, float value) {
-  const std::uint32_t bits = std::bit_cast<std::uint32_t>(value);
-  const std::uint32_t rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
-  *p = static_cast<Bf16>((bits & 0x7fffffffu) > 0x7f800000u ? 0x7fc0u : rounded);
-}
-
-// e^x to about 2 units in the last place, by Cody and Waite's reduction and a polynomial of Cephes; 0 and infinity beyond the range.
-inline float exponential(float x) {
-  const float clamped = x < -87.3f ? -87.3f : (x > 88.3f ? 88.3f : x);
-  const float magic = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer, which stands in the low bits
-  const float shifted = clamped * 1.44269504f + magic;
-  const float n = shifted - magic;
-  float r = clamped - n * 0.693359375f;
-  r = r + n * 2.12194440e-4f;
-  float p = 1.9875691500e-4f;
-  p = p * r + 1.3981999507e-3f;
-  p = p * r + 8.3334519073e-3f;
-  p = p * r + 4.1665795894e-2f;
-  p = p * r + 1.6666665459e-1f;
-  p = p * r + 5.0000001201e-1f;
-  p = p * r * r + r + 1.0f;
-  const std::uint32_t exponent = (std::bit_cast<std::uint32_t>(shifted) + 127u) << 23;
-  const float result = p * std::bit_cast<float>(exponent);
-  const float low = x < -87.3f ? 0.0f : result;
-  return x > 88.3f ? INFINITY : (x == x ? low : x);
-}
-
-inline float sigmoid(float x) { return 1.0f / (1.0f + exponential(-x)); }
-// Exact to about 1e-7 of 1, which is what it is used for.
-inline float hyperbolic_tangent(float x) { return 1.0f - 2.0f / (1.0f + exponential(2.0f * x)); }
+inline float inverse_root_mean(float squares, Index width, float epsilon) { return 1.0f / std::sqrt(squares / static_cast<float>(width) + epsilon); }
 
 template <typename T>
 void norm_forward(const T* x, T* y, float* inverse, Index width, float epsilon, Index begin, Index end) {
   for (Index row = begin; row < end; ++row) {
     const T* from = x + row * width;
     T* to = y + row * width;
-    float squares = 0;
-#pragma omp simd reduction(+ : squares)
-    for (Index i = 0; i < width; ++i) squares += load(from + i) * load(from + i);
-    const float scale = 1.0f / std::sqrt(squares / static_cast<float>(width) + epsilon);
+    Sum squares;
+    each(width, [&]<typename L>(Index i, L) {
+      const L value = load<L>(from + i);
+      squares.add(value * value);
+    });
+    const float scale = inverse_root_mean(squares.total(), width, epsilon);
     inverse[row] = scale;
-#pragma omp simd
-    for (Index i = 0; i < width; ++i) store(to + i, load(from + i) * scale);
+    each(width, [&]<typename L>(Index i, L) { store(to + i, load<L>(from + i) * scale); });
   }
 }
 
 template <typename T>
-inline float mean_of_products(const T* dy, const T* y, Index width) {
-  float product = 0;
-#pragma omp simd reduction(+ : product)
-  for (Index i = 0; i < width; ++i) product += load(dy + i) * load(y + i);
-  return product / static_cast<float>(width);
+NOCTURNE_INLINE float mean_of_products(const T* dy, const T* y, Index width) {
+  Sum product;
+  each(width, [&]<typename L>(Index i, L) { product.add(load<L>(dy + i) * load<L>(y + i)); });
+  return product.total() / static_cast<float>(width);
 }
 
 template <typename T>
@@ -79,12 +41,10 @@ void norm_backward(const T* dy, const T* y, const float* inverse, const T* dsum,
     T* to = dx + row * width;
     const float mean = mean_of_products(g, n, width), scale = inverse[row];
     if (dsum == nullptr) {
-#pragma omp simd
-      for (Index i = 0; i < width; ++i) store(to + i, scale * (load(g + i) - load(n + i) * mean));
+      each(width, [&]<typename L>(Index i, L) { store(to + i, scale * (load<L>(g + i) - load<L>(n + i) * mean)); });
     } else {
       const T* more = dsum + row * width;
-#pragma omp simd
-      for (Index i = 0; i < width; ++i) store(to + i, load(more + i) + scale * (load(g + i) - load(n + i) * mean));
+      each(width, [&]<typename L>(Index i, L) { store(to + i, load<L>(more + i) + scale * (load<L>(g + i) - load<L>(n + i) * mean)); });
     }
   }
 }
@@ -95,19 +55,16 @@ void mix_norm_forward(const T* x, float a, const T* other, float b, T* sum, T* y
   for (Index row = begin; row < end; ++row) {
     const T *from = x + row * width, *more = other + row * width;
     T *mixed = sum + row * width, *to = y + row * width;
-    float squares = 0;
-#pragma omp simd reduction(+ : squares)
-    for (Index i = 0; i < width; ++i) {
-      const float value = a * load(from + i) + b * load(more + i);
-      store(mixed + i, value);
+    Sum squares;
+    each(width, [&]<typename L>(Index i, L) {
+      store(mixed + i, a * load<L>(from + i) + b * load<L>(more + i));
       // What is stored is what is normalised, as it is by separate operations.
-      const float stored = load(mixed + i);
-      squares += stored * stored;
-    }
-    const float scale = 1.0f / std::sqrt(squares / static_cast<float>(width) + epsilon);
+      const L stored = load<L>(mixed + i);
+      squares.add(stored * stored);
+    });
+    const float scale = inverse_root_mean(squares.total(), width, epsilon);
     inverse[row] = scale;
-#pragma omp simd
-    for (Index i = 0; i < width; ++i) store(to + i, load(mixed + i) * scale);
+    each(width, [&]<typename L>(Index i, L) { store(to + i, load<L>(mixed + i) * scale); });
   }
 }
 
@@ -120,29 +77,21 @@ void mix_norm_backward(const T* dy, const T* dsum, const T* y, const float* inve
     const T *g = dy + at, *n = y + at, *from = x + at, *more = other + at;
     T *to = dx + at, *to_other = dother + at;
     const float mean = mean_of_products(g, n, width), scale = inverse[row];
-    float sum_a = 0, sum_b = 0;
+    Sum sum_a, sum_b;
+    const auto put = [&]<typename L>(Index i, L d) {
+      sum_a.add(d * load<L>(from + i));
+      sum_b.add(d * load<L>(more + i));
+      store(to + i, a * d);
+      store(to_other + i, b * d);
+    };
     if (dsum == nullptr) {
-#pragma omp simd reduction(+ : sum_a, sum_b)
-      for (Index i = 0; i < width; ++i) {
-        const float d = scale * (load(g + i) - load(n + i) * mean);
-        sum_a += d * load(from + i);
-        sum_b += d * load(more + i);
-        store(to + i, a * d);
-        store(to_other + i, b * d);
-      }
+      each(width, [&]<typename L>(Index i, L) { put(i, scale * (load<L>(g + i) - load<L>(n + i) * mean)); });
     } else {
       const T* plus = dsum + at;
-#pragma omp simd reduction(+ : sum_a, sum_b)
-      for (Index i = 0; i < width; ++i) {
-        const float d = load(plus + i) + scale * (load(g + i) - load(n + i) * mean);
-        sum_a += d * load(from + i);
-        sum_b += d * load(more + i);
-        store(to + i, a * d);
-        store(to_other + i, b * d);
-      }
+      each(width, [&]<typename L>(Index i, L) { put(i, load<L>(plus + i) + scale * (load<L>(g + i) - load<L>(n + i) * mean)); });
     }
-    all_a += static_cast<double>(sum_a);
-    all_b += static_cast<double>(sum_b);
+    all_a += static_cast<double>(sum_a.total());
+    all_b += static_cast<double>(sum_b.total());
   }
   *da = static_cast<float>(all_a);
   *db = static_cast<float>(all_b);
@@ -184,18 +133,19 @@ void rotary_norm_forward(const T* x, Strides xs, const float* cos, const float* 
       const T *p = x + place.in(xs), *q = p + half;
       const float *c = cos + place.time * half, *s = sin + place.time * half;
       T *to_p = y + place.in(ys), *to_q = to_p + half;
-      float squares = 0;
+      Sum squares;
       // A rotation keeps lengths.
-#pragma omp simd reduction(+ : squares)
-      for (Index i = 0; i < half; ++i) squares += load(p + i) * load(p + i) + load(q + i) * load(q + i);
-      const float scale = 1.0f / std::sqrt(squares / static_cast<float>(2 * half) + epsilon);
+      each(half, [&]<typename L>(Index i, L) {
+        const L a = load<L>(p + i), b = load<L>(q + i);
+        squares.add(a * a + b * b);
+      });
+      const float scale = inverse_root_mean(squares.total(), 2 * half, epsilon);
       inverse[row] = scale;
-#pragma omp simd
-      for (Index i = 0; i < half; ++i) {
-        const float a = load(p + i), b = load(q + i);
-        store(to_p + i, scale * (a * c[i] + b * s[i]));
-        store(to_q + i, scale * (b * c[i] - a * s[i]));
-      }
+      each(half, [&]<typename L>(Index i, L) {
+        const L a = load<L>(p + i), b = load<L>(q + i), x_axis = scale * load<L>(c + i), y_axis = scale * load<L>(s + i);
+        store(to_p + i, a * x_axis + b * y_axis);
+        store(to_q + i, b * x_axis - a * y_axis);
+      });
     }
   });
 }
@@ -211,60 +161,60 @@ void rotary_norm_backward(const T* dy, Strides dys, const T* y, Strides ys, cons
       const float *c = cos + place.time * half, *s = sin + place.time * half;
       T* to = dx + place.in(dxs);
       const float mean = mean_of_products(g, n, 2 * half), scale = inverse[row];
-#pragma omp simd
-      for (Index i = 0; i < half; ++i) {
-        const float a = scale * (load(g + i) - load(n + i) * mean), b = scale * (load(g + half + i) - load(n + half + i) * mean);
-        store(to + i, a * c[i] - b * s[i]);
-        store(to + half + i, a * s[i] + b * c[i]);
-      }
+      each(half, [&]<typename L>(Index i, L) {
+        const L a = load<L>(g + i) - load<L>(n + i) * mean, b = load<L>(g + half + i) - load<L>(n + half + i) * mean;
+        const L x_axis = scale * load<L>(c + i), y_axis = scale * load<L>(s + i);
+        store(to + i, a * x_axis - b * y_axis);
+        store(to + half + i, a * y_axis + b * x_axis);
+      });
     }
   });
 }
 
 template <typename T>
 void squared_relu_forward(const T* x, T* y, Index begin, Index end) {
-#pragma omp simd
-  for (Index i = begin; i < end; ++i) {
-    const float value = load(x + i);
-    const float kept = value > 0.0f ? value : (value == value ? 0.0f : value);
-    store(y + i, kept * kept);
-  }
+  each(end - begin, [&]<typename L>(Index i, L) {
+    const L value = load<L>(x + begin + i);
+    // What is not a number stays one.
+    const L kept = choose(value <= 0.0f, all_lanes<L>(0.0f), value);
+    store(y + begin + i, kept * kept);
+  });
 }
 
 template <typename T>
 void squared_relu_backward(const T* dy, const T* y, T* dx, Index begin, Index end) {
-#pragma omp simd
-  for (Index i = begin; i < end; ++i) store(dx + i, 2.0f * std::sqrt(load(y + i)) * load(dy + i));
+  each(end - begin, [&]<typename L>(Index i, L) {
+    store(dx + begin + i, 2.0f * root(load<L>(y + begin + i)) * load<L>(dy + begin + i));
+  });
 }
 
 template <typename T>
 void gated_value_forward(const T* value, Strides vs, const T* gate, const T* embedding, Strides es, T* y, Strides ys, Heads shape,
                          Index begin, Index end) {
-  for (Index row = begin; row < end; ++row) {
-    const Place place(row, shape);
+  Place place(begin, shape);
+  for (Index row = begin; row < end; ++row, place.step(shape)) {
     const T *v = value + place.in(vs), *e = embedding + place.in(es);
     T* to = y + place.in(ys);
-    const float open = 2.0f * sigmoid(load(gate + row));
-#pragma omp simd
-    for (Index i = 0; i < shape.width; ++i) store(to + i, load(v + i) + open * load(e + i));
+    const float open = 2.0f * sigmoid(load<float>(gate + row));
+    each(shape.width, [&]<typename L>(Index i, L) { store(to + i, load<L>(v + i) + open * load<L>(e + i)); });
   }
 }
 
 template <typename T>
 void gated_value_backward(const T* dy, Strides dys, const T* gate, const T* embedding, Strides es, T* dgate, T* dembedding, Strides des,
                           Heads shape, Index begin, Index end) {
-  for (Index row = begin; row < end; ++row) {
-    const Place place(row, shape);
+  Place place(begin, shape);
+  for (Index row = begin; row < end; ++row, place.step(shape)) {
     const T *g = dy + place.in(dys), *e = embedding + place.in(es);
     T* to = dembedding + place.in(des);
-    const float open = sigmoid(load(gate + row));
-    float product = 0;
-#pragma omp simd reduction(+ : product)
-    for (Index i = 0; i < shape.width; ++i) {
-      product += load(g + i) * load(e + i);
-      store(to + i, 2.0f * open * load(g + i));
-    }
-    store(dgate + row, 2.0f * open * (1.0f - open) * product);
+    const float open = sigmoid(load<float>(gate + row)), twice = 2.0f * open;
+    Sum product;
+    each(shape.width, [&]<typename L>(Index i, L) {
+      const L from = load<L>(g + i);
+      product.add(from * load<L>(e + i));
+      store(to + i, twice * from);
+    });
+    store(dgate + row, 2.0f * open * (1.0f - open) * product.total());
   }
 }
 
@@ -280,45 +230,41 @@ void softcap_loss(T* logits, const Index* targets, float cap, float scale, float
     float shift = cap;
     if (!narrow) {
       float largest = -INFINITY;
-#pragma omp simd reduction(max : largest)
       for (Index i = 0; i < vocabulary; ++i) {
-        const float value = load(at + i);
+        const float value = load<float>(at + i);
         largest = value > largest ? value : largest;
       }
       shift = cap * hyperbolic_tangent(largest * per_cap);
     }
-    const float raw = load(at + targets[row]);
-    float sum = 0;
-#pragma omp simd reduction(+ : sum)
-    for (Index i = 0; i < vocabulary; ++i) {
-      const float t = hyperbolic_tangent(load(at + i) * per_cap);
-      const float e = exponential(cap * t - shift);
-      sum += e;
-      scratch[i] = e * (1.0f - t * t);
-    }
-    const float t = hyperbolic_tangent(raw * per_cap);
-    losses[row] = std::log(sum) + shift - cap * t;
-    const float per_sum = scale / sum;
+    const float raw = load<float>(at + targets[row]);
+    Sum sum;
+    each(vocabulary, [&]<typename L>(Index i, L) {
+      const L t = hyperbolic_tangent(load<L>(at + i) * per_cap);
+      const L e = exponential(cap * t - shift);
+      sum.add(e);
+      store(scratch + i, e * (1.0f - t * t));
+    });
+    const float t = hyperbolic_tangent(raw * per_cap), all = sum.total();
+    losses[row] = std::log(all) + shift - cap * t;
+    const float per_sum = scale / all;
     const float target = scratch[targets[row]] * per_sum - scale * (1.0f - t * t);
-#pragma omp simd
-    for (Index i = 0; i < vocabulary; ++i) store(at + i, scratch[i] * per_sum);
+    each(vocabulary, [&]<typename L>(Index i, L) { store(at + i, load<L>(scratch + i) * per_sum); });
     store(at + targets[row], target);
   }
 }
 
 template <typename T>
 float muon_look(const float* gradient, float* momentum, float mu, T* look, Index begin, Index end) {
-  float squares = 0;
-#pragma omp simd reduction(+ : squares)
-  for (Index i = begin; i < end; ++i) {
-    const float g = gradient[i];
-    const float m = momentum[i] + (1.0f - mu) * (g - momentum[i]);
-    momentum[i] = m;
+  Sum squares;
+  each(end - begin, [&]<typename L>(Index n, L) {
+    const Index i = begin + n;
+    const L g = load<L>(gradient + i), before = load<L>(momentum + i), m = before + (1.0f - mu) * (g - before);
+    store(momentum + i, m);
     store(look + i, g + mu * (m - g));
-    const float stored = load(look + i);
-    squares += stored * stored;
-  }
-  return squares;
+    const L stored = load<L>(look + i);
+    squares.add(stored * stored);
+  });
+  return squares.total();
 }
 
 template <typename T>
@@ -326,13 +272,17 @@ void muon_squares(const T* direction, Index columns, bool by_column, float* squa
   for (Index row = begin; row < end; ++row) {
     const T* at = direction + row * columns;
     if (by_column) {
-#pragma omp simd
-      for (Index i = 0; i < columns; ++i) squares[i] += load(at + i) * load(at + i);
+      each(columns, [&]<typename L>(Index i, L) {
+        const L value = load<L>(at + i);
+        store(squares + i, load<L>(squares + i) + value * value);
+      });
     } else {
-      float sum = 0;
-#pragma omp simd reduction(+ : sum)
-      for (Index i = 0; i < columns; ++i) sum += load(at + i) * load(at + i);
-      squares[row] = sum;
+      Sum sum;
+      each(columns, [&]<typename L>(Index i, L) {
+        const L value = load<L>(at + i);
+        sum.add(value * value);
+      });
+      squares[row] = sum.total();
     }
   }
 }
@@ -342,36 +292,34 @@ void muon_scale(T* direction, const float* scale, bool by_column, Index columns,
   for (Index row = begin; row < end; ++row) {
     T* at = direction + row * columns;
     if (by_column) {
-#pragma omp simd
-      for (Index i = 0; i < columns; ++i) store(at + i, load(at + i) * scale[i]);
+      each(columns, [&]<typename L>(Index i, L) { store(at + i, load<L>(at + i) * load<L>(scale + i)); });
     } else {
       const float of_row = scale[row];
-#pragma omp simd
-      for (Index i = 0; i < columns; ++i) store(at + i, load(at + i) * of_row);
+      each(columns, [&]<typename L>(Index i, L) { store(at + i, load<L>(at + i) * of_row); });
     }
   }
 }
 
 template <typename T>
 void cautious_update(const T* update, float rate, float decay, float* parameter, Index begin, Index end) {
-#pragma omp simd
-  for (Index i = begin; i < end; ++i) {
-    const float u = load(update + i), p = parameter[i];
-    parameter[i] = p - rate * (u + (u * p >= 0.0f ? decay * p : 0.0f));
-  }
+  each(end - begin, [&]<typename L>(Index n, L) {
+    const Index i = begin + n;
+    const L u = load<L>(update + i), p = load<L>(parameter + i);
+    store(parameter + i, p - rate * (u + choose(u * p >= 0.0f, decay * p, all_lanes<L>(0.0f))));
+  });
 }
 
 void adamw(float* parameter, const float* gradient, float* mean, float* square, AdamStep step, Index begin, Index end) {
   const float keep = 1.0f - step.rate * step.decay, rate = step.rate / step.bias1, per_root = 1.0f / std::sqrt(step.bias2);
-#pragma omp simd
-  for (Index i = begin; i < end; ++i) {
-    const float g = gradient[i];
-    const float m = mean[i] + (1.0f - step.beta1) * (g - mean[i]);
-    const float s = step.beta2 * square[i] + (1.0f - step.beta2) * g * g;
-    mean[i] = m;
-    square[i] = s;
-    parameter[i] = parameter[i] * keep - rate * m / (std::sqrt(s) * per_root + step.epsilon);
-  }
+  each(end - begin, [&]<typename L>(Index n, L) {
+    const Index i = begin + n;
+    const L g = load<L>(gradient + i), before = load<L>(mean + i);
+    const L m = before + (1.0f - step.beta1) * (g - before);
+    const L s = step.beta2 * load<L>(square + i) + (1.0f - step.beta2) * (g * g);
+    store(mean + i, m);
+    store(square + i, s);
+    store(parameter + i, load<L>(parameter + i) * keep - rate * m / (root(s) * per_root + step.epsilon));
+  });
 }
 
 template <typename T>
