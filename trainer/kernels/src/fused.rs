@@ -30,7 +30,6 @@ unsafe extern "C" {
     fn nocturne_rotary_norm(x: *mut C_tensor, cos: *mut C_tensor, sin: *mut C_tensor, epsilon: f64) -> *mut C_tensor;
     fn nocturne_kernels_linear_available() -> bool;
     fn nocturne_linears(out: *mut *mut C_tensor, x: *mut C_tensor, weights: *const *mut C_tensor, count: i64) -> bool;
-    fn nocturne_linear_squared_relu(x: *mut C_tensor, weight: *mut C_tensor) -> *mut C_tensor;
     fn nocturne_squared_relu(x: *mut C_tensor) -> *mut C_tensor;
     fn nocturne_gated_value(value: *mut C_tensor, gate: *mut C_tensor, embedding: *mut C_tensor) -> *mut C_tensor;
     fn nocturne_softcap_loss(logits: *mut C_tensor, targets: *mut C_tensor, cap: f64) -> *mut C_tensor;
@@ -113,11 +112,6 @@ pub fn linears<const LAYERS: usize>(x: &Tensor, weights: [&Tensor; LAYERS]) -> [
     // SAFETY: both lists have as many tensors as is said; see norm for these.
     done(unsafe { nocturne_linears(out.as_mut_ptr(), ptr(x), weights.map(ptr).as_ptr(), LAYERS as i64) });
     out.map(one)
-}
-
-pub fn linear_squared_relu(x: &Tensor, weight: &Tensor) -> Tensor {
-    // SAFETY: see norm.
-    one(unsafe { nocturne_linear_squared_relu(ptr(x), ptr(weight)) })
 }
 
 /// Whether the CPU's attention takes these: bfloat16, one shape, a width that its blocks divide.

@@ -9,14 +9,14 @@
 //! | [`gated_value`] | value embeddings through a gate |
 //! | [`attention`] | causal attention over a window |
 //! | [`linear`], [`linears`] | a linear layer whose master weights are float, or several of one input |
-//! | [`squared_relu`], [`linear_squared_relu`] | squared ReLU that keeps its output only, alone or after a layer |
+//! | [`squared_relu`] | squared ReLU that keeps its output only |
 //! | [`softcap_cross_entropy`] | soft-capped logits and their loss |
 //! | [`muon_look_ahead`], [`polar_express`], [`normuon`], [`cautious_update`], [`adamw`] | the optimizer's passes over a stack of matrices, or over a tensor |
 //!
 //! The fused form is taken for float and bfloat16 tensors on the CPU (vector code for the processor at hand, on libtorch's threads) and on
 //! CUDA devices (source compiled when the program runs). Wherever it does not apply (another kind, shapes that broadcast, a device without
 //! a compiler) the same is done by the tensor code in [`plain`]: results then agree up to rounding. Fused sums do not depend on the number
-//! of threads.
+//! of threads; whether [`polar_express`] is fused does.
 //!
 //! Like tch's own operators, these panic where libtorch refuses its arguments. A fused operation has no second derivative and says so;
 //! [`plain`] has.
@@ -112,20 +112,12 @@ pub fn linear(x: &Tensor, weight: &Tensor) -> Tensor {
 /// Several layers of one input, each as [`linear`]: `x W^T` for every weight, in their order. The gradient of `x` is summed up within one
 /// product.
 pub fn linears<const LAYERS: usize>(x: &Tensor, weights: [&Tensor; LAYERS]) -> [Tensor; LAYERS] {
-    if weights.iter().all(|weight| fused::linear_applies(x, weight)) {
-        fused::linears(x, weights)
-    } else {
-        weights.map(|weight| plain::linear(x, weight))
+    if LAYERS > 0 && weights.iter().all(|weight| fused::linear_applies(x, weight)) {
+        return fused::linears(x, weights);
     }
-}
-
-/// [`squared_relu`] of a [`linear`] layer.
-pub fn linear_squared_relu(x: &Tensor, weight: &Tensor) -> Tensor {
-    if fused::linear_applies(x, weight) {
-        fused::linear_squared_relu(x, weight)
-    } else {
-        squared_relu(&plain::linear(x, weight))
-    }
+    weights.map(|weight| {
+        if LAYERS > 1 && fused::linear_applies(x, weight) { linear(x, weight) } else { plain::linear(x, weight) }
+    })
 }
 
 /// `max(x, 0)^2`, any shape. Its gradient comes from the result, so the input need not be kept.
@@ -163,6 +155,9 @@ pub fn muon_look_ahead(gradient: &Tensor, momentum: &mut Tensor, mu: f64, kind: 
 
 /// The nearest semi-orthogonal matrix of each matrix in a stack (Polar Express, Amsel et al. 2025): for each of the coefficients (a, b, c)
 /// in turn `x <- a x + (b s + c s^2) x` with `s = x x^T`.
+///
+/// The fused form takes two iterations of a long matrix at once, on the smaller matrix `s`, which the plain form does not: the two agree
+/// as far as bfloat16 reaches over the iterations, not to its last digit.
 ///
 /// `x`: [members, rows, columns], given away, each matrix of a norm below 1. Returns the same, in its kind. The fused form is the CPU's, for
 /// bfloat16, sides that are multiples of 64 and a matrix for every thread, on processors with AVX512-BF16; elsewhere these are batched products.

@@ -165,18 +165,17 @@ proptest! {
         let rows = if long < 2 { rows % 120 + 1 } else { rows };
         let inputs = [draw(seed, &[1, rows, inputs], kind, layout), draw(seed + 1, &[outputs, inputs], Kind::BFloat16, (layout + 1) % 4).to_kind(Kind::Float)];
         agree(seed, &inputs, &|x| vec![kernels::linear(&x[0], &x[1])], &|x| vec![plain::linear(&x[0], &x[1])]);
-        agree(seed, &inputs, &|x| vec![kernels::linear_squared_relu(&x[0], &x[1])], &|x| vec![plain::squared_relu(&plain::linear(&x[0], &x[1]))]);
         // Several layers of the input, of other widths, and one that nobody reads.
         let narrow = draw(seed + 2, &[64, inputs[0].size()[2]], Kind::BFloat16, layout).to_kind(Kind::Float);
-        let several = [inputs[0].shallow_clone(), inputs[1].shallow_clone(), narrow, &inputs[1] * 0.5];
+        let several = [inputs[0].shallow_clone(), inputs[1].shallow_clone(), narrow];
+        let unread = (&inputs[1] * f64::INFINITY).set_requires_grad(true);
         let read = |all: [Tensor; 3]| all.into_iter().take(2).collect::<Vec<_>>();
         agree(seed, &several[..3], &|x| kernels::linears(&x[0], [&x[1], &x[2]]).into(), &|x| vec![plain::linear(&x[0], &x[1]), plain::linear(&x[0], &x[2])]);
-        agree(seed, &several[..3], &|x| read(kernels::linears(&x[0], [&x[1], &x[2], &several[3]])), &|x| vec![plain::linear(&x[0], &x[1]), plain::linear(&x[0], &x[2])]);
+        agree(seed, &several[..3], &|x| read(kernels::linears(&x[0], [&x[1], &x[2], &unread])), &|x| vec![plain::linear(&x[0], &x[1]), plain::linear(&x[0], &x[2])]);
         // Only the weight's gradient is asked for, then only the input's.
         let (input, weight) = (&inputs[0], &inputs[1]);
         agree(seed, &inputs, &|x| vec![kernels::linear(input, &x[1]), &x[0] * 1.0], &|x| vec![plain::linear(&input.to_kind(Kind::Double), &x[1]), &x[0] * 1.0]);
         agree(seed, &inputs, &|x| vec![kernels::linear(&x[0], weight), &x[1] * 1.0], &|x| vec![plain::linear(&x[0], &weight.to_kind(Kind::Double)), &x[1] * 1.0]);
-        agree(seed, &inputs, &|x| vec![kernels::linear_squared_relu(input, &x[1]), &x[0] * 1.0], &|x| vec![plain::squared_relu(&plain::linear(&input.to_kind(Kind::Double), &x[1])), &x[0] * 1.0]);
     }
 
     #[test]
@@ -232,17 +231,20 @@ proptest! {
     }
 
     #[test]
-    fn polar_expresses(seed in 0..1000i64, members in 1..4i64, rows in 1..4i64, columns in 1..4i64, steps in 1..4usize, ragged in any::<bool>(), kind in kinds()) {
+    fn polar_expresses(seed in 0..1000i64, members in 2..4i64, rows in 1..9i64, columns in 1..9i64, steps in 1..4usize, ragged in 0..4u8, kind in kinds()) {
+        // The fused form is for a matrix or more for each thread.
+        tch::set_num_threads(2);
         // Sides that the blocks divide, and others.
-        let side = |blocks: i64| if ragged { 24 * blocks } else { 64 * blocks };
+        let side = |blocks: i64| if ragged == 0 { 24 * blocks } else { 64 * blocks };
         let x = draw(seed, &[members, side(rows), side(columns)], Kind::Float, 0);
         let x = (&x / (x.norm_scalaropt_dim(2.0, [-2i64, -1].as_slice(), true) * 1.02)).to_kind(kind);
         // Few iterations: five lift what is left of rounding in the smallest singular values to the size of the rest.
-        let coefficients = &[(4.0, -2.8, 0.5), (3.9, -2.7, 0.5), (1.9, -1.2, 0.3)][..steps];
+        let coefficients = &[(8.1565, -22.4833, 15.8788), (4.0429, -2.8089, 0.5), (3.8917, -2.7725, 0.5061)][..steps];
         let got = kernels::polar_express(x.copy(), coefficients);
         let expected = plain::polar_express(&x.to_kind(Kind::Double), coefficients);
         // Each iteration goes on with what the one before it rounded.
-        prop_assert!(difference(&got.to_kind(Kind::Double), &expected) < tolerance(kind) * steps as f64);
+        let off = ((got.to_kind(Kind::Double) - &expected).norm() / expected.norm()).double_value(&[]);
+        prop_assert!(off < tolerance(kind) * steps as f64, "off by {off:.1e} of the norm");
     }
 
     #[test]

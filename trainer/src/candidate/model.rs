@@ -8,10 +8,7 @@
 //! `kernels::plain` says in tensor code what each computes. Anything here may be written with tch's own operators instead.
 
 use harness::{CandidateError, Precision, Setting};
-use kernels::{
-    add_norm, attention, gated_value, linear, linear_squared_relu, linears, mix_norm, norm, rotary_norm,
-    softcap_cross_entropy,
-};
+use kernels::{add_norm, attention, gated_value, mix_norm, norm, rotary_norm, softcap_cross_entropy, squared_relu};
 use tch::{Device, Kind, Tensor};
 
 use super::recipe::Recipe;
@@ -209,7 +206,7 @@ impl Model {
 
     /// Logits before the soft cap, in the precision of the activations.
     fn uncapped_logits(&self, tokens: &Tensor) -> Tensor {
-        linear(&self.hidden(tokens), &self.head)
+        self.linear(&self.hidden(tokens), &self.head)
     }
 
     /// What the head reads: [batch, time] token ids to [batch, time, dim].
@@ -228,20 +225,25 @@ impl Model {
     fn attention(&self, block: &Block, x: &Tensor, tokens: &Tensor) -> Tensor {
         let (batch, time) = (x.size()[0], x.size()[1]);
         let heads = |x: &Tensor| x.view([batch, time, -1, self.head_dim]); // [batch, time, heads, head_dim]
-        let [query, key, mut value] = linears(x, [&block.query, &block.key, &block.value]).map(|x| heads(&x));
+        let [query, key, mut value] = kernels::linears(x, [&block.query, &block.key, &block.value]).map(|x| heads(&x));
         if let Some(ValueEmbedding { table, gate }) = &block.value_embedding {
-            let gate = linear(&x.narrow(-1, 0, self.gate_channels), gate); // [batch, time, heads]
+            let gate = self.linear(&x.narrow(-1, 0, self.gate_channels), gate); // [batch, time, heads]
             value = gated_value(&value, &gate, &heads(&self.lookup(table, tokens)));
         }
         let (query, key) = (rotary_norm(&query, &self.cos, &self.sin), rotary_norm(&key, &self.cos, &self.sin));
         let window = if block.long { time } else { self.short_window };
         let mixed = attention(&query, &key, &value, window); // [batch, time, heads, head_dim]
-        linear(&mixed.reshape([batch, time, -1]), &block.output)
+        self.linear(&mixed.reshape([batch, time, -1]), &block.output)
     }
 
     /// Squared-ReLU MLP: [batch, time, dim] to the same.
     fn mlp(&self, block: &Block, x: &Tensor) -> Tensor {
-        linear(&linear_squared_relu(x, &block.up), &block.down)
+        self.linear(&squared_relu(&self.linear(x, &block.up)), &block.down)
+    }
+
+    /// x W^T: [.., inputs] and [outputs, inputs] to [.., outputs].
+    fn linear(&self, x: &Tensor, weight: &Tensor) -> Tensor {
+        kernels::linear(x, weight)
     }
 
     /// Rows of a table, cast after the lookup so that the table's gradient is summed in fp32.

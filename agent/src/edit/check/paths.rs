@@ -133,7 +133,6 @@ pub(super) const KERNELS_ITEMS: &[&str] = &[
     "cautious_update",
     "gated_value",
     "linear",
-    "linear_squared_relu",
     "linears",
     "mix_norm",
     "muon_look_ahead",

@@ -192,6 +192,7 @@ Tensor with_columns(const Tensor& rows, at::IntArrayRef like, int64_t columns) {
 // Layers of one input.
 struct Linears : Function<Linears> {
   static variable_list forward(AutogradContext* context, const Tensor& x, at::TensorList weights) {
+    context->set_materialize_grads(false);
     const Tensor from = as_rows(x);
     variable_list saved = {from}, y, out;
     for (const Tensor& weight : weights) {
@@ -199,7 +200,7 @@ struct Linears : Function<Linears> {
       y.push_back(at::empty({from.size(0), weight.size(0)}, x.options()));
       out.push_back(with_columns(y.back(), x.sizes(), weight.size(0)));
     }
-    cpu::linear_forward(from, at::TensorList(saved).slice(1), y, cpu::Activation::none);
+    cpu::linear_forward(from, at::TensorList(saved).slice(1), y);
     context->save_for_backward(saved);
     return out;
   }
@@ -207,32 +208,23 @@ struct Linears : Function<Linears> {
     once();
     const auto saved = context->get_saved_variables();
     const Tensor& x = saved[0];
-    variable_list dy, out(saved.size());
-    for (const Tensor& gradient : gradients) dy.push_back(as_rows(gradient));
-    for (std::size_t i = 0; i < saved.size(); ++i) {
-      if (context->needs_input_grad(i)) out[i] = at::empty_like(saved[i]);
+    // Of the layers that somebody read: their gradients, weights, weights' gradients and places.
+    variable_list dy, weights, dweights, out(saved.size());
+    std::vector<std::size_t> places;
+    for (std::size_t layer = 0; layer < gradients.size(); ++layer) {
+      if (!gradients[layer].defined()) continue;
+      const Tensor& weight = saved[layer + 1];
+      dy.push_back(as_rows(gradients[layer]));
+      weights.push_back(weight);
+      dweights.push_back(context->needs_input_grad(layer + 1) ? at::empty_like(weight) : Tensor());
+      places.push_back(layer);
     }
-    cpu::linear_backward(dy, x, at::TensorList(saved).slice(1), out[0], at::TensorList(out).slice(1));
-    if (out[0].defined()) out[0] = with_columns(out[0], gradients[0].sizes(), x.size(1));
-    return out;
-  }
-};
-
-struct LinearSquaredRelu : Function<LinearSquaredRelu> {
-  static Tensor forward(AutogradContext* context, const Tensor& x, const Tensor& weight) {
-    const Tensor from = as_rows(x), w = weight.contiguous(), y = at::empty({from.size(0), w.size(0)}, x.options());
-    cpu::linear_forward(from, w, y, cpu::Activation::squared_relu);
-    context->save_for_backward({from, w, y});
-    return with_columns(y, x.sizes(), w.size(0));
-  }
-  static variable_list backward(AutogradContext* context, variable_list gradients) {
-    once();
-    const auto saved = context->get_saved_variables();
-    const Tensor &x = saved[0], &weight = saved[1], &y = saved[2], dy = as_rows(gradients[0]);
+    if (places.empty()) return out;
     Tensor dx = context->needs_input_grad(0) ? at::empty_like(x) : Tensor();
-    Tensor dweight = context->needs_input_grad(1) ? at::empty_like(weight) : Tensor();
-    cpu::linear_squared_relu_backward(dy, y, x, weight, dx, dweight);
-    return {dx.defined() ? with_columns(dx, gradients[0].sizes(), x.size(1)) : dx, dweight};
+    cpu::linear_backward(dy, x, weights, dx, dweights);
+    if (dx.defined()) out[0] = with_columns(dx, gradients[places[0]].sizes(), x.size(1));
+    for (std::size_t i = 0; i < places.size(); ++i) out[places[i] + 1] = dweights[i];
+    return out;
   }
 };
 
@@ -344,9 +336,6 @@ bool nocturne_linears(Tensor** out, Tensor* x, Tensor* const* weights, int64_t c
     const auto made = nocturne::Linears::apply(*x, at::TensorList(all));
     for (int64_t i = 0; i < count; ++i) out[i] = new Tensor(made[static_cast<std::size_t>(i)]);
   });
-}
-Tensor* nocturne_linear_squared_relu(Tensor* x, Tensor* weight) {
-  return one([&] { return nocturne::LinearSquaredRelu::apply(*x, *weight); });
 }
 Tensor* nocturne_squared_relu(Tensor* x) {
   return one([&] { return nocturne::SquaredRelu::apply(*x); });

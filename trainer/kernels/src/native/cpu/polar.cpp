@@ -124,7 +124,7 @@ class Iteration {
     pack(gram_, packed_first_);
     find_polynomial(first, packed_first_, mixed_);
     pack(mixed_, packed_second_);
-    // q and s commute, so all of these are symmetric. Of each q the number a is kept apart: rounded into the matrix it would be coarse.
+    // q and s commute, so all of these are symmetric. Of each q the number a is kept apart: added to the matrix it would be rounded with it.
     product(mixed_, packed_first_, scratch_, Scaled{first.a, gram_.data(), side_});
     product(scratch_, packed_second_, gram_, Scaled{first.a, scratch_.data(), side_});
     pack(gram_, packed_first_);
@@ -205,10 +205,11 @@ bool polar_available() { return bf16_products_available(); }
 void polar_express(Bf16* matrix, Index rows, Index columns, const PolarStep* steps, Index count) {
   Iteration iteration(matrix, rows, columns);
   // Two at once save products with a long matrix, and cost products of short ones. Three would save more; but each multiplies what rounding
-  // left in the Gram matrix (eigenvalues below zero among it) by the square of the growth of small ones, which soon outgrows the rest.
+  // left in the Gram matrix (eigenvalues below zero among it) by the square of the growth of small ones, which soon outgrows the rest. The
+  // last is taken alone: it evens out what rounding did to the two before it.
   const bool by_two = std::max(rows, columns) >= 2 * std::min(rows, columns);
   for (Index step = 0; step < count;) {
-    if (by_two && step + 1 < count) {
+    if (by_two && step + 2 < count) {
       iteration.two_steps(steps[step], steps[step + 1]);
       step += 2;
     } else {
