@@ -264,7 +264,7 @@ fn wait_for_training(fixture: &Fixture, number: u32) {
 #[test]
 fn one_interrupt_finishes_the_trial_and_writes_the_report() {
     let fixture = Fixture::new();
-    fixture.replace("experiments/pretend/campaign.toml", "seconds = 0.3", "seconds = 1.5");
+    fixture.replace("experiments/pretend/campaign.toml", "seconds = 0.3", "seconds = 4");
     fixture.commit("Longer trials");
     let child = fixture.nocturne(&["night", "experiments/pretend", "--experiments", "50", "--json"]).spawn().unwrap();
     wait_for_training(&fixture, 1);
