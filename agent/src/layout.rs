@@ -64,6 +64,11 @@ impl Layout {
         self.slots().join(name)
     }
 
+    /// The GPU's kernels, compiled anew when a night begins.
+    pub fn kernels(&self) -> PathBuf {
+        self.state().join("kernels")
+    }
+
     /// The files of all nights.
     pub fn nights(&self) -> PathBuf {
         self.state().join("nights")

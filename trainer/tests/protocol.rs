@@ -273,3 +273,21 @@ fn probe_needs_no_request() {
         "{events:?}"
     );
 }
+
+/// With every GPU hidden, whatever the machine has.
+#[test]
+fn without_a_gpu_no_kernels_are_compiled_and_why_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&Path]| {
+        let mut trainer = Command::new(env!("CARGO_BIN_EXE_trainer"));
+        let output = trainer.args(arguments).env("CUDA_VISIBLE_DEVICES", "").stdin(Stdio::null()).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, events, words) = run(&[Path::new("kernels"), folder.path()]);
+    let event: Event = protocol::parse(events.trim().as_bytes()).unwrap();
+    assert!(matches!(event, Event::Failed { kind: Failure::Harness, .. }), "{event:?}");
+    assert!(code == Some(1) && words.contains("cannot "), "{code:?} {words}");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    let (code, events, words) = run(&[Path::new("kernels")]);
+    assert!(code == Some(2) && events.is_empty() && words.contains("kernels FOLDER"), "{code:?} {words}");
+}

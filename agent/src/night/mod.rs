@@ -16,6 +16,7 @@ mod earlier;
 mod enlist;
 mod evaluate;
 mod journal;
+pub mod kernels;
 pub mod live;
 mod lock;
 mod looks;

@@ -14,7 +14,7 @@ use super::machine::Machine;
 use super::opening::Opening;
 use super::ready::{self, Ready};
 use super::redteam;
-use super::{replaying, resume, retreat};
+use super::{kernels, replaying, resume, retreat};
 use crate::campaign::{self, Campaign, ProposerName};
 use crate::flow::NightId;
 use crate::layout::Layout;
@@ -141,7 +141,7 @@ pub async fn open(
         }
         checked.map_err(|why| OpenError::Resume { night: night.id.clone(), why })?;
     }
-    let devices = choose_all(&campaign, &environment)?;
+    let mut devices = choose_all(&campaign, &environment)?;
     let cores = Cores::of(&campaign, &devices)?;
     let launcher = ready::launcher(layout.lock(), &campaign)?;
     let ended = launcher.end_leftovers()?;
@@ -162,6 +162,8 @@ pub async fn open(
     let first = interrupted.as_ref().map_or(&start.commit, |night| &night.start_commit);
     let bench = (&workbench, devices.as_slice());
     redteam::before_the_night(&layout, bench, &builder, first, resumed, &mut opening, watcher).await?;
+    let kernels = layout.kernels();
+    kernels::before_the_night(&redteam::start(&layout), &kernels, &mut workbench, &mut devices, watcher).await;
     let facts = machine_facts(&environment, &workbench, devices.len());
     let night = match interrupted {
         Some(night) => {

@@ -116,6 +116,16 @@ pub enum RedTeamError {
     Stopped,
 }
 
+/// Where the red team's files lie.
+fn folder(layout: &Layout) -> PathBuf {
+    layout.state().join("redteam")
+}
+
+/// The trainer of the night's start, which [`before_the_night`] builds.
+pub(super) fn start(layout: &Layout) -> PathBuf {
+    folder(layout).join("trainer")
+}
+
 /// Builds the night's start, and with it the red team, and runs that. A night that is gone on with is not tried again as long as nothing has changed that was tried: evaluator, cheats,
 /// sandbox, kernel since its start. Each device is tried in the sandbox, the evaluator on the first.
 ///
@@ -130,14 +140,14 @@ pub(super) async fn before_the_night(
     opening: &mut Opening,
     watcher: &mut dyn Watcher,
 ) -> Result<(), RedTeamError> {
-    let folder = layout.state().join("redteam");
+    let folder = folder(layout);
     let passed = std::fs::read_to_string(folder.join(PASSED)).ok();
     fresh_folder(&folder).map_err(|error| machine(&format!("cannot empty {}", folder.display()), &error))?;
     // Never sent: until the night has begun, Ctrl-C ends this program, and with it everything it started.
     let (_never, stop) = tokio::sync::watch::channel(false);
     watcher.notice(&Notice::Stage { text: "Building the trainer and the red team".to_owned() });
     let order = Order {
-        executable: &folder.join("trainer"),
+        executable: &self::start(layout),
         log: &folder.join("build.log"),
         beside: None,
         most_seconds: MOST_START_SECONDS,
@@ -157,7 +167,7 @@ pub(super) async fn before_the_night(
     }
     opening.ends(OpeningStage::Building);
     for device in devices {
-        super::device::try_inside(workbench, device, &folder.join("trainer"), &folder).await?;
+        super::device::try_inside(workbench, device, &self::start(layout), &folder).await?;
     }
     let tried = what_is_tried(workbench, &builder.red_team())
         .map_err(|error| machine("cannot tell what the red team is tried on", &error))?;

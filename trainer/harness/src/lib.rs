@@ -18,6 +18,7 @@ mod telemetry;
 mod train;
 mod wire;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 pub use candidate::{Batch, Candidate, CandidateError, Progress, device, seeded};
@@ -28,24 +29,26 @@ pub use stop::Stop;
 pub use telemetry::{Part, saw_gradients, spent_on};
 pub use train::run_until;
 
-/// The whole `trainer` command for one candidate: `train`, `serve`, `sample` or `probe`, as crate `protocol` describes.
+/// The whole `trainer` command for one candidate: `train`, `serve`, `sample`, `probe` or `kernels`, as crate `protocol` describes.
 ///
 /// Call it first thing in `main`: it tunes the allocator and moves standard output aside before anything else runs.
 pub fn run_main<C: Candidate>() -> ExitCode {
     machine::tune_allocator();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let command = match arguments.as_slice() {
-        [command] => command.as_str(),
-        _ => "",
+    let (command, folder) = match arguments.as_slice() {
+        [command] if command != "kernels" => (command.as_str(), ""),
+        [command, folder] if command == "kernels" => (command.as_str(), folder.as_str()),
+        _ => ("", ""),
     };
-    if !matches!(command, "train" | "serve" | "sample" | "probe") {
-        eprintln!("usage: trainer train|serve|sample|probe, with requests on standard input; started by nocturne");
+    if !matches!(command, "train" | "serve" | "sample" | "probe" | "kernels") {
+        eprintln!("usage: trainer train|serve|sample|probe|kernels FOLDER, with requests on standard input; started by nocturne");
         return ExitCode::from(2);
     }
     converse(command, |wire| match command {
         "train" => train::train(wire, C::build),
         "serve" => serve::serve::<C>(wire),
         "sample" => sample::sample::<C>(wire),
+        "kernels" => machine::compile_kernels(Path::new(folder)),
         _ => machine::probe(wire),
     })
 }
@@ -59,14 +62,15 @@ pub fn train_main<C: Candidate>(build: impl FnOnce(&Setting, u64) -> Result<C, C
 
 /// Opens the conversation with the agent, serves `command` and tells how it ended.
 fn converse(command: &str, serve: impl FnOnce(&mut wire::Wire) -> Result<(), Stop>) -> ExitCode {
-    if command != "probe" && !wire::is_socket() {
+    let hears = !matches!(command, "probe" | "kernels");
+    if hears && !wire::is_socket() {
         eprintln!(
             "trainer {command}: standard input must be a unix stream socket, because requests carry open files; a terminal \
              or a pipe cannot. `nocturne` starts trainers so, and trainer/tests shows how to talk to one by hand"
         );
         return ExitCode::from(2);
     }
-    let mut wire = match wire::Wire::open(command != "probe") {
+    let mut wire = match wire::Wire::open(hears) {
         Ok(wire) => wire,
         Err(error) => {
             eprintln!("trainer: cannot move standard output aside: {error}");

@@ -3,7 +3,7 @@
 use std::ffi::CString;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use protocol::{Event, Setting};
 use tch::Device;
@@ -90,6 +90,16 @@ pub fn probe(wire: &mut Wire) -> Result<(), Stop> {
     })
 }
 
+/// Serves `trainer kernels`: compiles the CUDA kernels for the one device that this process sees, into a folder that exists. No code of the
+/// candidate runs, and the images are made from the text that this program carries.
+///
+/// # Errors
+/// When there is no device, no compiler for it, or the folder cannot be written to.
+pub fn compile_kernels(folder: &Path) -> Result<(), Stop> {
+    load(&cuda_library()?)?;
+    kernels::prepare_cache(folder, 0).map_err(|error| Stop::harness(format!("cannot compile the kernels: {error}")))
+}
+
 /// Where libtorch's CUDA half lies: beside the libtorch_cpu that this process runs with, links followed.
 fn cuda_library() -> Result<PathBuf, Stop> {
     let maps = fs::read_to_string("/proc/self/maps")
@@ -102,7 +112,7 @@ fn cuda_library() -> Result<PathBuf, Stop> {
 }
 
 /// Loads a shared library for good, its symbols visible to all: libtorch's CUDA half registers itself on loading.
-fn load(library: &std::path::Path) -> Result<(), Stop> {
+fn load(library: &Path) -> Result<(), Stop> {
     let path = CString::new(library.as_os_str().as_bytes())
         .map_err(|error| Stop::harness(format!("{}: {error}", library.display())))?;
     // SAFETY: the path is a valid C string; the library's initializers are libtorch's own, and dlerror's text is copied

@@ -3,7 +3,7 @@
 //! Whether an operation applies is decided here and in the public functions, from kinds, shapes and devices; the other side trusts that.
 #![allow(unsafe_code, reason = "tensors are handed to C++ and taken back")]
 
-use std::ffi::{CStr, c_char};
+use std::ffi::{CStr, c_char, c_int};
 
 use tch::{Device, Kind, TchError, Tensor};
 use torch_sys::C_tensor;
@@ -17,6 +17,7 @@ unsafe extern "C" {
     fn nocturne_kernels_instruction_set() -> *const c_char;
     fn nocturne_kernels_attention_available() -> bool;
     fn nocturne_kernels_cuda_available(x: *mut C_tensor) -> bool;
+    fn nocturne_kernels_prepare(folder: *const c_char, device: c_int) -> bool;
     fn nocturne_norm(x: *mut C_tensor, epsilon: f64) -> *mut C_tensor;
     fn nocturne_add_norm(out: *mut *mut C_tensor, x: *mut C_tensor, branch: *mut C_tensor, epsilon: f64) -> bool;
     fn nocturne_mix_norm(
@@ -134,6 +135,11 @@ pub fn has_attention() -> bool {
 pub fn instruction_set() -> String {
     // SAFETY: a text that lives as long as the program.
     unsafe { CStr::from_ptr(nocturne_kernels_instruction_set()) }.to_string_lossy().into_owned()
+}
+
+pub fn prepare_cache(folder: &CStr, device: u16) -> Result<(), TchError> {
+    // SAFETY: the folder is a C string that lives through the call; C++ exceptions are caught on the other side.
+    if unsafe { nocturne_kernels_prepare(folder.as_ptr(), c_int::from(device)) } { Ok(()) } else { Err(error()) }
 }
 
 pub fn norm(x: &Tensor) -> Tensor {
@@ -254,7 +260,11 @@ fn done(success: bool) {
 /// Ends as tch's operators do where libtorch refuses: whoever calls them expects that, and the trainer's harness catches it.
 #[allow(clippy::panic, reason = "tch's own operators panic on a torch error")]
 fn refused() -> ! {
+    panic!("{}", error());
+}
+
+/// What stood in the way of this thread's last call that failed.
+fn error() -> TchError {
     // SAFETY: the text lives until this thread's next error.
-    let text = unsafe { CStr::from_ptr(nocturne_kernels_error()) }.to_string_lossy().into_owned();
-    panic!("{}", TchError::Torch(text));
+    TchError::Torch(unsafe { CStr::from_ptr(nocturne_kernels_error()) }.to_string_lossy().into_owned())
 }

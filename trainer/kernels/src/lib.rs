@@ -24,7 +24,11 @@
 mod fused;
 pub mod plain;
 
-use tch::{Kind, Tensor};
+use std::ffi::CString;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use tch::{Kind, TchError, Tensor};
 
 /// RMSNorm over the last dimension, without weights: `x / sqrt(mean(x^2) + epsilon)`, with the epsilon [`plain::EPSILON`]. Any shape.
 pub fn norm(x: &Tensor) -> Tensor {
@@ -234,6 +238,18 @@ pub fn adamw(parameter: &mut Tensor, gradient: &Tensor, mean: &mut Tensor, squar
 /// Which vector code the CPU's fused operations use here: `avx512_bf16`, `avx512`, `avx2` or `portable`.
 pub fn instruction_set() -> String {
     fused::instruction_set()
+}
+
+/// Compiles the CUDA kernels for the device of this number and writes them to `folder`, which exists: processes whose variable
+/// `NOCTURNE_KERNEL_CACHE` names it need not compile them. libtorch's CUDA half is loaded already. What is in the folder runs on devices, so
+/// this is for the harness: nobody who runs edited code may ever write to it.
+///
+/// # Errors
+/// When there is no such device, no compiler, or the folder cannot be written to.
+pub fn prepare_cache(folder: &Path, device: u16) -> Result<(), TchError> {
+    let path = CString::new(folder.as_os_str().as_bytes())
+        .map_err(|_| TchError::Torch(format!("{} has a zero byte in its name", folder.display())))?;
+    fused::prepare_cache(&path, device)
 }
 
 /// Whether [`attention`] has a fused form on this processor.

@@ -10,6 +10,7 @@
 //! | `trainer serve` | [`ServeRequest`], then [`Ask`]* | [`Event::Ready`], then what each [`Ask`] says           |
 //! | `trainer sample`| [`SampleRequest`]               | [`Event::Token`]*, [`Event::Finished`]-less end of file |
 //! | `trainer probe` | nothing                         | [`Event::Probed`]                                       |
+//! | `trainer kernels` | nothing, a FOLDER as argument | nothing: it exits with 0 when the FOLDER has the GPU's kernels, compiled |
 //!
 //! Any command may answer [`Event::Failed`] instead and exit with a status other than 0. Standard input is a unix stream
 //! socket, so that a request can carry open files (module [`descriptors`]). The agent keeps it open for as long as it wants

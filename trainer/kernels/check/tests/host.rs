@@ -29,3 +29,13 @@ fn the_compiler_takes_the_kernels_without_a_warning() {
     }
     assert_eq!(run("errors_are_told", Place::Emulation), Ok(()));
 }
+
+/// What a night on an H100 has compiled is what its trainers look for.
+#[test]
+fn a_filled_folder_has_what_trainers_look_for() {
+    if let Some(reason) = no_compiler() {
+        eprintln!("skipped: a_filled_folder_has_what_trainers_look_for: {reason}");
+        return;
+    }
+    assert_eq!(run("filled_cache", Place::Emulation), Ok(()));
+}

@@ -378,4 +378,7 @@ bool nocturne_adamw(Tensor* parameter, Tensor* gradient, Tensor* mean, Tensor* s
 }
 bool nocturne_kernels_cuda_available(Tensor* x) { return nocturne::cuda::available(*x); }
 const char* nocturne_kernels_cuda_why_not() { return nocturne::cuda::why_not(); }
+bool nocturne_kernels_prepare(const char* folder, int device) {
+  return guarded([&] { nocturne::cuda::prepare_cache(folder, device); });
+}
 }

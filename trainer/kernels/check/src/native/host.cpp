@@ -103,6 +103,18 @@ void cache(const Backend&) {
   require(false, "writing to a folder that is not there succeeds");
 }
 
+void filled_cache(const Backend&) {
+  const Folder folder;
+  const Compiler& compiler = Compiler::get();
+  fill_cache(folder.path.string(), 9, 0);
+  for (const Part& part : parts()) {
+    std::string why;
+    const auto kept = read_image(folder.path.string(), ImageKey(part, compiler.target(9, 0), compiler.version()), why);
+    require(kept.has_value(), std::string("a trainer finds no image of ") + part.name + ": " + why);
+    require(*kept == compiler.compile(part, compiler.target(9, 0)).image, std::string("the image of ") + part.name + " is another");
+  }
+}
+
 void without_a_device(const Backend&) {
   const at::Tensor x = at::empty({1}, at::kFloat);
   require(!nocturne::cuda::available(x), "the kernels are available for a tensor of the CPU");

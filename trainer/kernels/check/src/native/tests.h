@@ -23,6 +23,7 @@ void empty_tensors(const Backend& backend);
 // These take no backend: they need no device.
 void targets(const Backend&);
 void cache(const Backend&);
+void filled_cache(const Backend&);
 void without_a_device(const Backend&);
 
 // With the real compiler. Why there is none, if so.
