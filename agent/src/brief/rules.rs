@@ -10,6 +10,28 @@ const LIMITS: (&str, f64) = ("Limits", 0.3);
 const RULES: (&str, f64) = ("Rules", 0.25);
 const NAMES: &str = "Names refused";
 
+/// What the fused operations do, as the crate that has them says it. Above the rules that refuse: it makes ideas possible.
+const FUSED: f64 = 0.4;
+
+/// The documentation of the crate `kernels`, where a table lists its functions.
+const KERNELS: &str = include_str!("../../../trainer/kernels/src/lib.rs");
+
+/// The table's rows: which functions, and what they do.
+fn fused_operations() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let rows = KERNELS.lines().take_while(|line| line.starts_with("//!")).filter_map(|line| line.strip_prefix("//! | ["));
+    rows.filter_map(|row| row.trim_end_matches([' ', '|']).split_once(" | "))
+}
+
+/// The rows for a model. Signatures and shapes are in the candidate's uses and in `trainer/kernels/src/lib.rs`.
+fn fused() -> Piece {
+    let mut text = "Fused operations of `kernels`, which do in one pass over memory what takes several in tensor code:\n".to_owned();
+    for (names, meaning) in fused_operations() {
+        text.push_str(&format!("- {}: {meaning}\n", names.replace(['[', ']'], "")));
+    }
+    text.push('\n');
+    piece(text, FUSED)
+}
+
 /// What an experiment may contain. How the page ends, with what no check can stop, is for people.
 pub(super) fn rules() -> Section {
     let page = edit::page();
@@ -27,6 +49,7 @@ pub(super) fn rules() -> Section {
             _ => {}
         }
     }
+    pieces.push(fused());
     pieces.sort_by(|a, b| per_token(b).total_cmp(&per_token(a)));
     head.push_str(
         "Edits are checked before anything is built; what breaks a rule comes back to you with the rule and the place. No new dependencies.\n\n",
@@ -71,4 +94,30 @@ stands there afterwards, whole: nothing is left out of it with `...`. Blocks of 
     .to_owned();
     let title = "How to answer".to_owned();
     Section { title, head, pieces: Vec::new(), worth: f64::INFINITY, what: "lines" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_fused_operation_that_edits_may_use_is_told_and_no_other() {
+        let told: Vec<&str> = fused_operations()
+            .flat_map(|(names, _)| names.split(", "))
+            .map(|name| name.trim_matches(|c| matches!(c, '`' | '[' | ']')))
+            .collect();
+        // What is no operation by itself: settings of one, the plain forms, and what is never fused.
+        let others = ["AdamStep", "plain", "rotate"];
+        let page = edit::page();
+        let (_, allowed) = page.split_once("Items of `kernels`: ").unwrap();
+        let allowed = allowed.lines().next().unwrap().split('`').filter(|name| name.starts_with(char::is_alphabetic));
+        let mut expected: Vec<&str> = allowed.filter(|item| !others.contains(item)).collect();
+        let mut sorted = told.clone();
+        sorted.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(sorted, expected);
+        let shown = fused().text;
+        let line = "- `norm`, `add_norm`, `mix_norm`: RMSNorm, alone or after a sum on the residual stream\n";
+        assert!(shown.contains(line) && !shown.contains(['[', '|']), "{shown}");
+    }
 }
