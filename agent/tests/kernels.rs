@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use nocturne::night::kernels::{NotCompiled, VARIABLE, compile, give};
 use nocturne::run::{Job, Launcher};
-use sandbox::{Confinement, Policy, Surroundings};
+use sandbox::{Confinement, Level, Policy, Surroundings};
 
-/// Writes what it shall, and nothing beside it.
+/// Writes what it shall, and tries to write beside it.
 const START: &str = r#"
 [ "$1" = kernels ] || exit 9
 [ -z "$NOCTURNE_KERNEL_CACHE" ] || exit 8
-(: > "$2/../beside") 2>/dev/null && exit 7
+(: > "$2/../beside") 2>/dev/null
 echo image > "$2/norms.bin"
 "#;
 
@@ -45,6 +45,9 @@ async fn the_start_alone_writes_kernels_and_edited_trainers_read_them() {
         let Ok(confinement) = confinement.inspect_err(|reason| eprintln!("skipped: {name}: {}", reason.why)) else {
             continue;
         };
+        if confinement.level() == Level::Off {
+            continue;
+        }
         let place = tempfile::tempdir().unwrap();
         let launcher = launcher(place.path(), confinement);
         let folder = place.path().join("kernels");
@@ -53,9 +56,13 @@ async fn the_start_alone_writes_kernels_and_edited_trainers_read_them() {
         let start = program(&place.path().join("redteam/trainer"), START);
         let mut surroundings = Surroundings::default();
         let mut environment = Vec::new();
-        compile(&launcher, &surroundings, &environment, &start, &folder).await.unwrap_or_else(|why| panic!("{name}: {why}"));
+        compile(&launcher, &surroundings, &environment, &start, &folder)
+            .await
+            .unwrap_or_else(|why| panic!("{name}: {why}"));
         let names: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(names, ["norms.bin"], "{name}");
+        // A sandbox with a file system of its own may let it write there.
+        assert!(!place.path().join("beside").exists(), "{name}");
 
         give(&folder, &mut surroundings, std::iter::once(&mut environment));
         assert_eq!(environment, [(VARIABLE.to_owned(), folder.display().to_string())]);
@@ -81,7 +88,10 @@ async fn the_start_alone_writes_kernels_and_edited_trainers_read_them() {
         let failing = program(&place.path().join("redteam/trainer"), "echo no compiler >&2; exit 1");
         let why = compile(&launcher, &Surroundings::default(), &[], &failing, &folder).await.unwrap_err();
         let words = why.to_string();
-        assert!(matches!(why, NotCompiled::Failed { status: 1, .. }) && words.contains("no compiler"), "{name}: {words}");
+        assert!(
+            matches!(why, NotCompiled::Failed { status: 1, .. }) && words.contains("no compiler"),
+            "{name}: {words}"
+        );
     }
 }
 

@@ -18,13 +18,16 @@ const KERNELS: &str = include_str!("../../../trainer/kernels/src/lib.rs");
 
 /// The table's rows: which functions, and what they do.
 fn fused_operations() -> impl Iterator<Item = (&'static str, &'static str)> {
-    let rows = KERNELS.lines().take_while(|line| line.starts_with("//!")).filter_map(|line| line.strip_prefix("//! | ["));
+    let rows =
+        KERNELS.lines().take_while(|line| line.starts_with("//!")).filter_map(|line| line.strip_prefix("//! | ["));
     rows.filter_map(|row| row.trim_end_matches([' ', '|']).split_once(" | "))
 }
 
 /// The rows for a model. Signatures and shapes are in the candidate's uses and in `trainer/kernels/src/lib.rs`.
 fn fused() -> Piece {
-    let mut text = "Fused operations of `kernels`, which do in one pass over memory what takes several in tensor code:\n".to_owned();
+    let mut text =
+        "Fused operations of `kernels`, which do in one pass over memory what takes several in tensor code:\n"
+            .to_owned();
     for (names, meaning) in fused_operations() {
         text.push_str(&format!("- {}: {meaning}\n", names.replace(['[', ']'], "")));
     }

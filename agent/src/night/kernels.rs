@@ -158,7 +158,11 @@ mod tests {
         let gpu = |index: &str| vec![("CUDA_VISIBLE_DEVICES".to_owned(), index.to_owned())];
         let made = job(&surroundings, &gpu("2"), start, folder);
         let policy = made.policy.unwrap();
-        assert_eq!((policy.write, made.environment), (vec![folder.to_owned()], gpu("2")), "which reads no older folder");
+        assert_eq!(
+            (policy.write, made.environment),
+            (vec![folder.to_owned()], gpu("2")),
+            "which reads no older folder"
+        );
         assert_eq!(made.arguments, ["kernels", "/r/.nocturne/kernels"]);
         assert!(!made.log.starts_with(folder));
 

@@ -41,7 +41,9 @@ pub fn run_main<C: Candidate>() -> ExitCode {
         _ => ("", ""),
     };
     if !matches!(command, "train" | "serve" | "sample" | "probe" | "kernels") {
-        eprintln!("usage: trainer train|serve|sample|probe|kernels FOLDER, with requests on standard input; started by nocturne");
+        eprintln!(
+            "usage: trainer train|serve|sample|probe|kernels FOLDER, with requests on standard input; started by nocturne"
+        );
         return ExitCode::from(2);
     }
     converse(command, |wire| match command {
