@@ -236,16 +236,38 @@ fn nothing_outlives_the_agent() {
     assert_none_left(folder.path());
 }
 
+/// A process that names a lock, and ends with the test whatever becomes of that: it would hold its output open.
+struct Sleeper(std::process::Child);
+
+impl Sleeper {
+    fn of(folder: &Path) -> Sleeper {
+        let sleeper =
+            Sleeper(Command::new("sleep").arg("1000").env("NOCTURNE_RUN", folder.join("lock")).spawn().unwrap());
+        // A new process has its own environment a moment after it is told to be there.
+        let give_up = Instant::now() + PATIENCE;
+        while alive(folder).is_empty() {
+            assert!(Instant::now() < give_up, "it does not start");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        sleeper
+    }
+}
+
+impl Drop for Sleeper {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 #[tokio::test]
 async fn leftovers_are_recognised_by_the_lock_and_by_nothing_else() {
     let (ours, theirs) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let mut left = Command::new("sleep").arg("1000").env("NOCTURNE_RUN", ours.path().join("lock")).spawn().unwrap();
-    let mut other = Command::new("sleep").arg("1000").env("NOCTURNE_RUN", theirs.path().join("lock")).spawn().unwrap();
+    let (mut left, mut other) = (Sleeper::of(ours.path()), Sleeper::of(theirs.path()));
     assert_eq!(launcher(ours.path()).end_leftovers().unwrap(), 1);
-    assert!(!left.wait().unwrap().success());
-    assert!(other.try_wait().unwrap().is_none());
-    other.kill().unwrap();
-    other.wait().unwrap();
+    assert!(!left.0.wait().unwrap().success());
+    assert!(other.0.try_wait().unwrap().is_none());
 }
 
 /// The machine's confinements, with a control group where it has any.
