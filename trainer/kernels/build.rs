@@ -82,7 +82,8 @@ fn is_clippy() -> bool {
 }
 
 /// The host's half of the CUDA kernels.
-const CUDA: [&str; 7] = ["cache", "compiler", "device", "driver", "library", "operations", "optimizer"];
+const CUDA: [&str; 9] =
+    ["cache", "compiler", "device", "driver", "host", "library", "operations", "optimizer", "windowed"];
 
 /// The kernels' text, which the device's compiler gets when the program runs: parts that are compiled apart, each behind what all of them
 /// need.

@@ -29,6 +29,14 @@ part() {
 }
 left_out() { summary+="  left out $1: $2\n"; }
 
+# Whether the night before compiled its kernels once, and its trainers took them from there: they say so where they do not.
+kernels_in_night() {
+  local state=target/ci-night/.nocturne
+  ls -l "$state/kernels" && [ -n "$(ls "$state/kernels")" ] || return 1
+  # Its exit status is 0 where a line is found.
+  ! grep -rn --include=log.txt --include=serve.log --include=kernels.log 'kernels:' "$state"
+}
+
 # The torch whose CUDA half is used: its folder lib, and NVIDIA's packages beside it.
 torch=$(python3 -c 'import pathlib, torch; print(pathlib.Path(torch.__file__).parent)' 2>/dev/null || true)
 with_torch() { LD_LIBRARY_PATH="$torch/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}" "$@"; }
@@ -76,6 +84,7 @@ if have_rust; then
   part doctor "$nocturne" doctor
   part escapes cargo test --release --package nocturne --test escapes -- --nocapture
   part night cargo xtask night
+  part kernels-in-night kernels_in_night
 else
   left_out "doctor, escapes, night" "no Rust: edited code is compiled in each of them"
 fi

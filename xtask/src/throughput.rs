@@ -171,9 +171,7 @@ pub fn bench(words: &[&str]) -> Result<(), String> {
         let mut failed: Vec<Option<String>> = all.iter().map(|_| None).collect();
         let mut busiest: f64 = 0.0;
         for round in 0..wish.rounds {
-            // In another order each round, so that no setting always follows the same one.
-            for place in 0..all.len() {
-                let place = (place + round) % all.len();
+            for place in order(all.len(), round) {
                 let setting = &all[place];
                 if failed[place].is_some() {
                     continue;
@@ -187,6 +185,8 @@ pub fn bench(words: &[&str]) -> Result<(), String> {
                     Err(why) if setting.who != Who::Nocturne => {
                         eprintln!("error: {why}; it is left out from here on");
                         failed[place] = Some(why);
+                        // What it did in rounds before would be compared with ours of all rounds.
+                        runs[place].clear();
                         continue;
                     }
                     Err(why) => return Err(why),
@@ -211,7 +211,7 @@ pub fn bench(words: &[&str]) -> Result<(), String> {
             if built["modified"] == true { " with changes" } else { "" },
             100.0 * busiest
         );
-        let mut text = format!("{head}\n\n{}", table(&all, &runs, scale.tokens_per_step));
+        let mut text = format!("{head}\n\n{}", table(&all, &runs, scale.tokens_per_step)?);
         for why in failed.iter().flatten() {
             text += &format!("\nLeft out after it failed: {why}.\n");
         }
@@ -221,6 +221,20 @@ pub fn bench(words: &[&str]) -> Result<(), String> {
         eprintln!("==> Also in {}", path.display());
     }
     Ok(())
+}
+
+/// The order of a round's settings: in each of the first rounds every setting follows another one, so that what a program leaves behind (heat, a
+/// clock) falls on none of them alone. Pure.
+fn order(settings: usize, round: usize) -> impl Iterator<Item = usize> {
+    // A stride without a common divisor passes every place.
+    let strides: Vec<usize> = (1..settings.max(2)).filter(|stride| divisor(*stride, settings) == 1).collect();
+    let stride = strides[round % strides.len()];
+    (1..=settings).map(move |place| (place * stride + round) % settings)
+}
+
+/// The greatest common divisor.
+fn divisor(a: usize, b: usize) -> usize {
+    if b == 0 { a } else { divisor(b, a % b) }
 }
 
 /// Runs a program and reads the one line of JSON that it prints.
@@ -248,14 +262,14 @@ fn median(values: impl Iterator<Item = f64>) -> f64 {
     }
 }
 
-/// The table, and what it comes to.
-fn table(all: &[Setting], runs: &[Vec<Run>], tokens_per_step: f64) -> String {
+/// The table, and what it comes to; an error where nothing is left to compare with.
+fn table(all: &[Setting], runs: &[Vec<Run>], tokens_per_step: f64) -> Result<String, String> {
     let speed = |place: usize| median(runs[place].iter().map(|run| run.tokens_per_second));
     let best = |which: &dyn Fn(Who) -> bool| {
         let measured = (0..all.len()).filter(|&place| !runs[place].is_empty());
         measured.filter(|&place| which(all[place].who)).max_by(|&a, &b| speed(a).total_cmp(&speed(b)))
     };
-    let Some(ours) = best(&|who| who == Who::Nocturne) else { return String::new() };
+    let ours = best(&|who| who == Who::Nocturne).ok_or("no setting of the trainer was measured")?;
     // Of runs of the same round, since those saw the same machine.
     let ratios = |place: usize| -> Vec<f64> {
         let pairs = runs[ours].iter().zip(&runs[place]);
@@ -295,18 +309,26 @@ fn table(all: &[Setting], runs: &[Vec<Run>], tokens_per_step: f64) -> String {
     }
     lines.push(String::new());
     for (tuned, words) in [(false, "stock malloc"), (true, "tuned malloc")] {
-        let theirs = best(&|who| matches!(who, Who::Torch { tuned: is, .. } if is == tuned));
-        if let Some(theirs) = theirs {
-            let (name, times) = (all[theirs].name(), median(ratios(theirs).into_iter()));
-            lines.push(format!(
-                "{} against the best of PyTorch with {words} ({name}): {times:.2} times as fast, {} in single rounds.",
-                all[ours].name(),
-                range(&ratios(theirs), 2)
-            ));
-        }
+        let of_it = |who| matches!(who, Who::Torch { tuned: is, .. } if is == tuned);
+        let theirs = best(&of_it)
+            .ok_or_else(|| format!("every setting of PyTorch with {words} failed; their errors stand above"))?;
+        let without: Vec<String> = (0..all.len())
+            .filter(|&place| of_it(all[place].who) && runs[place].is_empty())
+            .map(|place| format!("; without {}, which failed", all[place].name()))
+            .collect();
+        lines.push(format!(
+            "{} against the best of PyTorch with {words} ({}{}): {:.2} times as fast by medians of tokens/s, {:.2} by the median of the rounds, {} in \
+             single rounds.",
+            all[ours].name(),
+            all[theirs].name(),
+            without.concat(),
+            speed(ours) / speed(theirs),
+            median(ratios(theirs).into_iter()),
+            range(&ratios(theirs), 2)
+        ));
     }
     lines.push(String::new());
-    lines.join("\n")
+    Ok(lines.join("\n"))
 }
 
 #[cfg(test)]
@@ -328,7 +350,7 @@ mod tests {
                 vec![run(speed), run(speed * 3.0), run(speed * 1.5)]
             })
             .collect();
-        let text = table(&all, &runs, 4_096.0);
+        let text = table(&all, &runs, 4_096.0).unwrap();
         assert!(
             text.contains(
                 "| PyTorch compiled, bf16 | 7500 | 5000 to 15000 | 546 | 1.80 | 1.80 to 1.80 | 1.50, 1.50 | 300 |"
@@ -340,16 +362,36 @@ mod tests {
     }
 
     #[test]
+    fn every_round_has_every_setting_and_none_follows_the_same_one_again() {
+        let mut followed = std::collections::BTreeSet::new();
+        for round in 0..4 {
+            let places: Vec<usize> = order(10, round).collect();
+            let mut sorted = places.clone();
+            sorted.sort_unstable();
+            assert_eq!(sorted, (0..10).collect::<Vec<_>>(), "round {round}");
+            for pair in places.windows(2) {
+                assert!(followed.insert((pair[0], pair[1])), "{pair:?} again in round {round}");
+            }
+        }
+    }
+
+    #[test]
     fn a_setting_that_failed_is_named_and_is_never_the_best() {
         let all = Setting::all();
         // PyTorch compiled in bf16 with stock malloc would be the best of its malloc.
         let runs: Vec<Vec<Run>> = (0..10)
             .map(|place| if place == 5 { Vec::new() } else { vec![run(1_000.0 * f64::from(place + 1))] })
             .collect();
-        let text = table(&all, &runs, 4_096.0);
+        let text = table(&all, &runs, 4_096.0).unwrap();
         assert!(text.contains("| PyTorch compiled, bf16 | failed | - |"), "{text}");
-        assert!(text.contains("stock malloc (PyTorch compiled, fp32)"), "{text}");
+        let told = "stock malloc (PyTorch compiled, fp32; without PyTorch compiled, bf16, which failed)";
+        assert!(text.contains(told), "{text}");
         assert!(!text.contains("NaN"), "{text}");
+
+        // Nothing to compare with is no comparison.
+        let none: Vec<Vec<Run>> =
+            runs.iter().enumerate().map(|(at, of)| if at < 6 { of.clone() } else { Vec::new() }).collect();
+        assert!(table(&all, &none, 4_096.0).unwrap_err().contains("with tuned malloc failed"));
     }
 
     #[test]

@@ -51,7 +51,7 @@ pub struct Policy {
 pub struct Surroundings {
     /// What compiling needs to read: toolchain, sources of dependencies, cargo's own settings.
     pub toolchain: Vec<PathBuf>,
-    /// What running needs to read: libtorch.
+    /// What running needs to read: libtorch, and a night's compiled kernels.
     pub libraries: Vec<PathBuf>,
     /// A GPU's device files, where one is used.
     pub devices: Vec<PathBuf>,

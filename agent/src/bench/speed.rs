@@ -11,8 +11,8 @@ pub(super) struct Told {
     pub parameters: u64,
     /// libtorch's threads.
     pub threads: Option<usize>,
-    /// End of each step, seconds after the word "go".
-    ends: Vec<f64>,
+    /// End of each step, seconds after the word "go", and whether it was one of those that are looked into.
+    ends: Vec<(f64, bool)>,
     /// Loss of the last step.
     pub loss: Option<f64>,
     /// Its last words.
@@ -24,6 +24,8 @@ pub(super) struct Told {
 pub(super) struct Finished {
     /// Largest resident set of the process, bytes.
     pub peak_memory_bytes: u64,
+    /// The most that tensors had of a GPU's memory, bytes.
+    pub peak_device_memory_bytes: Option<u64>,
     /// Over the training.
     pub memory: Option<Memory>,
     /// From the start of the process to the end of its first step.
@@ -35,12 +37,13 @@ impl Told {
     pub(super) fn take(&mut self, event: Event) -> bool {
         match event {
             Event::Ready { parameters, threads, .. } => (self.parameters, self.threads) = (parameters, threads),
-            Event::Step { seconds, loss, .. } => {
-                self.ends.push(seconds);
+            Event::Step { seconds, loss, measured, .. } => {
+                self.ends.push((seconds, measured.is_some()));
                 self.loss = loss;
             }
-            Event::Finished { peak_memory_bytes, memory, first_step_seconds, .. } => {
-                self.finished = Some(Finished { peak_memory_bytes, memory, first_step_seconds });
+            Event::Finished { peak_memory_bytes, peak_device_memory_bytes, memory, first_step_seconds, .. } => {
+                self.finished =
+                    Some(Finished { peak_memory_bytes, peak_device_memory_bytes, memory, first_step_seconds });
             }
             _ => return false,
         }
@@ -52,11 +55,19 @@ impl Told {
         self.ends.len()
     }
 
-    /// Seconds of the median step, by the trainer's clock: the first third of the steps does not count. `None` without steps.
+    /// Seconds of the median step, by the trainer's clock: the first third of the steps does not count, and of the rest only those that were
+    /// not looked into, where there are such. A trial looks into 16 of its steps, however short it is. `None` without steps.
     pub(super) fn step_seconds(&self) -> Option<f64> {
-        let before = std::iter::once(0.0).chain(self.ends.iter().copied());
-        let steps: Vec<f64> = self.ends.iter().zip(before).map(|(end, before)| end - before).collect();
-        median(steps.get(steps.len() / 3..)?)
+        let before = std::iter::once(0.0).chain(self.ends.iter().map(|(end, _)| *end));
+        let steps: Vec<(f64, bool)> =
+            self.ends.iter().zip(before).map(|((end, seen), before)| (end - before, *seen)).collect();
+        let steps = steps.get(steps.len() / 3..)?;
+        let unseen: Vec<f64> = steps.iter().filter(|(_, seen)| !seen).map(|(seconds, _)| *seconds).collect();
+        if unseen.is_empty() {
+            median(&steps.iter().map(|(seconds, _)| *seconds).collect::<Vec<_>>())
+        } else {
+            median(&unseen)
+        }
     }
 
     /// Tokens per second of that step.
@@ -102,6 +113,18 @@ mod tests {
         let mut one = Told::default();
         assert!(one.take(step(1, 0.5)));
         assert_eq!(one.step_seconds(), Some(0.5));
+    }
+
+    #[test]
+    fn steps_that_were_looked_into_do_not_count_where_others_are() {
+        let mut told = Told::default();
+        for (number, end) in (1..).zip([1.0, 2.0, 7.0, 9.0, 18.0, 21.0]) {
+            let Event::Step { step, tokens, seconds, loss, progress, .. } = step(number, end) else { panic!() };
+            let measured = (number % 2 == 1).then(protocol::Measured::default);
+            assert!(told.take(Event::Step { step, tokens, seconds, loss, progress, measured }));
+        }
+        // Of the last four, 5 and 9 s were looked into; 2 and 3 s were not.
+        assert_eq!(told.step_seconds(), Some(2.5));
     }
 
     #[test]

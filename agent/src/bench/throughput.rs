@@ -97,6 +97,8 @@ pub struct Figures {
     pub first_step_seconds: Option<f64>,
     /// Largest resident memory of the process while it trained, MiB.
     pub peak_rss_mb: u64,
+    /// The most that tensors had of a GPU's memory, MiB; nothing on the CPU.
+    pub peak_device_mb: Option<u64>,
     /// Scalars in all parameters.
     pub params: u64,
     /// Of the last step, nats per token.
@@ -294,6 +296,7 @@ fn figures(wish: &Wish, device: String, checkout: Checkout, told: &Told) -> Opti
         tokens_per_second: told.tokens_per_second(&wish.shape)?.round() as u64,
         first_step_seconds: finished.first_step_seconds.map(|seconds| rounded(seconds, 100.0)),
         peak_rss_mb: mib(finished.memory.map_or(finished.peak_memory_bytes, |memory| memory.peak)),
+        peak_device_mb: finished.peak_device_memory_bytes.map(mib),
         params: told.parameters,
         loss: told.loss.map(|loss| rounded(loss, 10_000.0)),
         threads: told.threads,
@@ -357,7 +360,7 @@ mod tests {
             tokens: 3 * 4_096,
             seconds: 1.5,
             peak_memory_bytes: 400 << 20,
-            peak_device_memory_bytes: None,
+            peak_device_memory_bytes: Some(500 << 20),
             memory,
             first_step_seconds: Some(1.234),
         }));
@@ -382,6 +385,7 @@ mod tests {
         let document = serde_json::to_value(&figures).unwrap();
         assert!(reference.iter().all(|key| document.get(key).is_some_and(|value| !value.is_null())), "{document}");
         assert_eq!((figures.tokens_per_second, figures.peak_rss_mb, figures.rss_mb), (8_192, 300, Some([200, 201])));
+        assert_eq!(figures.peak_device_mb, Some(500));
         assert_eq!((figures.first_step_seconds, figures.loss), (Some(1.23), Some(7.1235)));
         assert_eq!(document["dtype"], "bf16");
     }

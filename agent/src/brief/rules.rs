@@ -4,14 +4,16 @@ use super::sections::piece;
 use super::window::{Piece, Section};
 use crate::edit;
 
-/// Parts of the page: what is allowed tells more than what is refused, and is shorter.
+/// Parts of the page, each with its worth. What is allowed is long, and comes behind single rules: it is a list of names that the champion's own
+/// files show in use.
 const ALLOWED: (&str, f64) = ("Allowed", 0.5);
 const LIMITS: (&str, f64) = ("Limits", 0.3);
 const RULES: (&str, f64) = ("Rules", 0.25);
 const NAMES: &str = "Names refused";
 
-/// What the fused operations do, as the crate that has them says it. Above the rules that refuse: it makes ideas possible.
-const FUSED: f64 = 0.4;
+/// What the fused operations do, as the crate that has them says it: it makes ideas possible. For each of its words worth less than the recipe and
+/// than a short rule, more than a rule of many words.
+const FUSED: f64 = 0.65;
 
 /// The documentation of the crate `kernels`, where a table lists its functions.
 const KERNELS: &str = include_str!("../../../trainer/kernels/src/lib.rs");
@@ -26,7 +28,7 @@ fn fused_operations() -> impl Iterator<Item = (&'static str, &'static str)> {
 /// The rows for a model. Signatures and shapes are in the candidate's uses and in `trainer/kernels/src/lib.rs`.
 fn fused() -> Piece {
     let mut text =
-        "Fused operations of `kernels`, which do in one pass over memory what takes several in tensor code:\n"
+        "\nFused operations of `kernels`, which do in one pass over memory what takes several in tensor code:\n"
             .to_owned();
     for (names, meaning) in fused_operations() {
         text.push_str(&format!("- {}: {meaning}\n", names.replace(['[', ']'], "")));
@@ -122,5 +124,13 @@ mod tests {
         let shown = fused().text;
         let line = "- `norm`, `add_norm`, `mix_norm`: RMSNorm, alone or after a sum on the residual stream\n";
         assert!(shown.contains(line) && !shown.contains(['[', '|']), "{shown}");
+    }
+
+    #[test]
+    fn what_makes_ideas_possible_does_not_go_first_where_there_is_little_room() {
+        let pieces = rules().pieces;
+        let fused = pieces.iter().position(|piece| piece.text.starts_with("\nFused operations")).unwrap();
+        let behind = pieces[fused..].iter().filter(|piece| piece.text.starts_with("- ")).count();
+        assert!(behind > pieces.len() / 4, "{behind} rules of {} stand behind it", pieces.len());
     }
 }

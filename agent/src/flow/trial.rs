@@ -88,7 +88,7 @@ pub struct Trained {
     pub training_seconds: f64,
     /// Seconds from starting the process to `Go`, by the agent's clock.
     pub start_seconds: f64,
-    /// Largest resident set in bytes, by the trainer's word.
+    /// The most memory in bytes, by the trainer's word: its resident set on the CPU, its tensors' part of the device's memory on a GPU.
     pub peak_memory_bytes: u64,
     /// Mean training loss over the last tenth of the steps, nats per token, by the trainer's word.
     pub final_loss: Option<f64>,

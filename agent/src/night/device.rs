@@ -32,7 +32,7 @@ pub struct Chosen {
     /// `cpu` or `cuda:0`: a trainer sees one GPU only.
     pub device: String,
     /// The whole environment of a trainer. The run path leads it to libtorch and libtorch to its CUDA half, so it needs nothing
-    /// but the choice of the GPU. `LD_LIBRARY_PATH` is left out on purpose: a system's cuDNN on it would shadow the one that
+    /// but the choice of the GPU and, where a night compiled any, the folder of its kernels. `LD_LIBRARY_PATH` is left out on purpose: a system's cuDNN on it would shadow the one that
     /// belongs to libtorch.
     pub environment: Vec<(String, String)>,
 }

@@ -265,8 +265,10 @@ async fn converse(
                 measured::keep(&mut seen.measured, step);
                 progress(TrialProgress { point, fraction });
             }
-            Event::Finished { steps, tokens, peak_memory_bytes, .. } => {
-                (seen.steps, seen.tokens, seen.peak_memory_bytes) = (steps, tokens, peak_memory_bytes);
+            Event::Finished { steps, tokens, peak_memory_bytes, peak_device_memory_bytes, .. } => {
+                // Where a device has memory of its own, that is what runs out.
+                let peak = peak_device_memory_bytes.unwrap_or(peak_memory_bytes);
+                (seen.steps, seen.tokens, seen.peak_memory_bytes) = (steps, tokens, peak);
                 seen.finished = Some(go.elapsed().as_secs_f64());
                 if let Err(broken) = seen.pace.tokens(tokens) {
                     seen.broken(broken);

@@ -234,7 +234,7 @@ pub struct ExperimentView {
     pub lines_removed: u32,
     /// Seconds of training, all trials together.
     pub training_seconds: Option<f64>,
-    /// Largest memory of a trial in bytes.
+    /// Largest memory of a trial in bytes: the device's, where it has memory of its own.
     pub peak_memory_bytes: Option<u64>,
     /// Largest memory of a trial of the champion that it was measured against, in bytes.
     #[serde(default)]

@@ -119,7 +119,8 @@ impl Feed {
 /// goes on; one from ordinary memory would wait for all that is queued.
 fn to_device(tokens: &Tensor, device: Device) -> Tensor {
     match device {
-        Device::Cuda(_) => tokens.pin_memory(device).to_device_(device, Kind::Int64, true, false),
+        // Not `pin_memory(device)`, which warns on standard error each time that its argument is out of date.
+        Device::Cuda(_) => tokens.internal_pin_memory(device).to_device_(device, Kind::Int64, true, false),
         _ => tokens.to_device(device),
     }
 }

@@ -5,8 +5,8 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use protocol::{Event, Setting};
-use tch::Device;
+use protocol::{Event, Failure, Setting};
+use tch::{Device, Kind, Tensor};
 
 use crate::candidate;
 use crate::stop::{Stop, guarded};
@@ -73,7 +73,29 @@ pub fn prepare(setting: &Setting) -> Result<Device, Stop> {
             .map_err(|_| Stop::bad_request(format!("{} threads are too many", setting.threads)))?;
         guarded("setting the number of threads", || tch::set_num_threads(threads))?;
     }
+    // Now and not in the first step: what it takes to start the device, and to read or compile its kernels, is no part of a budget.
+    if device != Device::Cpu {
+        start(device)?;
+    }
     Ok(device)
+}
+
+/// Has a device work: memory of its own, memory that it copies from, a sum; and gets its kernels ready, or says on standard error why they are
+/// not used.
+fn start(device: Device) -> Result<(), Stop> {
+    let started = guarded("starting the device", || {
+        let copied = Tensor::ones([1], (Kind::Float, Device::Cpu)).internal_pin_memory(device);
+        let sum = copied.to_device_(device, Kind::Float, true, false).sum(Kind::Float).double_value(&[]);
+        kernels::not_used_on(device);
+        sum
+    });
+    match started {
+        Ok(1.0) => Ok(()),
+        Ok(sum) => Err(Stop::harness(format!("device {device:?} adds up 1 to {sum}; have the hardware looked at"))),
+        // No edited code has run yet.
+        Err(stop) if stop.kind == Failure::Candidate => Err(Stop::harness(stop.message)),
+        Err(stop) => Err(stop),
+    }
 }
 
 /// Answers `trainer probe`.
@@ -83,6 +105,10 @@ pub fn probe(wire: &mut Wire) -> Result<(), Stop> {
         eprintln!("trainer: no CUDA devices: {stop}");
     }
     let cuda_devices = guarded("counting devices", tch::Cuda::device_count)?;
+    // To be counted says little: a sandbox may hide what a device takes to start.
+    for index in 0..usize::try_from(cuda_devices).unwrap_or(0) {
+        start(Device::Cuda(index))?;
+    }
     wire.send(&Event::Probed {
         version: protocol::VERSION,
         threads: threads()?,
@@ -138,6 +164,14 @@ fn load(library: &Path) -> Result<(), Stop> {
 pub fn threads() -> Result<usize, Stop> {
     let threads = guarded("counting threads", tch::get_num_threads)?;
     Ok(usize::try_from(threads).unwrap_or(0))
+}
+
+/// The most bytes that tensors have had of a CUDA device's memory at once; `None` on the CPU.
+pub fn peak_device_memory_bytes(device: Device) -> Option<u64> {
+    match device {
+        Device::Cuda(index) => kernels::peak_device_memory(u16::try_from(index).ok()?),
+        _ => None,
+    }
 }
 
 /// Resident set of this process now, bytes; `None` where the system does not tell it.

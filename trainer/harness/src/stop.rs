@@ -52,7 +52,8 @@ impl From<CandidateError> for Stop {
 }
 
 fn is_out_of_memory(message: &str) -> bool {
-    ["not enough memory", "out of memory", "can't allocate memory", "Cannot allocate memory"]
+    // The last is what cuBLAS and cuDNN say.
+    ["not enough memory", "out of memory", "can't allocate memory", "Cannot allocate memory", "STATUS_ALLOC_FAILED"]
         .iter()
         .any(|words| message.contains(words))
 }
@@ -97,6 +98,7 @@ mod tests {
             "[enforce fail at alloc_cpu.cpp:125] err == 0. DefaultCPUAllocator: can't allocate memory: you tried",
             "DefaultCPUAllocator: not enough memory: you tried to allocate 99 bytes.",
             "CUDA out of memory. Tried to allocate 2.00 GiB",
+            "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
         ] {
             assert_eq!(Stop::candidate(words).kind, Failure::OutOfMemory, "{words}");
         }

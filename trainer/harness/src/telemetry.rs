@@ -17,6 +17,9 @@ use crate::machine;
 /// Steps that are sampled in a run, evenly over its budget.
 const SAMPLES: f64 = 16.0;
 
+/// A sampled step and the next one are at least so many apart: in a run of few steps most are what they are in a long one.
+const APART: u64 = 3;
+
 /// Groups of parameters whose gradients are told apart; what is beyond them counts in the whole alone.
 const MOST_GROUPS: usize = 12;
 
@@ -113,19 +116,23 @@ pub(crate) struct Sampler {
     device: Device,
     /// The part of the budget at which the next step is sampled, in [`SAMPLES`]ths.
     next: f64,
+    /// The last step that was sampled.
+    last: Option<u64>,
 }
 
 impl Sampler {
     pub(crate) fn new(device: Device) -> Self {
         // A step that broke off on this thread left its own.
         SAMPLE.set(None);
-        Self { device, next: 0.0 }
+        Self { device, next: 0.0, last: None }
     }
 
     /// Begins a step; whether it is one that is sampled. The very first touches pages and loads code, and says nothing of those to come.
     pub(crate) fn begin(&mut self, step: u64, fraction: f64) -> bool {
-        let wanted = step > 1 && fraction * SAMPLES >= self.next;
+        let far_enough = self.last.is_none_or(|last| step >= last + APART);
+        let wanted = step > 1 && far_enough && fraction * SAMPLES >= self.next;
         if wanted {
+            self.last = Some(step);
             self.next = (fraction * SAMPLES).floor() + 1.0;
             wait_for(self.device);
         }
@@ -154,10 +161,13 @@ mod tests {
 
     #[test]
     fn a_run_has_so_many_samples_however_many_steps() {
-        for steps in [3_u64, 40, 10_000] {
+        for steps in [3_u64, 40, 64, 10_000] {
             let mut sampler = Sampler::new(Device::Cpu);
-            let count = (1..=steps).filter(|step| sampler.begin(*step, (*step - 1) as f64 / steps as f64)).count();
-            assert!(count <= 17 && count as u64 >= (steps - 1).min(15), "{count} of {steps}");
+            let sampled: Vec<u64> =
+                (1..=steps).filter(|step| sampler.begin(*step, (*step - 1) as f64 / steps as f64)).collect();
+            let count = sampled.len() as u64;
+            assert!(count <= 17 && count >= ((steps - 1) / APART).clamp(1, 15), "{count} of {steps}");
+            assert!(sampled.windows(2).all(|pair| pair[1] - pair[0] >= APART), "{sampled:?}");
         }
     }
 

@@ -3,8 +3,9 @@
 use std::fs::File;
 use std::time::Instant;
 
+use kernels::Late;
 use protocol::{Budget, Event, Go, Memory, Setting, TrainRequest};
-use tch::{Device, Tensor};
+use tch::{Device, TchError};
 
 use crate::candidate::{self, Candidate, CandidateError, Progress, mix_seed};
 use crate::checkpoint::Checkpoint;
@@ -24,7 +25,7 @@ pub fn train<C: Candidate>(
     build: impl FnOnce(&Setting, u64) -> Result<C, CandidateError>,
 ) -> Result<(), Stop> {
     let request: TrainRequest = wire.request()?;
-    machine::prepare(&request.setting)?;
+    let device = machine::prepare(&request.setting)?;
     let mut candidate = guarded("building the model", || build(&request.setting, request.seed))??;
     let (rows, parameters) = model::describe(&candidate)?;
     let mut run = Checkpoint { data_seed: request.data_seed, ..Checkpoint::start(&request.setting, request.seed) };
@@ -72,7 +73,7 @@ pub fn train<C: Candidate>(
         tokens: run.tokens,
         seconds,
         peak_memory_bytes: machine::peak_memory_bytes(),
-        peak_device_memory_bytes: None,
+        peak_device_memory_bytes: machine::peak_device_memory_bytes(device),
         memory,
         first_step_seconds,
     })
@@ -121,8 +122,7 @@ fn steps<C: Candidate>(
     let mut sampler = Sampler::new(device);
     let seconds_before = run.seconds;
     // A device runs behind: its loss is read one step late, so that it never waits for this process.
-    let late = device != Device::Cpu;
-    let mut in_flight: Option<(Tensor, Event)> = None;
+    let mut in_flight: Option<(Late, Event)> = None;
     let mut steps_here = 0;
     loop {
         let begun = Instant::now();
@@ -155,14 +155,21 @@ fn steps<C: Candidate>(
             progress: progress.fraction,
             measured: sampler.seen(),
         };
-        let done = if late { in_flight.replace((loss, event)) } else { Some((loss, event)) };
-        if let Some((loss, event)) = done {
-            send_step(send, &loss, event, started)?;
+        if device == Device::Cpu {
+            let value = guarded("reading the loss", || loss.double_value(&[]))?;
+            send_step(send, value, event, started)?;
+        } else {
+            // The copy is queued here, before the next step: what comes after it is not waited for.
+            let loss = guarded("reading the loss", || loss.to_device(device))?;
+            let late = Late::of(&loss).map_err(unread)?;
+            if let Some((loss, event)) = in_flight.replace((late, event)) {
+                send_step(send, loss.read().map_err(unread)?, event, started)?;
+            }
         }
         timer.record(begun.elapsed().as_secs_f64());
     }
     if let Some((loss, event)) = in_flight {
-        send_step(send, &loss, event, started)?;
+        send_step(send, loss.read().map_err(unread)?, event, started)?;
     }
     let seconds = started.elapsed().as_secs_f64();
     run.seconds = seconds_before + seconds;
@@ -170,14 +177,18 @@ fn steps<C: Candidate>(
     Ok(seconds)
 }
 
-/// Waits for a step's loss and sends its event; a loss that is not finite ends the run.
+/// A device tells here what went wrong on it.
+fn unread(error: TchError) -> Stop {
+    Stop::candidate(format!("reading the loss: {}", error.to_string().lines().next().unwrap_or_default()))
+}
+
+/// Sends a step's event with its loss; one that is not finite ends the run.
 fn send_step(
     send: &mut dyn FnMut(&Event) -> Result<(), Stop>,
-    loss: &Tensor,
+    value: f64,
     event: Event,
     started: Instant,
 ) -> Result<(), Stop> {
-    let value = guarded("reading the loss", || loss.double_value(&[]))?;
     let Event::Step { step, tokens, progress, measured, .. } = event else { return Ok(()) };
     let loss = value.is_finite().then_some(value);
     send(&Event::Step { step, tokens, seconds: started.elapsed().as_secs_f64(), loss, progress, measured })?;

@@ -3,7 +3,8 @@
 //! Whether an operation applies is decided here and in the public functions, from kinds, shapes and devices; the other side trusts that.
 #![allow(unsafe_code, reason = "tensors are handed to C++ and taken back")]
 
-use std::ffi::{CStr, c_char, c_int};
+use std::ffi::{CStr, c_char, c_int, c_void};
+use std::ptr::NonNull;
 
 use tch::{Device, Kind, TchError, Tensor};
 use torch_sys::C_tensor;
@@ -17,7 +18,20 @@ unsafe extern "C" {
     fn nocturne_kernels_instruction_set() -> *const c_char;
     fn nocturne_kernels_attention_available() -> bool;
     fn nocturne_kernels_cuda_available(x: *mut C_tensor) -> bool;
+    fn nocturne_kernels_cuda_why_not() -> *const c_char;
     fn nocturne_kernels_prepare(folder: *const c_char, device: c_int) -> bool;
+    fn nocturne_kernels_windowed_available(x: *mut C_tensor) -> bool;
+    fn nocturne_windowed_attention(
+        query: *mut C_tensor,
+        key: *mut C_tensor,
+        value: *mut C_tensor,
+        window: i64,
+        scale: f64,
+    ) -> *mut C_tensor;
+    fn nocturne_late(x: *mut C_tensor) -> *mut c_void;
+    fn nocturne_late_read(late: *const c_void, value: *mut f64) -> bool;
+    fn nocturne_late_free(late: *mut c_void);
+    fn nocturne_peak_memory(device: c_int, bytes: *mut i64) -> bool;
     fn nocturne_norm(x: *mut C_tensor, epsilon: f64) -> *mut C_tensor;
     fn nocturne_add_norm(out: *mut *mut C_tensor, x: *mut C_tensor, branch: *mut C_tensor, epsilon: f64) -> bool;
     fn nocturne_mix_norm(
@@ -125,6 +139,68 @@ pub fn attention_applies(query: &Tensor, key: &Tensor, value: &Tensor) -> bool {
         && size[3] % 32 == 0
         && size[3] <= 256
         && has_attention()
+}
+
+/// Whether libtorch's flash attention takes these on a device, which has no window for any other: bfloat16, one shape, a window that hides
+/// something.
+pub fn windowed_applies(query: &Tensor, key: &Tensor, value: &Tensor, window: i64) -> bool {
+    let size = query.size();
+    size.len() == 4
+        && window < size[1] - 1
+        && [query, key, value].iter().all(|x| {
+            matches!(x.device(), Device::Cuda(_))
+                && x.device() == query.device()
+                && x.kind() == Kind::BFloat16
+                && x.size() == size
+                && x.numel() > 0
+        })
+        // SAFETY: the tensor lives through the call, which does not keep it.
+        && unsafe { nocturne_kernels_windowed_available(ptr(query)) }
+}
+
+pub fn windowed_attention(query: &Tensor, key: &Tensor, value: &Tensor, window: i64) -> Tensor {
+    let width = query.size().last().copied().unwrap_or(1);
+    // SAFETY: see norm.
+    one(unsafe { nocturne_windowed_attention(ptr(query), ptr(key), ptr(value), window, (width as f64).powf(-0.5)) })
+}
+
+/// Why the kernels are not used on a device, or nothing where they are. The first question compiles them, or reads them.
+pub fn not_used_on(device: Device) -> Option<String> {
+    let on_it = Tensor::zeros([1], (Kind::Float, device));
+    // SAFETY: the tensor lives through the call; the text lives as long as the program.
+    (!device_applies(&on_it))
+        .then(|| unsafe { CStr::from_ptr(nocturne_kernels_cuda_why_not()) }.to_string_lossy().into_owned())
+}
+
+/// A number on its way from a device, freed with this.
+#[derive(Debug)]
+pub struct Late(NonNull<c_void>);
+
+impl Late {
+    pub fn of(x: &Tensor) -> Result<Late, TchError> {
+        // SAFETY: what comes back is ours to free, or null; C++ exceptions are caught on the other side.
+        NonNull::new(unsafe { nocturne_late(ptr(x)) }).map(Late).ok_or_else(error)
+    }
+
+    pub fn read(&self) -> Result<f64, TchError> {
+        let mut value = f64::NAN;
+        // SAFETY: it was made by nocturne_late and is not freed yet; one number is written.
+        if unsafe { nocturne_late_read(self.0.as_ptr(), &raw mut value) } { Ok(value) } else { Err(error()) }
+    }
+}
+
+impl Drop for Late {
+    fn drop(&mut self) {
+        // SAFETY: it was made by nocturne_late, and nobody has it any more.
+        unsafe { nocturne_late_free(self.0.as_ptr()) }
+    }
+}
+
+pub fn peak_memory(device: c_int) -> Option<u64> {
+    let mut bytes = -1;
+    // SAFETY: one number is written.
+    let told = unsafe { nocturne_peak_memory(device, &raw mut bytes) };
+    u64::try_from(bytes).ok().filter(|_| told)
 }
 
 pub fn has_attention() -> bool {

@@ -7,15 +7,16 @@
 //! | [`norm`], [`add_norm`], [`mix_norm`] | RMSNorm, alone or after a sum on the residual stream |
 //! | [`rotary_norm`] | rotary positions, then QK-norm |
 //! | [`gated_value`] | value embeddings through a gate |
-//! | [`attention`] | causal attention over a window |
-//! | [`linear`], [`linears`] | a linear layer whose master weights are float, or several of one input |
+//! | [`attention`] | causal attention over a window that computes no scores outside it |
+//! | [`linear`], [`linears`] | a linear layer whose master weights are float, or several of one input (fused on the CPU) |
 //! | [`squared_relu`] | squared ReLU that keeps its output only |
 //! | [`softcap_cross_entropy`] | soft-capped logits and their loss |
-//! | [`muon_look_ahead`], [`polar_express`], [`normuon`], [`cautious_update`], [`adamw`] | the optimizer's passes over a stack of matrices, or over a tensor |
+//! | [`polar_express`] | the nearest orthogonal matrix of each in a stack (fused on the CPU) |
+//! | [`muon_look_ahead`], [`normuon`], [`cautious_update`], [`adamw`] | the optimizer's other passes over a stack of matrices, or over a tensor |
 //!
 //! The fused form is taken for float and bfloat16 tensors on the CPU (vector code for the processor at hand, on libtorch's threads) and on
 //! CUDA devices (source compiled when the program runs). Wherever it does not apply (another kind, shapes that broadcast, a device without
-//! a compiler) the same is done by the tensor code in [`plain`]: results then agree up to rounding. Fused sums do not depend on the number
+//! a compiler) the same is done by the tensor code in [`plain`]: results then agree up to rounding. What the table says is fused on the CPU is on CUDA devices libtorch's own product. Fused sums do not depend on the number
 //! of threads; whether [`polar_express`] is fused does.
 //!
 //! Like tch's own operators, these panic where libtorch refuses its arguments. A fused operation has no second derivative and says so;
@@ -28,7 +29,7 @@ use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use tch::{Kind, TchError, Tensor};
+use tch::{Device, Kind, TchError, Tensor};
 
 /// RMSNorm over the last dimension, without weights: `x / sqrt(mean(x^2) + epsilon)`, with the epsilon [`plain::EPSILON`]. Any shape.
 pub fn norm(x: &Tensor) -> Tensor {
@@ -95,10 +96,13 @@ pub fn gated_value(value: &Tensor, gate: &Tensor, embedding: &Tensor) -> Tensor 
 ///
 /// `query`, `key`, `value`: [batch, time, heads, width]; keys and values may have fewer heads, which are then repeated for those of the
 /// queries. The result is as `query`. The fused form is the CPU's, for bfloat16, as many
-/// heads of each and processors with AVX512-BF16; elsewhere libtorch's scaled dot-product attention chooses its own.
+/// heads of each and processors with AVX512-BF16. On CUDA devices it is libtorch's flash attention, which leaves out what the window hides, for
+/// bfloat16; elsewhere libtorch's scaled dot-product attention chooses its own.
 pub fn attention(query: &Tensor, key: &Tensor, value: &Tensor, window: i64) -> Tensor {
     if fused::attention_applies(query, key, value) && window >= 0 {
         fused::attention(query, key, value, window)
+    } else if window >= 0 && fused::windowed_applies(query, key, value, window) {
+        fused::windowed_attention(query, key, value, window)
     } else {
         plain::attention(query, key, value, window)
     }
@@ -250,6 +254,39 @@ pub fn prepare_cache(folder: &Path, device: u16) -> Result<(), TchError> {
     let path = CString::new(folder.as_os_str().as_bytes())
         .map_err(|_| TchError::Torch(format!("{} has a zero byte in its name", folder.display())))?;
     fused::prepare_cache(&path, device)
+}
+
+/// Why the fused operations are not used on a CUDA device, or nothing where they are. The first question for a device reads their compiled form, or
+/// compiles it: ask before anything is timed. libtorch's CUDA half is loaded already.
+pub fn not_used_on(device: Device) -> Option<String> {
+    fused::not_used_on(device)
+}
+
+/// A number on its way from a CUDA device: reading it does not wait for what was started on the device after this was made.
+#[derive(Debug)]
+pub struct Late(fused::Late);
+
+impl Late {
+    /// Begins to copy `x`, of one element on a CUDA device.
+    ///
+    /// # Errors
+    /// libtorch's; also where `x` is no such tensor.
+    pub fn of(x: &Tensor) -> Result<Late, TchError> {
+        fused::Late::of(x).map(Late)
+    }
+
+    /// Waits for the number.
+    ///
+    /// # Errors
+    /// What went wrong on the device until then.
+    pub fn read(&self) -> Result<f64, TchError> {
+        self.0.read()
+    }
+}
+
+/// The most bytes that tensors have had of a CUDA device's memory at once; nothing where libtorch has not used that device.
+pub fn peak_device_memory(device: u16) -> Option<u64> {
+    fused::peak_memory(device.into())
 }
 
 /// Whether [`attention`] has a fused form on this processor.

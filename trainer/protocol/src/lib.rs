@@ -213,8 +213,7 @@ pub enum Event {
         seconds: f64,
         /// Largest resident set of the process, bytes.
         peak_memory_bytes: u64,
-        /// Largest device memory allocated, bytes; `None` where it is not known. This version knows none: the bindings to
-        /// libtorch do not reach its allocator's statistics.
+        /// The most bytes that tensors had of the device's memory at once; `None` on the CPU, or where libtorch does not count them.
         peak_device_memory_bytes: Option<u64>,
         /// Resident memory over the training; `None` where the system does not tell it.
         #[serde(default, skip_serializing_if = "Option::is_none")]

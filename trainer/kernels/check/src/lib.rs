@@ -13,12 +13,14 @@ mod native;
 pub use native::{load_cuda, measure, never_launched, no_compiler, prepare};
 
 /// Comparisons with plain float64 code.
-pub const COMPARISONS: [&str; 10] = [
+pub const COMPARISONS: [&str; 12] = [
     "norms",
     "norms_of_sums",
     "many_rows",
     "heads",
     "squared_relu",
+    "scaled",
+    "windows",
     "loss",
     "muon",
     "cautious_update",

@@ -57,6 +57,8 @@ namespace nocturne {
      rows' losses; targets: [rows] int64, each in 0..vocabulary (checked on the CPU; on a device an index outside gives a loss of NaN);  \
      losses: [rows] float32, in nats. */                                                                                                 \
   void softcap_loss(at::Tensor& logits, const at::Tensor& targets, double cap, double scale, at::Tensor& losses);                        \
+  /* x <- x * factor, and nothing is touched where the factor is 1. x: any shape, contiguous; factor: one float32, on the device. */     \
+  void scale(at::Tensor& x, const at::Tensor& factor);                                                                                   \
                                                                                                                                          \
   /* First part of a Muon step over a stack: momentum = lerp(momentum, gradient, 1 - mu), look = lerp(gradient, momentum, mu) stored     \
      in its kind (float32 or bfloat16), squares: [members] float32, sum of look^2 over each matrix. gradient, momentum: [members,        \

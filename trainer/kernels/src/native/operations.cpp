@@ -16,6 +16,8 @@
 #include "cpu/polar.h"
 #include "cpu/rows.h"
 #include "cpu/threads.h"
+#include "cuda/host.h"
+#include "cuda/windowed.h"
 #include "device.h"
 
 namespace nocturne {
@@ -176,8 +178,7 @@ struct SoftcapLoss : Function<SoftcapLoss> {
     Tensor gradient = context->saved_data["gradient"].toTensor();
     TORCH_CHECK(gradient.defined(), "the gradient of softcap_cross_entropy can be taken once: it lies where the logits were");
     context->saved_data.erase("gradient");
-    // On a device, to look at the number would be to wait for it.
-    if (gradient.is_cuda() || gradients[0].item<double>() != 1.0) gradient.mul_(gradients[0].to(gradient.scalar_type()));
+    NOCTURNE_CALL(scale, gradient, gradient, gradients[0].to(at::kFloat));
     return {gradient, Tensor(), Tensor()};
   }
 };
@@ -348,6 +349,23 @@ Tensor* nocturne_softcap_loss(Tensor* logits, Tensor* targets, double cap) {
 }
 Tensor* nocturne_attention(Tensor* query, Tensor* key, Tensor* value, int64_t window, double scale) {
   return one([&] { return nocturne::Attention::apply(*query, *key, *value, window, scale); });
+}
+bool nocturne_kernels_windowed_available(Tensor* x) { return nocturne::cuda::windowed_available(*x); }
+Tensor* nocturne_windowed_attention(Tensor* query, Tensor* key, Tensor* value, int64_t window, double scale) {
+  return one([&] { return nocturne::cuda::windowed_attention(*query, *key, *value, window, scale); });
+}
+// Null where that fails; to be given to nocturne_late_free.
+nocturne::cuda::Late* nocturne_late(Tensor* x) {
+  nocturne::cuda::Late* late = nullptr;
+  return guarded([&] { late = new nocturne::cuda::Late(*x); }) ? late : nullptr;
+}
+bool nocturne_late_read(const nocturne::cuda::Late* late, double* value) {
+  return guarded([&] { *value = late->read(); });
+}
+void nocturne_late_free(nocturne::cuda::Late* late) { delete late; }
+// -1 where it is not known.
+bool nocturne_peak_memory(int device, int64_t* bytes) {
+  return guarded([&] { *bytes = nocturne::cuda::peak_memory(device).value_or(-1); });
 }
 bool nocturne_muon_look(Tensor* gradient, Tensor* momentum, double mu, Tensor* look, Tensor* squares) {
   return guarded([&] { NOCTURNE_CALL(muon_look, *gradient, *gradient, *momentum, mu, *look, *squares); });

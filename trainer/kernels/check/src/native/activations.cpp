@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "backend.h"
+#include "cuda/windowed.h"
 #include "tests.h"
 #include "values.h"
 
@@ -243,6 +244,69 @@ void squared_relu(const Backend& backend) {
           return Tensors{in_place};
         });
         close(what, got[0], dx, tolerance(kind));
+      }
+    }
+  }
+}
+
+void scaled(const Backend& backend) {
+  for (const at::ScalarType kind : KINDS) {
+    for (const int64_t offset : OFFSETS) {
+      for (const int64_t count : {1, 3, 8, 1023, 4096}) {
+        for (const float factor : {1.0f, 1.0f / 3.0f, 0.0f}) {
+          Random random(6);
+          const Tensor x = rounded(random.normal({count}), kind);
+          const std::string what = named("scale", kind, offset, {count}) + ", by " + std::to_string(factor);
+          const Tensors got = repeatable(backend, what, [&] {
+            Arena arena(backend.device);
+            Tensor in_place = arena.place(x, kind, offset);
+            backend.scale(in_place, arena.place(at::full({1}, factor, at::kDouble), at::kFloat));
+            arena.intact(what);
+            return Tensors{in_place};
+          });
+          const Tensor wanted = x * static_cast<double>(factor);
+          close(what, got[0], wanted, tolerance(kind));
+          // A factor that is rounded to bfloat16 first gives other numbers.
+          require(got[0].to(at::kCPU).equal((x.to(at::kFloat) * factor).to(kind)), what + ": not rounded to the nearest");
+        }
+      }
+    }
+  }
+}
+
+void windows(const Backend& backend) {
+  if (!backend.device.is_cuda()) {
+    require(!nocturne::cuda::windowed_available(at::zeros({1, 8, 2, 64}, at::kBFloat16)), "flash attention is said to take tensors of the CPU");
+    return;
+  }
+  for (const int64_t width : {32, 64, 128}) {
+    for (const int64_t window : {0, 1, 63, 64, 500}) {
+      Random random(8);
+      const int64_t shape[] = {2, 450, 3, width};
+      const std::string what = "attention over " + std::to_string(window) + " positions, heads of " + std::to_string(width);
+      Tensors inputs, exact;
+      for (int input = 0; input < 3; ++input) {
+        exact.push_back(traced(rounded(random.normal(shape), at::kBFloat16)));
+        inputs.push_back(exact.back().detach().to(at::kBFloat16).to(backend.device).requires_grad_(true));
+      }
+      require(nocturne::cuda::windowed_available(inputs[0]), what + " is not available; standard error says why");
+      const double scale = 1.0 / std::sqrt(static_cast<double>(width));
+      const Tensor out = nocturne::cuda::windowed_attention(inputs[0], inputs[1], inputs[2], window, scale);
+      const Tensor dout = rounded(random.normal(shape), at::kBFloat16);
+      const auto gradients = torch::autograd::grad({out}, inputs, {dout.to(at::kBFloat16).to(backend.device)});
+      const Tensor place = at::arange(shape[1], at::kLong), distance = place.unsqueeze(1) - place.unsqueeze(0);
+      const Tensor hidden = distance.lt(0).logical_or(distance.gt(window));
+      const Tensor scores = at::matmul(exact[0].transpose(1, 2), exact[1].permute({0, 2, 3, 1})) * scale;
+      const Tensor wanted = at::matmul(scores.masked_fill(hidden, -INFINITY).softmax(-1), exact[2].transpose(1, 2)).transpose(1, 2);
+      const auto wanted_gradients = torch::autograd::grad({wanted}, exact, {dout});
+      const auto off = [](const Tensor& got, const Tensor& exact) {
+        return ((got.detach().to(at::kCPU, at::kDouble) - exact.detach()).norm() / exact.detach().norm().clamp_min(1e-6)).item<double>();
+      };
+      require(off(out, wanted) < 0.02, what + ": off by " + std::to_string(off(out, wanted)));
+      // Of one position's own score the gradient is nothing, and what is left of it rounding.
+      for (size_t input = window == 0 ? 2 : 0; input < 3; ++input) {
+        const double far = off(gradients[input], wanted_gradients[input]);
+        require(far < 0.02, what + ", gradient " + std::to_string(input) + ": off by " + std::to_string(far));
       }
     }
   }

@@ -17,7 +17,7 @@ namespace nocturne::check {
 #define NOCTURNE_EACH_FUNCTION(F)                                                                                                      \
   F(norm_forward) F(norm_backward) F(add_norm_forward) F(mix_norm_forward) F(mix_norm_backward) F(rotary_norm_forward)                 \
   F(rotary_norm_backward) F(gated_value_forward) F(gated_value_backward) F(squared_relu_forward) F(squared_relu_backward)              \
-  F(softcap_loss) F(muon_look) F(normuon) F(cautious_update) F(adamw)
+  F(softcap_loss) F(scale) F(muon_look) F(normuon) F(cautious_update) F(adamw)
 
 struct Backend {
 #define NOCTURNE_MEMBER(name) decltype(&nocturne::cuda::name) name;

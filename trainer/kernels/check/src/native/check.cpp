@@ -17,7 +17,7 @@ using Test = void (*)(const Backend& backend);
 const std::map<std::string, Test>& tests() {
   static const std::map<std::string, Test> all = {
       {"norms", norms}, {"norms_of_sums", norms_of_sums}, {"many_rows", many_rows}, {"heads", heads}, {"squared_relu", squared_relu},
-      {"loss", loss},   {"muon", muon},                   {"cautious_update", cautious_update}, {"adamw", adamw}, {"empty_tensors", empty_tensors},
+      {"scaled", scaled}, {"windows", windows}, {"loss", loss},   {"muon", muon},                   {"cautious_update", cautious_update}, {"adamw", adamw}, {"empty_tensors", empty_tensors},
       {"targets", targets}, {"cache", cache}, {"filled_cache", filled_cache}, {"without_a_device", without_a_device},
       {"errors_are_told", [](const Backend&) { errors_are_told(); }},
   };

@@ -138,6 +138,7 @@ void empty_tensors(const Backend& backend) {
   backend.gated_value_backward(heads, statistics, heads, statistics, heads);
   backend.squared_relu_forward(none, none);
   backend.squared_relu_backward(none, none, none);
+  backend.scale(none, a);
   backend.softcap_loss(rows, at::empty({0}, floats.dtype(at::kLong)), 15.0, 1.0, none);
   Tensor stack = at::empty({0, 4, 4}, floats), second = at::empty({0, 4, 1}, floats);
   backend.muon_look(stack, stack, 0.9, stack, none);

@@ -13,12 +13,14 @@ void norms_of_sums(const Backend& backend);
 void many_rows(const Backend& backend);
 void heads(const Backend& backend);
 void squared_relu(const Backend& backend);
+void scaled(const Backend& backend);
 void loss(const Backend& backend);
 void muon(const Backend& backend);
 void cautious_update(const Backend& backend);
 void adamw(const Backend& backend);
 void empty_tensors(const Backend& backend);
-
+// On a device; the emulation has none of libtorch's own kernels, and there it is only seen that none is taken.
+void windows(const Backend& backend);
 
 // These take no backend: they need no device.
 void targets(const Backend&);

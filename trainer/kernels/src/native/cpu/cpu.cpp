@@ -208,6 +208,11 @@ void softcap_loss(Tensor& logits, const Tensor& targets, double cap, double scal
   });
 }
 
+void scale(Tensor& x, const Tensor& factor) {
+  // As a number, not as a tensor: it is not rounded to the kind of x then.
+  if (const float by = factor.item<float>(); by != 1.0f) x.mul_(by);
+}
+
 void muon_look(const Tensor& gradient, Tensor& momentum, double mu, Tensor& look, Tensor& squares) {
   const Index members = gradient.size(0), each = gradient.size(1) * gradient.size(2), parts = (each + GRAIN - 1) / GRAIN;
   std::vector<float> sums(static_cast<std::size_t>(members * parts));

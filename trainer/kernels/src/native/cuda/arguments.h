@@ -124,6 +124,13 @@ struct SquaredReluBackward {
   unsigned long long count;
 };
 
+// x <- x * factor.
+struct Scale {
+  void* x;
+  const float* factor;
+  unsigned long long count;
+};
+
 // One block a row.
 struct SoftcapLoss {
   void* logits;  // [rows, vocabulary], replaced by their gradient

@@ -9,7 +9,8 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
-#include <memory>
+#include <future>
+#include <vector>
 
 namespace nocturne::cuda {
 namespace {
@@ -63,7 +64,7 @@ std::optional<std::string> read_image(const std::string& folder, const ImageKey&
   };
   // No link is followed: it could lead to what others may write.
   const Descriptor file{open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC)};
-  if (file.number < 0) return errno == ENOENT ? std::nullopt : unusable(reason());
+  if (file.number < 0) return unusable(reason());
   struct stat facts = {};
   if (fstat(file.number, &facts) != 0) return unusable(reason());
   if (!S_ISREG(facts.st_mode)) return unusable("not a regular file");
@@ -111,9 +112,12 @@ void write_image(const std::string& folder, const ImageKey& key, const std::stri
 void fill_cache(const std::string& folder, int major, int minor) {
   const Compiler& compiler = Compiler::get();
   const std::string target = compiler.target(major, minor);
+  std::vector<std::future<std::string>> images;
   for (const Part& part : parts()) {
-    write_image(folder, ImageKey(part, target, compiler.version()), compiler.compile(part, target).image);
+    images.push_back(std::async(std::launch::async, [&compiler, &part, &target] { return compiler.compile(part, target).image; }));
   }
+  size_t next = 0;
+  for (const Part& part : parts()) write_image(folder, ImageKey(part, target, compiler.version()), images[next++].get());
 }
 
 }  // namespace nocturne::cuda

@@ -25,8 +25,8 @@ struct ImageKey {
   std::string part, target;
 };
 
-// The image of this key in `folder`. Nothing where there is no such file, or where it is not whole, or another's: it is compiled then; `why`
-// gets a line for people if the file is there but cannot be used.
+// The image of this key in `folder`. Nothing where there is no such file, or where it is not whole, or another's: it is compiled then, and `why`
+// gets a line for people. A folder was named so that nothing need be compiled.
 std::optional<std::string> read_image(const std::string& folder, const ImageKey& key, std::string& why);
 
 // Writes an image so that readers see the whole file or none. Throws c10::Error.

@@ -187,6 +187,13 @@ void squared_relu_backward(const Tensor& dy, const Tensor& y, Tensor& dx) {
          SquaredReluBackward{dy.const_data_ptr(), y.const_data_ptr(), dx.data_ptr(), static_cast<unsigned long long>(y.numel())});
 }
 
+void scale(Tensor& x, const Tensor& factor) {
+  if (x.numel() == 0) return;
+  const int64_t elements = point_elements(wide(x), {x});
+  launch(x, variant("scale", kind_name(x), elements), points(x.numel(), elements),
+         Scale{x.data_ptr(), factor.const_data_ptr<float>(), static_cast<unsigned long long>(x.numel())});
+}
+
 void softcap_loss(Tensor& logits, const Tensor& targets, double cap, double scale, Tensor& losses) {
   const Rows rows = rows_of(logits);
   if (rows.rows == 0) return;

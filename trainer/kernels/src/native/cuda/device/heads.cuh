@@ -10,7 +10,8 @@ struct Share {
   bool active;
 
   __device__ explicit Share(const HeadCounts& counts)
-      : index((blockIdx.x * blockDim.x + threadIdx.x) / counts.group),
+      // More threads than 2^32 fit into the grid.
+      : index(static_cast<unsigned>((static_cast<unsigned long long>(blockIdx.x) * blockDim.x + threadIdx.x) / counts.group)),
         member(threadIdx.x % counts.group),
         head(index % counts.heads),
         position(index / counts.heads % counts.time),

@@ -1,4 +1,4 @@
-// Squared ReLU, and sums of what blocks have left behind.
+// Squared ReLU, multiplication by a number on the device, and sums of what blocks have left behind.
 //
 // y = max(x, 0)^2, whose derivative 2 max(x, 0) is 2 sqrt(y), so the input need not be kept.
 //
@@ -50,6 +50,28 @@ NOCTURNE_SQUARED_RELU(bf16, 8)
 NOCTURNE_SQUARED_RELU(bf16, 1)
 NOCTURNE_SQUARED_RELU(float, 4)
 NOCTURNE_SQUARED_RELU(float, 1)
+
+// Most often the factor is 1, and the tensor the largest of a step.
+template <typename T, int N> __device__ inline void scale(const Scale& a) {
+  const float factor = *a.factor;
+  if (factor == 1.0f) return;
+  T* x = static_cast<T*>(a.x);
+  each_part<N>(
+      a.count,
+      [&](unsigned long long at) {
+        float v[N];
+        read<T, N>(x + at, v);
+#pragma unroll
+        for (int k = 0; k < N; ++k) v[k] *= factor;
+        write<T, N>(x + at, v);
+      },
+      [&](unsigned long long at) { x[at] = from_float<T>(to_float(x[at]) * factor); });
+}
+
+NOCTURNE_KERNEL(scale_bf16_8, Scale, (256), scale<bf16, 8>)
+NOCTURNE_KERNEL(scale_bf16_1, Scale, (256), scale<bf16, 1>)
+NOCTURNE_KERNEL(scale_float_4, Scale, (256), scale<float, 4>)
+NOCTURNE_KERNEL(scale_float_1, Scale, (256), scale<float, 1>)
 
 extern "C" __global__ void __launch_bounds__(256) sum_partials(const SumPartials arguments) {
   __shared__ float scratch[WARP];
