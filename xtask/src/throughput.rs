@@ -143,6 +143,7 @@ pub fn bench(words: &[&str]) -> Result<(), String> {
     let wish = Wish::parse(words)?;
     let agent = steps::agent()?;
     let reference = Reference::prepare()?;
+    let mut incomparable: Vec<String> = Vec::new();
     for scale in wish.scales {
         let steps = wish.steps.unwrap_or(scale.steps);
         let options = |setting: &Setting, steps: u32| -> Vec<String> {
@@ -211,7 +212,9 @@ pub fn bench(words: &[&str]) -> Result<(), String> {
             if built["modified"] == true { " with changes" } else { "" },
             100.0 * busiest
         );
-        let mut text = format!("{head}\n\n{}", table(&all, &runs, scale.tokens_per_step)?);
+        let (table, missing) = table(&all, &runs, scale.tokens_per_step);
+        incomparable.extend(missing.into_iter().map(|what| format!("scale {}: {what}", scale.name)));
+        let mut text = format!("{head}\n\n{table}");
         for why in failed.iter().flatten() {
             text += &format!("\nLeft out after it failed: {why}.\n");
         }
@@ -220,7 +223,7 @@ pub fn bench(words: &[&str]) -> Result<(), String> {
         println!("{text}");
         eprintln!("==> Also in {}", path.display());
     }
-    Ok(())
+    if incomparable.is_empty() { Ok(()) } else { Err(incomparable.join("; ")) }
 }
 
 /// The order of a round's settings: in each of the first rounds every setting follows another one, so that what a program leaves behind (heat, a
@@ -262,14 +265,17 @@ fn median(values: impl Iterator<Item = f64>) -> f64 {
     }
 }
 
-/// The table, and what it comes to; an error where nothing is left to compare with.
-fn table(all: &[Setting], runs: &[Vec<Run>], tokens_per_step: f64) -> Result<String, String> {
+/// The table with what it comes to, and where nothing is left to compare with.
+fn table(all: &[Setting], runs: &[Vec<Run>], tokens_per_step: f64) -> (String, Vec<String>) {
     let speed = |place: usize| median(runs[place].iter().map(|run| run.tokens_per_second));
     let best = |which: &dyn Fn(Who) -> bool| {
         let measured = (0..all.len()).filter(|&place| !runs[place].is_empty());
         measured.filter(|&place| which(all[place].who)).max_by(|&a, &b| speed(a).total_cmp(&speed(b)))
     };
-    let ours = best(&|who| who == Who::Nocturne).ok_or("no setting of the trainer was measured")?;
+    let mut incomparable = Vec::new();
+    let Some(ours) = best(&|who| who == Who::Nocturne) else {
+        return (String::new(), vec!["no setting of the trainer was measured".to_owned()]);
+    };
     // Of runs of the same round, since those saw the same machine.
     let ratios = |place: usize| -> Vec<f64> {
         let pairs = runs[ours].iter().zip(&runs[place]);
@@ -310,8 +316,12 @@ fn table(all: &[Setting], runs: &[Vec<Run>], tokens_per_step: f64) -> Result<Str
     lines.push(String::new());
     for (tuned, words) in [(false, "stock malloc"), (true, "tuned malloc")] {
         let of_it = |who| matches!(who, Who::Torch { tuned: is, .. } if is == tuned);
-        let theirs = best(&of_it)
-            .ok_or_else(|| format!("every setting of PyTorch with {words} failed; their errors stand above"))?;
+        let Some(theirs) = best(&of_it) else {
+            let nothing = format!("every setting of PyTorch with {words} failed");
+            lines.push(format!("Nothing to compare with: {nothing}."));
+            incomparable.push(nothing);
+            continue;
+        };
         let without: Vec<String> = (0..all.len())
             .filter(|&place| of_it(all[place].who) && runs[place].is_empty())
             .map(|place| format!("; without {}, which failed", all[place].name()))
@@ -328,7 +338,7 @@ fn table(all: &[Setting], runs: &[Vec<Run>], tokens_per_step: f64) -> Result<Str
         ));
     }
     lines.push(String::new());
-    Ok(lines.join("\n"))
+    (lines.join("\n"), incomparable)
 }
 
 #[cfg(test)]
@@ -350,7 +360,7 @@ mod tests {
                 vec![run(speed), run(speed * 3.0), run(speed * 1.5)]
             })
             .collect();
-        let text = table(&all, &runs, 4_096.0).unwrap();
+        let text = table(&all, &runs, 4_096.0).0;
         assert!(
             text.contains(
                 "| PyTorch compiled, bf16 | 7500 | 5000 to 15000 | 546 | 1.80 | 1.80 to 1.80 | 1.50, 1.50 | 300 |"
@@ -382,7 +392,7 @@ mod tests {
         let runs: Vec<Vec<Run>> = (0..10)
             .map(|place| if place == 5 { Vec::new() } else { vec![run(1_000.0 * f64::from(place + 1))] })
             .collect();
-        let text = table(&all, &runs, 4_096.0).unwrap();
+        let text = table(&all, &runs, 4_096.0).0;
         assert!(text.contains("| PyTorch compiled, bf16 | failed | - |"), "{text}");
         let told = "stock malloc (PyTorch compiled, fp32; without PyTorch compiled, bf16, which failed)";
         assert!(text.contains(told), "{text}");
@@ -391,7 +401,10 @@ mod tests {
         // Nothing to compare with is no comparison.
         let none: Vec<Vec<Run>> =
             runs.iter().enumerate().map(|(at, of)| if at < 6 { of.clone() } else { Vec::new() }).collect();
-        assert!(table(&all, &none, 4_096.0).unwrap_err().contains("with tuned malloc failed"));
+        let (text, missing) = table(&all, &none, 4_096.0);
+        assert_eq!(missing, ["every setting of PyTorch with tuned malloc failed"]);
+        assert!(text.contains("Nothing to compare with: every setting of PyTorch with tuned malloc failed."), "{text}");
+        assert!(text.contains("with stock malloc (PyTorch compiled, fp32"), "{text}");
     }
 
     #[test]

@@ -76,18 +76,17 @@ pub fn prepare(setting: &Setting) -> Result<Device, Stop> {
     // Now and not in the first step: what it takes to start the device, and to read or compile its kernels, is no part of a budget.
     if device != Device::Cpu {
         start(device)?;
+        // Where they cannot be used, standard error says why, and plain operations are.
+        guarded("getting the device's kernels ready", || kernels::get_ready(device))?;
     }
     Ok(device)
 }
 
-/// Has a device work: memory of its own, memory that it copies from, a sum; and gets its kernels ready, or says on standard error why they are
-/// not used.
+/// Has a device work: memory of its own, memory that it copies from, a sum.
 fn start(device: Device) -> Result<(), Stop> {
     let started = guarded("starting the device", || {
         let copied = Tensor::ones([1], (Kind::Float, Device::Cpu)).internal_pin_memory(device);
-        let sum = copied.to_device_(device, Kind::Float, true, false).sum(Kind::Float).double_value(&[]);
-        kernels::not_used_on(device);
-        sum
+        copied.to_device_(device, Kind::Float, true, false).sum(Kind::Float).double_value(&[])
     });
     match started {
         Ok(1.0) => Ok(()),

@@ -135,11 +135,16 @@ fn steps<C: Candidate>(
         }
         let progress = Progress { step: run.step + 1, fraction: fraction(go.budget, standing) };
         let sampled = sampler.begin(progress.step, progress.fraction);
+        if sampled && let Some((loss, event)) = in_flight.take() {
+            // It has arrived, for a step that is looked into begins when the device has nothing left to do.
+            send_step(send, loss.read().map_err(unread)?, event, started)?;
+        }
+        let drawing = Instant::now();
         let batch = feed.next_batch()?;
         run.step += 1;
         steps_here += 1;
         if sampled {
-            sampler.watch(begun.elapsed().as_secs_f64());
+            sampler.watch(drawing.elapsed().as_secs_f64());
         }
         let seed = mix_seed(run.seed, &format!("step {}", run.step));
         let loss = guarded("training", || {
@@ -155,7 +160,8 @@ fn steps<C: Candidate>(
             progress: progress.fraction,
             measured: sampler.seen(),
         };
-        if device == Device::Cpu {
+        // Of a step that was looked into nothing is left to wait for.
+        if device == Device::Cpu || sampled {
             let value = guarded("reading the loss", || loss.double_value(&[]))?;
             send_step(send, value, event, started)?;
         } else {

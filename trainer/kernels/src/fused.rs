@@ -165,7 +165,12 @@ pub fn windowed_attention(query: &Tensor, key: &Tensor, value: &Tensor, window: 
 }
 
 /// Why the kernels are not used on a device, or nothing where they are. The first question compiles them, or reads them.
-pub fn not_used_on(device: Device) -> Option<String> {
+pub fn get_ready(device: Device) -> Option<String> {
+    for width in [64, 128] {
+        let heads = Tensor::zeros([1, 1, 1, width], (Kind::BFloat16, device));
+        // SAFETY: the tensor lives through the call, which does not keep it. What it says is kept there.
+        unsafe { nocturne_kernels_windowed_available(ptr(&heads)) };
+    }
     let on_it = Tensor::zeros([1], (Kind::Float, device));
     // SAFETY: the tensor lives through the call; the text lives as long as the program.
     (!device_applies(&on_it))

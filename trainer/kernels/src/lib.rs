@@ -256,10 +256,11 @@ pub fn prepare_cache(folder: &Path, device: u16) -> Result<(), TchError> {
     fused::prepare_cache(&path, device)
 }
 
-/// Why the fused operations are not used on a CUDA device, or nothing where they are. The first question for a device reads their compiled form, or
-/// compiles it: ask before anything is timed. libtorch's CUDA half is loaded already.
-pub fn not_used_on(device: Device) -> Option<String> {
-    fused::not_used_on(device)
+/// Gets the fused operations ready for a CUDA device, before anything is timed: reads their compiled form, or compiles it, and tries attention over windows
+/// with the usual widths of heads (another is tried when it is first met). Returns why they are not used, or nothing where they are. libtorch's CUDA half
+/// is loaded already.
+pub fn get_ready(device: Device) -> Option<String> {
+    fused::get_ready(device)
 }
 
 /// A number on its way from a CUDA device: reading it does not wait for what was started on the device after this was made.

@@ -362,7 +362,10 @@ nocturne::cuda::Late* nocturne_late(Tensor* x) {
 bool nocturne_late_read(const nocturne::cuda::Late* late, double* value) {
   return guarded([&] { *value = late->read(); });
 }
-void nocturne_late_free(nocturne::cuda::Late* late) { delete late; }
+// On a device that has failed, giving pinned memory back would end the process before it could say why: it is left then.
+void nocturne_late_free(nocturne::cuda::Late* late) {
+  if (guarded([&] { late->wait(); })) delete late;
+}
 // -1 where it is not known.
 bool nocturne_peak_memory(int device, int64_t* bytes) {
   return guarded([&] { *bytes = nocturne::cuda::peak_memory(device).value_or(-1); });

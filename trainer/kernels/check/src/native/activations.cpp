@@ -282,7 +282,8 @@ void windows(const Backend& backend) {
   for (const int64_t width : {32, 64, 128}) {
     for (const int64_t window : {0, 1, 63, 64, 500}) {
       Random random(8);
-      const int64_t shape[] = {2, 450, 3, width};
+      // For a batch of few rows flash attention chooses another kernel than in training.
+      const int64_t shape[] = {window == 63 ? 64 : 2, 450, 3, width};
       const std::string what = "attention over " + std::to_string(window) + " positions, heads of " + std::to_string(width);
       Tensors inputs, exact;
       for (int input = 0; input < 3; ++input) {

@@ -14,8 +14,9 @@ class Late {
  public:
   // x: one element, on a CUDA device.
   explicit Late(const at::Tensor& x);
-  // Waits for the number alone.
+  // Waits for the number alone. Throws c10::Error, with what went wrong on the device until then.
   double read() const;
+  void wait() const { arrived_.synchronize(); }
 
  private:
   at::Tensor host_;
